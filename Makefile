@@ -1,0 +1,88 @@
+# SEP. `make help` lists the targets. Prerequisites: Python 3.11+, a C++20 compiler, make.
+
+PYTHON ?= python3
+PORT   ?= 8000
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+CLIENT := webapp/dashboard/client
+PAGE   := webapp/dashboard/static/dashboard/.vite/manifest.json
+
+ENGINE_SOURCES := CMakeLists.txt pyproject.toml \
+    $(shell find cpp -type f -not -path 'cpp/tests/*' -not -path 'cpp/fuzz/*' 2>/dev/null)
+CLIENT_SOURCES := $(shell find $(CLIENT) -type f -not -path '*/node_modules/*' \
+    -not -path '*/dist/*' -not -path '*/tests/*' 2>/dev/null)
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+unexport PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
+
+.PHONY: run
+run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=)
+	@$(MAKE) --no-print-directory -j2 engine client
+	@exec $(BIN)/python -m webapp.launcher --port $(PORT)
+
+.PHONY: engine client
+engine: $(VENV)/.engine ## Build and install sep_engine (SEP_CUDA=AUTO|ON|OFF)
+client: $(PAGE) ## Build the dashboard
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test: lint, C++, Python, web, client, whole system
+	@$(MAKE) --no-print-directory -j2 engine client
+	@$(BIN)/python scripts/run_tests.py
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Format, types, import directions, conventions
+	@$(MAKE) --no-print-directory -j2 engine client
+	@$(BIN)/python scripts/run_tests.py lint
+
+.PHONY: lock
+lock: $(VENV)/.uv ## Resolve the dependencies again (writes requirements/)
+	@sh scripts/lock.sh
+
+.PHONY: clean
+clean: ## Remove what was built; .venv and the data in var/ stay
+	rm -rf build dist webapp/dashboard/static/dashboard $(CLIENT)/node_modules $(CLIENT)/dist
+	rm -f $(VENV)/.engine
+
+# Each stamp lives inside the folder that it speaks for, so that deleting one deletes the other.
+
+$(VENV)/.uv: requirements/uv.txt
+	@sh scripts/prerequisites.sh $(PYTHON)
+	@test -x $(BIN)/pip || sh scripts/step.sh "Creating the environment" environment \
+	    $(PYTHON) -m venv $(VENV)
+	@sh scripts/step.sh "Fetching the installer" installer \
+	    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt $(VENV)/.uv
+	@sh scripts/step.sh "Installing the dependencies" dependencies \
+	    $(BIN)/uv pip install --require-hashes -r $<
+	@sh scripts/link_node.sh
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@sh scripts/step.sh "Installing the tools for tests" tools \
+	    $(BIN)/uv pip install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.engine: $(ENGINE_SOURCES) $(VENV)/.run
+	@sh scripts/step.sh "Building the engine" engine \
+	    $(BIN)/uv pip install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json $(CLIENT)/package.json $(VENV)/.run
+	@sh scripts/step.sh "Fetching the dashboard's packages" packages \
+	    npm --prefix $(CLIENT) ci --no-audit --no-fund
+	@touch $@
+
+$(PAGE): $(CLIENT_SOURCES) $(CLIENT)/node_modules/.package-lock.json
+	@sh scripts/step.sh "Building the dashboard" dashboard npm --prefix $(CLIENT) run build
+	@touch $@
