@@ -1,0 +1,37 @@
+"""The one way that money, prices and units are stored."""
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+SQLITE_DIGITS = 15
+
+
+class AmountField(models.DecimalField):  # type: ignore[type-arg]
+    """An exact decimal: 28 digits, 10 of them after the point.
+
+    SQLite keeps decimals as binary64, which is exact to 15 significant digits. A longer value is
+    refused there instead of being rounded unseen; PostgreSQL stores all 28.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["max_digits"] = 28
+        kwargs["decimal_places"] = 10
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["max_digits"], kwargs["decimal_places"]
+        return name, path, args, kwargs
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if connection.vendor == "sqlite" and isinstance(value, Decimal) and value.is_finite():
+            digits = len(value.normalize().as_tuple().digits)
+            if digits > SQLITE_DIGITS:
+                raise ValueError(
+                    f"{self.name} must fit {SQLITE_DIGITS} significant digits on SQLite, "
+                    f"was {value}; use PostgreSQL (DATABASE_URL) for larger amounts"
+                )
+        return super().get_db_prep_save(value, connection)
