@@ -1,0 +1,1 @@
+"""The screen: one page, its login and its error pages. It talks to the API only."""

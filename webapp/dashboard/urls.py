@@ -1,0 +1,13 @@
+"""Addresses of the dashboard."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from webapp.dashboard import views
+
+app_name = "dashboard"
+urlpatterns = [
+    path("", views.page, name="page"),
+    path("login", views.Login.as_view(), name="login"),
+    path("logout", LogoutView.as_view(), name="logout"),
+]
