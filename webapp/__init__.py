@@ -1,0 +1,1 @@
+"""The web app: accounts, orders, API, sockets and the dashboard."""

@@ -1,0 +1,29 @@
+"""One server for HTTP and sockets: requests go to the WSGI handler, /ws to Channels.
+
+Django's own ASGI handler is not used: the same view answers seven times slower through it
+(docs/adr records the figures).
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.settings")
+
+from webapp.config.wsgi import application as wsgi_application  # isort: skip
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
+
+from webapp.config.http import HttpInThreads
+from webapp.trading.routing import websocket_urlpatterns
+
+application = ProtocolTypeRouter(
+    {
+        "http": HttpInThreads(
+            wsgi_application,
+            threads=settings.SEP_HTTP_THREADS,
+            body_bytes_max=settings.SEP_BODY_BYTES_MAX,
+        ),
+        "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
+    }
+)

@@ -1,0 +1,92 @@
+"""Strict reading of the environment: a value that cannot be understood stops the process."""
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str = "") -> str:
+    """Return the variable, or the content of the file that `<name>_FILE` points to."""
+    path = os.environ.get(f"{name}_FILE")
+    if path is None:
+        return os.environ.get(name, default).strip()
+    if name in os.environ:
+        raise ImproperlyConfigured(f"set {name} or {name}_FILE, not both")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error}") from error
+
+
+def choice(name: str, allowed: tuple[str, ...]) -> str:
+    """Return one of `allowed`; its first entry is the default."""
+    value = text(name, allowed[0])
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(allowed)}, was {value!r}")
+    return value
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Return a variable that is 0 or 1."""
+    value = text(name, "1" if default else "0")
+    if value not in ("0", "1"):
+        raise ImproperlyConfigured(f"{name} must be 0 or 1, was {value!r}")
+    return value == "1"
+
+
+def whole(name: str, default: int, *, low: int, high: int) -> int:
+    """Return a whole number in [low, high]."""
+    value = text(name, str(default))
+    try:
+        number = int(value)
+    except ValueError as error:
+        message = f"{name} must be a whole number, was {value!r}"
+        raise ImproperlyConfigured(message) from error
+    if not low <= number <= high:
+        raise ImproperlyConfigured(f"{name} must be in [{low}, {high}], was {number}")
+    return number
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """Return the comma-separated entries of a variable."""
+    value = text(name)
+    return [word.strip() for word in value.split(",") if word.strip()] if value else list(default)
+
+
+def secret(name: str, *, kept_in: Path | None) -> str:
+    """Return a secret of at least 50 characters.
+
+    Args:
+        name: the variable; `<name>_FILE` works too.
+        kept_in: where to make the secret once when the variable is unset; None requires it.
+
+    Raises:
+        ImproperlyConfigured: it is missing, short, or has few different characters.
+    """
+    value = text(name)
+    if not value and kept_in is not None:
+        value = _kept_secret(kept_in)
+    if len(value) < 50 or len(set(value)) < 10:
+        raise ImproperlyConfigured(
+            f"{name} must be a random text of at least 50 characters; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    return value
+
+
+def _kept_secret(path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secrets.token_urlsafe(48))
+    # Processes start together: linking a finished file lets exactly one of them win.
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,257 @@
+"""Django settings. Every variable is read here, once and strictly.
+
+SEP_ENV=local (the default) is one person's machine: SQLite, embedded Valkey, secrets made once into
+`var/`. SEP_ENV=production makes none of them up and refuses to start without them.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from webapp.config import env, valkey_url
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+PRODUCTION = env.choice("SEP_ENV", ("local", "production")) == "production"
+SEP_VERSION = "0.1.0"
+SEP_BUILD = env.text("SEP_BUILD", SEP_VERSION)
+
+SEP_VAR_PATH = Path(env.text("SEP_VAR_PATH", str(BASE_DIR / "var"))).resolve()
+SEP_CONFIG_PATH = Path(env.text("SEP_CONFIG_PATH", str(BASE_DIR / "config"))).resolve()
+SEP_VAR_PATH.mkdir(parents=True, exist_ok=True)
+
+# Secrets: the key that signs tokens is never the key that signs cookies.
+_KEPT = None if PRODUCTION else SEP_VAR_PATH
+SECRET_KEY = env.secret("SECRET_KEY", kept_in=_KEPT and _KEPT / "secret_key")
+SEP_JWT_KEY = env.secret("SEP_JWT_KEY", kept_in=_KEPT and _KEPT / "jwt_key")
+if SECRET_KEY == SEP_JWT_KEY:
+    raise ImproperlyConfigured("SECRET_KEY and SEP_JWT_KEY must differ")
+
+DEBUG = False
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+if PRODUCTION and not env.text("ALLOWED_HOSTS"):
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts that this site answers to")
+if "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("ALLOWED_HOSTS must name hosts, * is refused")
+
+# HTTPS is on in production unless a private network says otherwise.
+HTTPS = env.flag("SEP_HTTPS", default=PRODUCTION)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# Health checks come from inside the network, without TLS.
+SECURE_REDIRECT_EXEMPT = [r"^api/health$", r"^health$", r"^metrics$"]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "webapp.trading",
+    "webapp.dashboard",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "webapp.config.middleware.ContentSecurityPolicy",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "webapp.config.urls"
+WSGI_APPLICATION = "webapp.config.wsgi.application"
+ASGI_APPLICATION = "webapp.config.asgi.application"
+# Addresses have no trailing slash; the admin's own addresses keep theirs.
+APPEND_SLASH = False
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# The record. SQLite needs WAL for readers beside a writer, and IMMEDIATE because a deferred
+# transaction that turns into a writer fails at once instead of waiting.
+DATABASE_URL = env.text("DATABASE_URL")
+if DATABASE_URL:
+    DATABASES = {
+        "default": dj_database_url.parse(
+            DATABASE_URL, conn_max_age=600, conn_health_checks=True, ssl_require=False
+        )
+    }
+    if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// address, or unset: SQLite")
+    DATABASES["default"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        "options": "-c lock_timeout=5000 -c statement_timeout=30000"
+        " -c idle_in_transaction_session_timeout=60000",
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": SEP_VAR_PATH / "sep.sqlite3",
+            "CONN_MAX_AGE": None,
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 5,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+            },
+            "TEST": {"NAME": SEP_VAR_PATH / "test.sqlite3"},
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Valkey: database 0 events and channel layer, 1 cache and sessions, 2 Celery. Never the record.
+VALKEY_URL = valkey_url.canonical(
+    env.text("VALKEY_URL")
+    or env.text("REDIS_URL")
+    or f"unix://{valkey_url.embedded_socket(SEP_VAR_PATH)}"
+)
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_valkey.pubsub.ValkeyPubSubChannelLayer",
+        "CONFIG": {"hosts": [valkey_url.with_database(VALKEY_URL, 0)], "prefix": "sep"},
+    }
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django_valkey.cache.ValkeyCache",
+        "LOCATION": valkey_url.with_database(VALKEY_URL, 1),
+        "KEY_PREFIX": "sep",
+        "OPTIONS": {
+            # The cache may be gone while trading goes on: sessions then come from the database.
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 1,
+            "SOCKET_TIMEOUT": 1,
+        },
+    }
+}
+CSRF_FAILURE_VIEW = "webapp.trading.api.errors.csrf_failure"
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# Static files: found in the source tree locally, collected once into an image in production.
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.text("SEP_STATIC_PATH", str(SEP_VAR_PATH / "static")))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Vite has put hashes into the names already.
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^/static/dashboard/assets/.+-[\w-]{8,}\.\w+$"
+
+# Bounds on what a request may carry.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+SEP_BODY_BYTES_MAX = 2_000_000
+SEP_HTTP_THREADS = env.whole("SEP_HTTP_THREADS", 8, low=1, high=64)
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "webapp.trading.api.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_RENDERER_CLASSES": ["webapp.trading.api.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["webapp.trading.api.rendering.JsonParser"],
+    "DEFAULT_PAGINATION_CLASS": "webapp.trading.api.pages.Page",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "webapp.trading.api.errors.exception_response",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+
+SIMPLE_JWT = {
+    "SIGNING_KEY": SEP_JWT_KEY,
+    "ALGORITHM": "HS256",
+    "AUDIENCE": "sep-api",
+    "ISSUER": "sep",
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
+    # A changed password ends every token made before it.
+    "CHECK_REVOKE_TOKEN": True,
+    "UPDATE_LAST_LOGIN": False,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SEP",
+    "DESCRIPTION": "Prices, metrics, signals, orders and positions of one trading account.",
+    "VERSION": SEP_VERSION,
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENFORCE_NON_BLANK_FIELDS": False,
+}
+
+# Celery carries ids; results live in AnalysisJob rows.
+CELERY_BROKER_URL = valkey_url.for_celery(VALKEY_URL, 2)
+
+_UNFOLD_TITLE = "SEP"
+UNFOLD = {"SITE_TITLE": _UNFOLD_TITLE, "SITE_HEADER": _UNFOLD_TITLE, "SITE_URL": "/"}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        # 4xx answers are the caller's business, not the log's.
+        "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "ERROR"},
+    },
+}

@@ -1,0 +1,1 @@
+"""The HTTP API: thin views that read through selectors and write through services."""
