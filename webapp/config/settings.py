@@ -10,6 +10,7 @@ from pathlib import Path
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp import embedded_valkey
 from webapp.config import env, valkey_url
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -138,7 +139,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 VALKEY_URL = valkey_url.canonical(
     env.text("VALKEY_URL")
     or env.text("REDIS_URL")
-    or f"unix://{valkey_url.embedded_socket(SEP_VAR_PATH)}"
+    or f"unix://{embedded_valkey.socket_path(SEP_VAR_PATH)}"
 )
 CHANNEL_LAYERS = {
     "default": {

@@ -1,23 +1,8 @@
 """The address of Valkey in the dialects of its four clients."""
 
-import hashlib
-import tempfile
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from django.core.exceptions import ImproperlyConfigured
-
-# sun_path holds 108 bytes, the last of which is NUL.
-SOCKET_PATH_BYTES_MAX = 107
-
-
-def embedded_socket(var_path: Path) -> Path:
-    """Return where the embedded Valkey of this `var` folder listens."""
-    path = var_path.resolve() / "valkey" / "valkey.sock"
-    if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
-        return path
-    name = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"sep-{name}" / "valkey.sock"
 
 
 def canonical(url: str) -> str:
