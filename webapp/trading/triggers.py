@@ -1,0 +1,79 @@
+"""Rules over changes, which a constraint cannot see: triggers for SQLite and PostgreSQL.
+
+The pairs of order states come from `sep_engine.execution.TRANSITIONS`; a test walks every pair
+against the database, so a change of the table without a migration fails.
+"""
+
+from sep_engine.execution.states import TRANSITIONS, OrderState, Origin
+
+# A venue makes the dependents of an order itself and people trade beside us: those rows start in
+# the state that the venue told. Everything of ours starts as an intent.
+BORN_AT_VENUE = (Origin.PROTECTIVE, Origin.EXTERNAL)
+
+EVENT_COLUMNS = ("stream", "seq", "time", "type", "data", "previous_hash", "hash")
+
+
+def _quoted(values: object) -> str:
+    return ", ".join(f"'{v}'" for v in values)  # type: ignore[attr-defined]
+
+
+def _rules() -> list[tuple[str, str, str, str, str]]:
+    """(name, table, when it fires, condition that is refused, message)."""
+    pairs = _quoted(sorted(f"{old}>{new}" for old, after in TRANSITIONS.items() for new in after))
+    born = f"NEW.state <> '{OrderState.CREATED}' AND NEW.origin NOT IN ({_quoted(BORN_AT_VENUE)})"
+    return [
+        (
+            "order_state_change",
+            "trading_order",
+            "UPDATE OF state",
+            f"NEW.state <> OLD.state AND (OLD.state || '>' || NEW.state) NOT IN ({pairs})",
+            "order state change is not in the table of order states",
+        ),
+        ("order_state_start", "trading_order", "INSERT", born, "an order starts as CREATED"),
+        (
+            "order_identity",
+            "trading_order",
+            "UPDATE OF client_id, account_id, instrument_id, units, type, origin",
+            "NEW.client_id <> OLD.client_id OR NEW.account_id <> OLD.account_id"
+            " OR NEW.instrument_id <> OLD.instrument_id OR NEW.units <> OLD.units"
+            " OR NEW.type <> OLD.type OR NEW.origin <> OLD.origin",
+            "what an order asks for never changes",
+        ),
+        (
+            "event_is_append_only",
+            "trading_eventlog",
+            f"UPDATE OF {', '.join(EVENT_COLUMNS)}",
+            "1 = 1",
+            "an event is never changed",
+        ),
+        ("fact_is_append_only", "trading_brokerfact", "UPDATE", "1 = 1", "a fact is never changed"),
+        ("fill_is_append_only", "trading_fill", "UPDATE", "1 = 1", "a fill is never changed"),
+    ]
+
+
+def create_statements(vendor: str) -> list[str]:
+    """SQL that makes the triggers; vendor is "sqlite" or "postgresql"."""
+    statements = []
+    for name, table, event, refused, message in _rules():
+        if vendor == "sqlite":
+            statements.append(
+                f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW WHEN {refused}"
+                f" BEGIN SELECT RAISE(ABORT, '{message}'); END"
+            )
+        else:
+            statements.append(
+                f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN RAISE check_violation USING MESSAGE = '{message}'; END $$"
+            )
+            statements.append(
+                f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW"
+                f" WHEN ({refused}) EXECUTE FUNCTION {name}()"
+            )
+    return statements
+
+
+def drop_statements(vendor: str) -> list[str]:
+    """SQL that removes what `create_statements` made."""
+    if vendor == "sqlite":
+        return [f"DROP TRIGGER {name}" for name, *_ in _rules()]
+    return [f"DROP FUNCTION {name}() CASCADE" for name, *_ in _rules()]
