@@ -1,0 +1,257 @@
+"""Run SEP's checks and tests part by part and end with one line for each part.
+
+Usage: run_tests.py [PART...]
+
+Without arguments every part runs. A part that cannot run here says why by name and counts as
+skipped. The last line reads "N passed, N failed, N skipped"; the exit status is 1 when one failed.
+Outputs stay in build/log/.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import postgres_for_tests
+
+ROOT = Path(__file__).resolve().parents[1]
+LOG = ROOT / "build" / "log"
+CLIENT = ROOT / "webapp" / "dashboard" / "client"
+PYTHON = sys.executable
+PYTEST = (PYTHON, "-m", "pytest", "-q")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one part: counts of its tests, and why some did not run."""
+
+    part: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reasons: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def line(self) -> str:
+        counts = f"{self.passed:5} passed {self.failed:4} failed {self.skipped:4} skipped"
+        return f"{self.part:18} {counts} {self.seconds:7.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command whose exit status is the verdict; it counts as one test."""
+
+    name: str
+    command: tuple[str | Path, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+
+def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[str, str]) -> bool:
+    """Run a command quietly; True when it succeeded. A failure shows the end of its output."""
+    log = LOG / f"{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env},
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            output.write(f"\nstopped: it took more than {timeout_s} s\n".encode())
+            status = 1
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            raise
+    if status != 0:
+        lines = log.read_text(errors="replace").splitlines()[-80:]
+        print("\n".join(f"    {line}" for line in lines))
+        print(f"    {name} failed (exit status {status}); all of it is in {log.relative_to(ROOT)}")
+    return status == 0
+
+
+def run_steps(part: str, steps: Sequence[Step], *, timeout_s: int = 300) -> Outcome:
+    """Run each step; all of them run even when one fails."""
+    results = [
+        run(f"{part}-{step.name}", step.command, timeout_s=timeout_s, env=dict(step.env))
+        for step in steps
+    ]
+    failed = tuple(step.name for step, passed in zip(steps, results, strict=True) if not passed)
+    return Outcome(part, passed=sum(results), failed=len(failed), reasons=failed)
+
+
+def run_suite(
+    part: str,
+    command: Sequence[str | Path],
+    *,
+    report: Path,
+    timeout_s: int,
+    env: dict[str, str] | None = None,
+) -> Outcome:
+    """Run a test suite that writes a JUnit report, and count what the report holds."""
+    report.unlink(missing_ok=True)
+    succeeded = run(part.replace(" ", "-"), command, timeout_s=timeout_s, env=env or {})
+    if not report.exists():
+        return Outcome(part, failed=1, reasons=("ended without a report",))
+    return read_report(part, report, succeeded=succeeded)
+
+
+def read_report(part: str, report: Path, *, succeeded: bool) -> Outcome:
+    """Count a JUnit report. A suite without tests, or that fails with none failed, has failed."""
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    broken = [
+        case for case in cases if any(case.find(tag) is not None for tag in ("failure", "error"))
+    ]
+    skips = [case.find("skipped") for case in cases]
+    reasons = Counter(skip_reason(skip) for skip in skips if skip is not None)
+    failed = len(broken)
+    if not cases:
+        return Outcome(part, failed=1, reasons=("no test was found",))
+    if not succeeded and not failed:
+        return Outcome(part, passed=len(cases), failed=1, reasons=("the suite did not end well",))
+    return Outcome(
+        part,
+        passed=len(cases) - failed - reasons.total(),
+        failed=failed,
+        skipped=reasons.total(),
+        reasons=(
+            *(f"failed: {case.get('classname')}.{case.get('name')}" for case in broken),
+            *(f"skipped {count}: {reason}" for reason, count in sorted(reasons.items())),
+        ),
+    )
+
+
+def skip_reason(skip: ElementTree.Element) -> str:
+    return skip.get("message") or (skip.text or "").strip() or "no reason was given"
+
+
+def lint() -> Outcome:
+    config = ("--config-file", "pyproject.toml")
+    sources = sorted(
+        path
+        for pattern in ("**/*.hpp", "**/*.cpp", "**/*.cu", "**/*.cuh")
+        for path in (ROOT / "cpp").glob(pattern)
+    )
+    steps = [
+        Step("ruff", ("ruff", "check", ".")),
+        Step("ruff-format", ("ruff", "format", "--check", ".")),
+        Step("mypy-engine", ("mypy", *config, "python/sep_engine", "scripts")),
+        Step("mypy-web", ("mypy", "--config-file", "webapp/mypy.ini", "webapp")),
+        Step("import-directions", ("lint-imports", "--no-cache")),
+        Step("conventions", (PYTHON, "scripts/check_conventions.py")),
+        Step("clang-format", ("clang-format", "--dry-run", "-Werror", *sources)),
+        Step("eslint-tsc", ("npm", "--prefix", CLIENT, "run", "lint")),
+    ]
+    return run_steps("lint", steps)
+
+
+def engine_cpp() -> Outcome:
+    if not Path("/usr/include/gtest/gtest.h").exists():
+        return Outcome(
+            "C++", skipped=1, reasons=("GoogleTest is missing: apt install libgtest-dev",)
+        )
+    build = run_steps("C++", [Step("build", ("cmake", "--workflow", "--preset", "tests"))])
+    if build.failed:
+        return build
+    report = ROOT / "build" / "tests" / "report.xml"
+    ctest = ("ctest", "--test-dir", "build/tests", "--output-junit", report, "--output-on-failure")
+    return run_suite("C++", ctest, report=report, timeout_s=300)
+
+
+def engine_python() -> Outcome:
+    report = LOG / "python.xml"
+    # The wheel's tests run without Django, as its users do.
+    command = (*PYTEST, "-p", "no:django", "-n", "2", f"--junitxml={report}", "python/tests")
+    return run_suite("Python", command, report=report, timeout_s=420)
+
+
+def web(part: str, env: dict[str, str]) -> Outcome:
+    report = LOG / f"{part.replace(' ', '-')}.xml"
+    command = (*PYTEST, f"--junitxml={report}", "webapp")
+    return run_suite(part, command, report=report, timeout_s=420, env=env)
+
+
+def web_sqlite() -> Outcome:
+    return web("web on SQLite", {"DATABASE_URL": ""})
+
+
+def web_postgresql() -> Outcome:
+    part = "web on PostgreSQL"
+    binaries = postgres_for_tests.server_binaries()
+    if binaries is None:
+        return Outcome(part, skipped=1, reasons=("PostgreSQL is missing: apt install postgresql",))
+    with postgres_for_tests.cluster(binaries) as url:
+        return web(part, {"DATABASE_URL": url})
+
+
+def client() -> Outcome:
+    report = LOG / "client.xml"
+    command = (
+        *("npm", "--prefix", CLIENT, "run", "test", "--"),
+        *("--reporter=junit", f"--outputFile={report}"),
+    )
+    return run_suite("client", command, report=report, timeout_s=180)
+
+
+def system() -> Outcome:
+    report = LOG / "system.xml"
+    command = (*PYTEST, f"--junitxml={report}", "tests")
+    return run_suite("whole system", command, report=report, timeout_s=600)
+
+
+PARTS: dict[str, Callable[[], Outcome]] = {
+    "lint": lint,
+    "cpp": engine_cpp,
+    "python": engine_python,
+    "web-sqlite": web_sqlite,
+    "web-postgresql": web_postgresql,
+    "client": client,
+    "system": system,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run SEP's checks and tests.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    chosen = parser.parse_args().parts or list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        parser.error(f"no part is named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    LOG.mkdir(parents=True, exist_ok=True)
+    if shutil.which("npm") is None:
+        parser.error("npm is not on the path: run this through make test")
+
+    outcomes = []
+    for name in chosen:
+        print(f"{name} ...", flush=True)
+        start = time.monotonic()
+        outcome = PARTS[name]()
+        outcomes.append(replace(outcome, seconds=time.monotonic() - start))
+    print()
+    for outcome in outcomes:
+        print(outcome.line())
+        for reason in outcome.reasons:
+            print(f"{'':18}   {reason}")
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(
+        f"{sum(outcome.passed for outcome in outcomes)} passed, {failed} failed, "
+        f"{sum(outcome.skipped for outcome in outcomes)} skipped"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
