@@ -1,0 +1,307 @@
+"""check_order: may this order go to the venue, now?
+
+Every rule is asked, in a fixed order, and every answer is returned so that it can be stored. An
+order that opens or adds is refused by the first rule that fails or cannot answer. An order that
+only reduces is held to fewer rules: refusing an exit is a risk of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sep_engine.execution.states import Origin, TradingMode
+from sep_engine.model import Instrument, Quote
+
+LIMIT_NAMES = (
+    "quote_age_s_max",
+    "spread_pips_max",
+    "order_units_max",
+    "order_notional_max",
+    "position_units_max",
+    "open_positions_max",
+    "open_orders_max",
+    "orders_per_minute_max",
+    "price_collar_pips_max",
+    "daily_loss_max",
+)
+"""Names of all limits. Money is in account currency, units in units of base."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is wanted. `price`: of a limit or stop order, None for a market order."""
+
+    instrument: str
+    units: Decimal
+    price: Decimal | None
+    stop_loss: Decimal | None
+    reduce_only: bool
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What there is, as the trader sees it when it judges.
+
+    Attributes:
+        instrument: of the intent; None if it is not known or not enabled.
+        modes: of every scope that the intent belongs to; all must be there.
+        quote: the last of this instrument, None before the first.
+        quote_received_at: when we got it, wall clock.
+        feed_stands: why no newer quote will come ("paused", "at its end"), "" while it runs.
+        account_per_quote: account currency per unit of quote currency, None if not known.
+        position_units: signed units held of this instrument.
+        pending_units: signed units of its unfinished orders, unknown ones counted as if filled;
+            buys and sells apart, because only one side may fill.
+        unresolved: whether an order of this instrument is UNKNOWN.
+        open_positions: instruments held or about to be, without this one.
+        open_orders: unfinished orders of the account.
+        sent_last_minute: orders sent in the last 60 s.
+        day_pl: realised since 17:00 New York plus open profit, account currency; None if not known.
+    """
+
+    instrument: Instrument | None
+    modes: tuple[TradingMode, ...]
+    quote: Quote | None
+    quote_received_at: datetime | None
+    feed_stands: str
+    account_per_quote: Decimal | None
+    position_units: Decimal
+    pending_buy_units: Decimal
+    pending_sell_units: Decimal
+    unresolved: bool
+    open_positions: int
+    open_orders: int
+    sent_last_minute: int
+    day_pl: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rule's answer; limit and value are text, as stored."""
+
+    rule: str
+    limit: str
+    value: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """`rule` is the first that did not pass; `reason` is a sentence for people."""
+
+    rule: str
+    limit: str
+    value: str
+    reason: str
+    checks: tuple[Check, ...]
+
+
+Verdict = Approved | Denied
+_Rule = Callable[[Intent, Exposure, Mapping[str, Decimal], datetime], Check]
+
+
+def check_order(
+    intent: Intent, exposure: Exposure, limits: Mapping[str, Decimal], now: datetime
+) -> Verdict:
+    """Return whether `intent` may be sent, with every rule's answer.
+
+    limits: one value for each of LIMIT_NAMES, >= 0; one that is missing, NaN or negative denies.
+    now: wall clock, aware.
+
+    Source: SEC rule 15c3-5 and FIA best practices name the kinds of pre-trade check.
+    """
+    rules = _REDUCING_RULES if intent.reduce_only else _OPENING_RULES
+    checks = tuple(_asked(name, rule, intent, exposure, limits, now) for name, rule in rules)
+    failed = next((check for check in checks if not check.passed), None)
+    if failed is None:
+        return Approved(checks)
+    reason = f"{failed.rule}: {failed.value}, allowed is {failed.limit}"
+    return Denied(failed.rule, failed.limit, failed.value, reason, checks)
+
+
+def _asked(
+    name: str,
+    rule: _Rule,
+    intent: Intent,
+    exposure: Exposure,
+    limits: Mapping[str, Decimal],
+    now: datetime,
+) -> Check:
+    try:
+        return rule(intent, exposure, limits, now)
+    except Exception as error:
+        # The one place that catches everything: a rule that breaks is a rule that denies.
+        return Check(name, "an answer", f"no answer ({type(error).__name__}: {error})", False)
+
+
+class _NoLimitError(Exception):
+    pass
+
+
+def _limit(limits: Mapping[str, Decimal], name: str) -> Decimal:
+    value = limits.get(name)
+    if not isinstance(value, Decimal) or not value.is_finite() or value < 0:
+        raise _NoLimitError(f"limit {name} must be a number >= 0, was {value}")
+    return value
+
+
+def _at_most(rule: str, value: Decimal | int, limit: Decimal) -> Check:
+    if isinstance(value, Decimal) and not value.is_finite():
+        return Check(rule, f"at most {limit:f}", str(value), False)
+    text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    return Check(rule, f"at most {limit:f}", text, value <= limit)
+
+
+def _known(instrument: Instrument | None) -> Instrument:
+    if instrument is None:
+        raise _NoLimitError("the instrument is not known or not enabled")
+    return instrument
+
+
+def _instrument(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    known = _known(e.instrument)
+    right = known.name == i.instrument
+    return Check("instrument", i.instrument, known.name, right)
+
+
+def _state(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    if len(e.modes) < 2:
+        raise _NoLimitError("the states of everything and of the account must both be known")
+    if not i.reduce_only:
+        allowed = {TradingMode.ACTIVE}
+    elif i.origin == Origin.CLOSE_EVERYTHING:
+        allowed = set(TradingMode)
+    else:
+        allowed = {TradingMode.ACTIVE, TradingMode.REDUCING}
+    worst = max(e.modes, key=list(TradingMode).index)
+    return Check("state", " or ".join(sorted(allowed)), worst, all(m in allowed for m in e.modes))
+
+
+def _feed(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return Check("feed", "running", e.feed_stands or "running", not e.feed_stands)
+
+
+def _quote_age(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "quote_age_s_max")
+    if e.quote is None or e.quote_received_at is None:
+        raise _NoLimitError("there is no quote")
+    if e.quote.instrument != i.instrument:
+        raise _NoLimitError(f"the quote is of {e.quote.instrument}")
+    age = Decimal((now - e.quote_received_at).total_seconds()).quantize(Decimal("0.001"))
+    if age < 0:
+        return Check("quote_age", f"at most {limit:f} s", f"{age} s, from the future", False)
+    return Check("quote_age", f"at most {limit:f} s", f"{age} s", age <= limit)
+
+
+def _spread(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    assert e.quote is not None
+    pips = _known(e.instrument).pips(e.quote.spread)
+    return _at_most("spread_pips", pips, _limit(limits, "spread_pips_max"))
+
+
+def _size(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    step = _known(e.instrument).units_step
+    if not i.units.is_finite() or i.units == 0 or i.units % step != 0:
+        return Check("size", f"a multiple of {step:f}, not 0", str(i.units), False)
+    return _at_most("size", abs(i.units), _limit(limits, "order_units_max"))
+
+
+def _notional(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    assert e.quote is not None
+    if e.account_per_quote is None:
+        raise _NoLimitError("no rate from the quote currency to the account currency")
+    price = i.price if i.price is not None else e.quote.ask
+    value = abs(i.units) * price * e.account_per_quote
+    return _at_most("notional", value, _limit(limits, "order_notional_max"))
+
+
+def _position(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    # The worst case: everything pending on this side fills and nothing of the other does.
+    pending = e.pending_buy_units if i.units > 0 else e.pending_sell_units
+    worst = abs(e.position_units + pending + i.units)
+    return _at_most("position_units", worst, _limit(limits, "position_units_max"))
+
+
+def _positions(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return _at_most("open_positions", e.open_positions + 1, _limit(limits, "open_positions_max"))
+
+
+def _orders(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return _at_most("open_orders", e.open_orders + 1, _limit(limits, "open_orders_max"))
+
+
+def _rate(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "orders_per_minute_max")
+    return _at_most("orders_per_minute", e.sent_last_minute + 1, limit)
+
+
+def _collar(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "price_collar_pips_max")
+    if i.price is None:
+        return Check("price_collar_pips", f"at most {limit:f}", "market order", True)
+    assert e.quote is not None
+    away = abs(_known(e.instrument).pips(i.price - e.quote.mid))
+    return _at_most("price_collar_pips", away, limit)
+
+
+def _stop(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    assert e.quote is not None
+    if i.stop_loss is None:
+        return Check("stop_loss", "present", "absent", False)
+    if not i.stop_loss.is_finite() or i.stop_loss <= 0:
+        return Check("stop_loss", "> 0", str(i.stop_loss), False)
+    if i.units > 0:
+        entry = i.price if i.price is not None else e.quote.bid
+        return Check("stop_loss", f"below {entry:f}", f"{i.stop_loss:f}", i.stop_loss < entry)
+    entry = i.price if i.price is not None else e.quote.ask
+    return Check("stop_loss", f"above {entry:f}", f"{i.stop_loss:f}", i.stop_loss > entry)
+
+
+def _daily_loss(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "daily_loss_max")
+    if e.day_pl is None:
+        raise _NoLimitError("today's profit is not known")
+    return _at_most("daily_loss", -e.day_pl, limit)
+
+
+def _unresolved(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    value = "an order in doubt" if e.unresolved else "none"
+    return Check("unresolved", "none", value, not e.unresolved)
+
+
+def _reduces(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    value = f"{i.units:f} against {e.position_units:f}"
+    return Check("reduces", "against the position", value, i.units * e.position_units < 0)
+
+
+_OPENING_RULES: tuple[tuple[str, _Rule], ...] = (
+    ("instrument", _instrument),
+    ("state", _state),
+    ("unresolved", _unresolved),
+    ("feed", _feed),
+    ("quote_age", _quote_age),
+    ("spread_pips", _spread),
+    ("size", _size),
+    ("notional", _notional),
+    ("position_units", _position),
+    ("open_positions", _positions),
+    ("open_orders", _orders),
+    ("orders_per_minute", _rate),
+    ("price_collar_pips", _collar),
+    ("stop_loss", _stop),
+    ("daily_loss", _daily_loss),
+)
+
+# The size of an exit is bounded by the position and the venue's own reduce-only rule.
+_REDUCING_RULES: tuple[tuple[str, _Rule], ...] = (
+    ("instrument", _instrument),
+    ("state", _state),
+    ("reduces", _reduces),
+)
