@@ -1,0 +1,60 @@
+"""The summary of `make test` counts what ran and never takes silence for success."""
+
+from pathlib import Path
+
+import pytest
+import run_tests
+
+REPORT = """<testsuites><testsuite>
+  <testcase classname="a" name="adds"/>
+  <testcase classname="a" name="subtracts"><failure message="1 != 2"/></testcase>
+  <testcase classname="a" name="opens"><error message="no file"/></testcase>
+  <testcase classname="gpu" name="runs"><skipped message="no CUDA device"/></testcase>
+  <testcase classname="gpu" name="runs_twice"><skipped message="no CUDA device"/></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return tmp_path / "report.xml"
+
+
+def test_a_report_is_counted_and_skips_are_named_once_by_reason(report: Path) -> None:
+    report.write_text(REPORT)
+    outcome = run_tests.read_report("a", report, succeeded=False)
+    assert (outcome.passed, outcome.failed, outcome.skipped) == (1, 2, 2)
+    assert outcome.reasons == (
+        "failed: a.subtracts",
+        "failed: a.opens",
+        "skipped 2: no CUDA device",
+    )
+
+
+def test_a_suite_without_tests_has_failed(report: Path) -> None:
+    report.write_text("<testsuites><testsuite/></testsuites>")
+    outcome = run_tests.read_report("a", report, succeeded=True)
+    assert (outcome.failed, outcome.reasons) == (1, ("no test was found",))
+
+
+def test_a_suite_that_ends_badly_with_no_failed_test_has_failed(report: Path) -> None:
+    report.write_text('<testsuite><testcase classname="a" name="adds"/></testsuite>')
+    outcome = run_tests.read_report("a", report, succeeded=False)
+    assert (outcome.passed, outcome.failed) == (1, 1)
+
+
+def test_a_suite_that_leaves_no_report_has_failed(
+    report: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_tests, "LOG", tmp_path)
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    outcome = run_tests.run_suite("a", ["true"], report=report, timeout_s=10)
+    assert (outcome.failed, outcome.reasons) == (1, ("ended without a report",))
+
+
+def test_a_command_that_takes_too_long_is_stopped_and_has_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_tests, "LOG", tmp_path)
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    assert not run_tests.run("slow", ["sleep", "60"], timeout_s=1, env={})
+    assert "took more than 1 s" in (tmp_path / "slow.log").read_text()
