@@ -57,7 +57,7 @@ def test_an_unknown_calendar_is_refused() -> None:
 
 def test_a_time_without_zone_is_refused() -> None:
     with pytest.raises(ArgumentError, match="time zone"):
-        trading_day(datetime(2017, 1, 3))
+        trading_day(datetime(2017, 1, 3))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

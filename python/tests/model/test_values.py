@@ -86,7 +86,7 @@ def test_a_quote_that_cannot_be_is_refused(bid: str, ask: str) -> None:
 
 def test_a_quote_without_time_zone_is_refused() -> None:
     with pytest.raises(ArgumentError, match="time zone"):
-        Quote("EUR_USD", datetime(2017, 1, 4), Decimal("1.1"), Decimal("1.2"))
+        Quote("EUR_USD", START.replace(tzinfo=None), Decimal("1.1"), Decimal("1.2"))
 
 
 @pytest.mark.parametrize(

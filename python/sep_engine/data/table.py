@@ -1,0 +1,337 @@
+"""Market data files as columns, with the line that each row came from.
+
+Nothing is repaired, filled or dropped: a row that cannot be read is kept as a `BadRow` with its
+line and the reason, and whoever uses the table decides.
+"""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sep_engine.errors import DataError
+
+BAR_COLUMNS = ("open", "high", "low", "close")
+QUOTE_COLUMNS = ("bid", "ask")
+
+_ALIASES = {
+    "time": ("time", "date", "datetime", "timestamp", "gmt time", "open_time"),
+    "open": ("open", "o"),
+    "high": ("high", "h"),
+    "low": ("low", "l"),
+    "close": ("close", "c"),
+    "volume": ("volume", "vol", "v", "tick_volume", "tickvol"),
+    "bid": ("bid",),
+    "ask": ("ask",),
+}
+_NAME_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+# Form of a time, and how to spell it as ISO-8601. All rows of a file must have one form.
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}"
+_CLOCK = r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
+_TIME_FORMS = (
+    (rf"^({_ISO_DATE})[T ]({_CLOCK})(Z|[+-]\d{{2}}:?\d{{2}})$", r"\1T\2\3", True),
+    (rf"^({_ISO_DATE})[T ]({_CLOCK})$", r"\1T\2", False),
+    (rf"^({_ISO_DATE})$", r"\1", False),
+    (r"^(\d{4})(\d{2})(\d{2}) (\d{2})(\d{2})(\d{2})$", r"\1-\2-\3T\4:\5:\6", False),
+    (rf"^(\d{{4}})\.(\d{{2}})\.(\d{{2}}) ({_CLOCK})$", r"\1-\2-\3T\4", False),
+    (rf"^(\d{{2}})\.(\d{{2}})\.(\d{{4}}) ({_CLOCK})$", r"\3-\2-\1T\4", False),
+)
+_EPOCH = r"^\d{9,19}$"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read: its line in the file (the first is 1) and the reason."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """The readable rows of one file, in file order.
+
+    Attributes:
+        path: where it was read from.
+        lines: (n,) int64, line of each row; in Parquet, the row's number from 1.
+        times: (n,) int64 nanoseconds since 1970 UTC.
+        columns: (n,) float64 each; open, high, low, close[, volume] or bid, ask.
+        bad_rows: the rows that could not be read.
+        sha256: of the file's bytes, as they lie on disk.
+    """
+
+    path: Path
+    lines: NDArray[np.int64]
+    times: NDArray[np.int64]
+    columns: Mapping[str, NDArray[np.float64]]
+    bad_rows: tuple[BadRow, ...]
+    sha256: str
+
+    @property
+    def has_bars(self) -> bool:
+        """True for bars, False for quotes."""
+        return "close" in self.columns
+
+
+def read_table(
+    path: Path | str, *, columns: Sequence[str] | None = None, time_zone: str | None = None
+) -> Table:
+    """Return the rows of a CSV (plain or .gz) or Parquet file of bars or quotes.
+
+    Args:
+        path: the file. CSV: comma, semicolon or tab; the header names the columns in any order.
+        columns: the column names of a CSV without a header, in order; unknown ones are ignored.
+        time_zone: IANA name for times that carry no zone, e.g. "America/New_York". Times with a
+            zone, and seconds or finer units since 1970, need none.
+
+    Raises:
+        DataError: the file is missing or empty, columns are missing, or times have no zone.
+    """
+    path = Path(path)
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    try:
+        if path.suffix == ".parquet":
+            texts, lines, bad_rows = _read_parquet(path)
+        else:
+            texts, lines, bad_rows = _read_csv(path, columns)
+    # OSError: the compressed stream is broken or cut short.
+    except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
+
+    wanted = _price_columns(path, tuple(texts))
+    times, reasons = _times(path, texts["time"], time_zone)
+    values: dict[str, NDArray[np.float64]] = {}
+    for name in wanted:
+        values[name] = _numbers(name, texts[name], reasons)
+    good = np.ones(len(lines), dtype=np.bool_)
+    good[list(reasons)] = False
+    bad_rows += [BadRow(int(lines[row]), reason) for row, reason in reasons.items()]
+    return Table(
+        path=path,
+        lines=lines[good],
+        times=times[good],
+        columns={name: column[good] for name, column in values.items()},
+        bad_rows=tuple(sorted(bad_rows, key=lambda bad: bad.line)),
+        sha256=sha256,
+    )
+
+
+def _price_columns(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    if "time" not in names:
+        raise DataError(f"{path}: no column 'time'; found {', '.join(names) or 'none'}")
+    if set(BAR_COLUMNS) <= set(names):
+        return BAR_COLUMNS + (("volume",) if "volume" in names else ())
+    if set(QUOTE_COLUMNS) <= set(names):
+        return QUOTE_COLUMNS
+    raise DataError(
+        f"{path}: needs the columns open, high, low, close or bid, ask beside time; "
+        f"found {', '.join(names)}"
+    )
+
+
+def _first_line(path: Path) -> str:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.readline().decode("utf-8-sig").rstrip("\r\n")
+
+
+def _read_csv(
+    path: Path, columns: Sequence[str] | None
+) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
+    first = _first_line(path)
+    if not first.strip():
+        raise DataError(f"{path}, line 1: empty; a header such as time,open,high,low,close belongs")
+    delimiter = max(",;\t", key=first.count)
+    fields = [field.strip(' "<>') for field in first.split(delimiter)]
+    if columns is None:
+        if any(re.match(_NUMBER, field) for field in fields):
+            raise DataError(
+                f"{path}, line 1: no header; name the columns, "
+                "e.g. --columns time,open,high,low,close,volume"
+            )
+        names = fields
+    else:
+        names = list(columns)
+        if len(names) != len(fields):
+            raise DataError(f"{path}, line 1: {len(fields)} columns, but {len(names)} names given")
+    names = [_NAME_OF.get(name.lower(), f"({name})") for name in names]
+    for name in _ALIASES:
+        if names.count(name) > 1:
+            raise DataError(f"{path}, line 1: more than one column is '{name}'")
+    # Columns that nobody asked for still need names of their own.
+    names = [name if name in _ALIASES else f"{name} {place}" for place, name in enumerate(names)]
+
+    bad_rows: list[BadRow] = []
+
+    def keep_bad(row: pacsv.InvalidRow) -> str:
+        reason = f"{row.actual_columns} columns, expected {row.expected_columns}"
+        bad_rows.append(BadRow(row.number, reason))
+        return "skip"
+
+    header_lines = 1 if columns is None else 0
+    table = pacsv.read_csv(
+        path,
+        # Only one thread knows line numbers.
+        read_options=pacsv.ReadOptions(
+            column_names=names, skip_rows=header_lines, use_threads=False
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=keep_bad
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+        ),
+    )
+    skipped = np.array([bad.line for bad in bad_rows], dtype=np.int64)
+    total = table.num_rows + skipped.size
+    lines = np.setdiff1d(np.arange(1, total + 1, dtype=np.int64) + header_lines, skipped)
+    texts = {
+        name: pc.utf8_trim_whitespace(table[name].combine_chunks())
+        for name in names
+        if name in _ALIASES
+    }
+    return texts, lines, bad_rows
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
+    table = pq.read_table(path)
+    arrays = {
+        _NAME_OF[name.lower()]: table[name].combine_chunks()
+        for name in table.column_names
+        if name.lower() in _NAME_OF
+    }
+    return arrays, np.arange(1, table.num_rows + 1, dtype=np.int64), []
+
+
+def _numbers(name: str, cells: pa.Array, reasons: dict[int, str]) -> NDArray[np.float64]:
+    readable = cells
+    if pa.types.is_string(cells.type):
+        readable = pc.if_else(pa.array(_matches(cells, _NUMBER)), cells, "nan")
+    numbers = readable.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(~np.isfinite(numbers)):
+        reasons.setdefault(int(row), f"{name} {cells[int(row)].as_py()!r} is not a number")
+    return np.array(numbers, dtype=np.float64)
+
+
+def _times(
+    path: Path, texts: pa.Array, time_zone: str | None
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    if pa.types.is_timestamp(texts.type):
+        if texts.null_count:
+            raise DataError(f"{path}: the column 'time' has {texts.null_count} missing values")
+        stamps = texts.cast(pa.timestamp("ns", texts.type.tz))
+        if texts.type.tz is None:
+            return _zoned(path, stamps, time_zone, {})
+        return _int64(stamps), {}
+    if pa.types.is_integer(texts.type):
+        texts = texts.cast(pa.string())
+    if len(texts) == 0:
+        return np.zeros(0, dtype=np.int64), {}
+
+    first = _first_time(path, texts)
+    if re.match(_EPOCH, first):
+        matches = _matches(texts, rf"^\d{{{len(first)}}}$")
+        # 10 digits are seconds until the year 2286, 13 milliseconds, 16 micro-, 19 nanoseconds.
+        scale = 10 ** (9 - 3 * ((len(first) - 10 + 2) // 3))
+        counts = pc.if_else(pa.array(matches), texts, "0").cast(pa.int64())
+        times = np.asarray(counts.to_numpy(zero_copy_only=False)) * scale
+        return times, _time_reasons(texts, matches)
+
+    pattern, iso, zoned = next(form for form in _TIME_FORMS if re.match(form[0], first))
+    matches = _matches(texts, pattern)
+    texts_iso = pc.replace_substring_regex(texts, pattern, iso)
+    kind = pa.timestamp("ns", "UTC") if zoned else pa.timestamp("ns")
+    stamps, matches = _cast_where(texts_iso, matches, kind)
+    reasons = _time_reasons(texts, matches)
+    if zoned:
+        return _int64(stamps), reasons
+    return _zoned(path, stamps, time_zone, reasons, texts)
+
+
+def _first_time(path: Path, texts: pa.Array) -> str:
+    forms = [_EPOCH, *(pattern for pattern, _, _ in _TIME_FORMS)]
+    for text in texts[:100].to_pylist():
+        if any(re.match(form, text) for form in forms):
+            return cast("str", text)
+    raise DataError(f"{path}: cannot read the time {texts[0].as_py()!r} of the first row")
+
+
+def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    matches = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+    return np.array(matches, dtype=np.bool_)
+
+
+def _time_reasons(texts: pa.Array, matches: NDArray[np.bool_]) -> dict[int, str]:
+    return {
+        int(row): f"time {texts[int(row)].as_py()!r} is not a time of the form of the others"
+        for row in np.flatnonzero(~matches)
+    }
+
+
+def _cast_where(
+    texts: pa.Array, matches: NDArray[np.bool_], kind: pa.DataType
+) -> tuple[pa.Array, NDArray[np.bool_]]:
+    """Cast the matching rows; a row of the right form may still name no day, as 2017-02-30."""
+    filler = "1970-01-01T00:00:00" + ("Z" if kind.tz else "")
+    masked = pc.if_else(pa.array(matches), texts, filler)
+    try:
+        return masked.cast(kind), matches
+    except pa.ArrowInvalid:
+        for row in np.flatnonzero(matches):
+            try:
+                texts[int(row) : int(row) + 1].cast(kind)
+            except pa.ArrowInvalid:
+                matches[row] = False
+        return pc.if_else(pa.array(matches), texts, filler).cast(kind), matches
+
+
+def _zoned(
+    path: Path,
+    stamps: pa.Array,
+    time_zone: str | None,
+    reasons: dict[int, str],
+    texts: pa.Array | None = None,
+) -> tuple[NDArray[np.int64], dict[int, str]]:
+    shown = (stamps if texts is None else texts)[0].as_py()
+    if time_zone is None:
+        raise DataError(
+            f"{path}: the time '{shown}' carries no time zone; name it, e.g. --time-zone UTC"
+        )
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise DataError(f"time zone {time_zone!r} is not known; use a name such as UTC") from error
+    try:
+        return _int64(pc.assume_timezone(stamps, time_zone)), reasons
+    except pa.ArrowInvalid:
+        # A local time that the clock skipped or showed twice: find those rows one by one.
+        times = np.zeros(len(stamps), dtype=np.int64)
+        for row in range(len(stamps)):
+            one = stamps[row : row + 1]
+            try:
+                times[row] = _int64(pc.assume_timezone(one, time_zone))[0]
+            except pa.ArrowInvalid:
+                reasons.setdefault(
+                    row, f"time '{one[0].as_py()}' does not exist once in {time_zone}"
+                )
+        return times, reasons
+
+
+def _int64(stamps: Any) -> NDArray[np.int64]:
+    return cast("NDArray[np.int64]", stamps.cast(pa.int64()).to_numpy(zero_copy_only=False))

@@ -1,0 +1,56 @@
+"""Prices on their grid: the grid's step, and prices counted in steps."""
+
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sep_engine.errors import ArgumentError
+
+# How far a price may lie from the grid, in ticks: room for binary rounding, not for other grids.
+TOLERANCE_TICKS = 1e-3
+
+# Steps that venues use, per decade; halves come from mid prices of two grid prices.
+_STEPS = ("1", "0.5", "0.25", "0.2")
+_DECADES = 9
+
+
+def infer_tick(prices: NDArray[np.float64]) -> Decimal:
+    """Return the largest usual step, at most 1, of which all prices are multiples.
+
+    prices: float64 of any shape, at least one, finite.
+
+    Raises:
+        ArgumentError: no prices, or a price that is on no grid down to 1e-9.
+    """
+    if prices.size == 0:
+        raise ArgumentError("prices must not be empty: a tick cannot be inferred from nothing")
+    head = prices.ravel()[:64]
+    for decade in range(_DECADES + 1):
+        for step in _STEPS:
+            tick = Decimal(step).scaleb(-decade)
+            if _on_grid(head, tick).all() and _on_grid(prices, tick).all():
+                return tick
+    raise ArgumentError("prices must be multiples of a tick >= 1e-9; none fits all of them")
+
+
+def to_ticks(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.int64]:
+    """Return each price as a whole number of ticks.
+
+    prices: (n,) float64, finite.
+
+    Raises:
+        ArgumentError: a price is not a multiple of `tick`; the first such row is named.
+    """
+    if not tick > 0:
+        raise ArgumentError(f"tick must be > 0, was {tick}")
+    off = np.flatnonzero(~_on_grid(prices, tick))
+    if off.size:
+        row = int(off[0])
+        raise ArgumentError(f"prices must be multiples of tick {tick}, row {row} is {prices[row]}")
+    return np.rint(prices / float(tick)).astype(np.int64)
+
+
+def _on_grid(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.bool_]:
+    counts = prices / float(tick)
+    return np.asarray(np.abs(counts - np.rint(counts)) <= TOLERANCE_TICKS, dtype=np.bool_)
