@@ -1,0 +1,14 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace sep::bindings {
+
+void register_backends(pybind11::module_& module);
+void register_bits(pybind11::module_& module);
+void register_rolling(pybind11::module_& module);
+void register_stream(pybind11::module_& module);
+void register_calibration(pybind11::module_& module);
+void register_legacy(pybind11::module_& module);
+
+}  // namespace sep::bindings

@@ -1,0 +1,95 @@
+
+#include <string>
+
+#include "arrays.hpp"
+#include "metric_names.hpp"
+#include "register.hpp"
+#include "sep/stream.hpp"
+
+namespace sep::bindings {
+namespace {
+
+/// Stream metrics as Python sees them: the values, and what their percentile needs.
+struct Reading {
+    StreamMetrics metrics;
+    int window;
+    bool calibrated;
+
+    double value(std::string_view name) const {
+        const MetricValues values = values_of(metrics.window);
+        for (int i = 0; i < window_metric_count; ++i) {
+            if (metric_names[i] == name) return values.value[i];
+        }
+        throw py::attribute_error(std::string(name));
+    }
+};
+
+Reading reading(const Stream& stream) {
+    return {stream.metrics(), stream.window(), stream.encoding() == Encoding::moves};
+}
+
+template <int index>
+double metric(const Reading& reading) {
+    return values_of(reading.metrics.window).value[index];
+}
+
+template <int... index>
+void define_metrics(py::class_<Reading>& type, std::integer_sequence<int, index...>) {
+    (type.def_property_readonly(std::string(metric_names[index]).c_str(), &metric<index>), ...);
+}
+
+std::span<const std::byte> view(const py::bytes& bytes) {
+    const auto text = static_cast<std::string_view>(bytes);
+    return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+void register_stream(py::module_& module) {
+    py::class_<Reading> metrics(module, "StreamMetrics");
+    define_metrics(metrics, std::make_integer_sequence<int, window_metric_count>{});
+    metrics.def_property_readonly("flat_ratio", [](const Reading& r) { return r.metrics.flat_ratio; })
+        .def_property_readonly("complete", [](const Reading& r) { return r.metrics.complete; })
+        .def_property_readonly("window", [](const Reading& r) { return r.window; })
+        .def_property_readonly("last_bit",
+                               [](const Reading& r) -> std::optional<int> {
+                                   if (r.metrics.last_bit < 0) return std::nullopt;
+                                   return r.metrics.last_bit;
+                               })
+        .def_property_readonly("run_length", [](const Reading& r) { return r.metrics.run_length; })
+        .def_property_readonly("bits_seen", [](const Reading& r) { return r.metrics.bits_seen; })
+        .def("percentile", [](const Reading& r, const std::string& name) {
+            const py::object distribution = py::module_::import("sep_engine.qfh.calibration")
+                                                .attr("coin_distribution")(name, r.window);
+            if (!r.calibrated || !r.metrics.complete) return not_a_number();
+            return distribution.attr("percentile")(r.value(name)).cast<double>();
+        });
+
+    py::class_<Stream>(module, "Stream")
+        .def(py::init([](double tick, int window, std::string_view encoding) {
+                 return Stream(tick, window, encoding_named(encoding));
+             }),
+             py::kw_only(), py::arg("tick"), py::arg("window") = 64, py::arg("encoding") = "moves")
+        .def(
+            "update",
+            [](Stream& stream, double price, bool gap) {
+                stream.update(price, gap);
+                return reading(stream);
+            },
+            py::arg("price"), py::arg("gap") = false)
+        .def_property_readonly("metrics", &reading)
+        .def_property_readonly("tick", &Stream::tick)
+        .def_property_readonly("window", &Stream::window)
+        .def_property_readonly("encoding",
+                               [](const Stream& stream) { return name_of(stream.encoding()); })
+        .def("snapshot",
+             [](const Stream& stream) {
+                 const auto bytes = stream.snapshot();
+                 return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+             })
+        .def_static(
+            "restore", [](const py::bytes& snapshot) { return Stream::restore(view(snapshot)); },
+            py::arg("snapshot"));
+}
+
+}  // namespace sep::bindings

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "sep/errors.hpp"
+
+namespace sep::cuda {
+
+/// @throws BackendError  naming the call and what CUDA said. The error is taken off the runtime, so
+///                       that the next call starts clean.
+inline void check(cudaError_t status, const char* call) {
+    if (status == cudaSuccess) return;
+    cudaGetLastError();
+    throw BackendError(std::string("backend cuda: ") + call + ": " + cudaGetErrorString(status));
+}
+
+class Stream {
+public:
+    Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+    ~Stream() { cudaStreamDestroy(stream_); }
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
+    cudaStream_t get() const { return stream_; }
+    void wait() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+private:
+    cudaStream_t stream_ = nullptr;
+};
+
+/// Device memory for `size` values, freed in the order of the stream.
+template <class T>
+class DeviceArray {
+public:
+    DeviceArray(std::size_t size, const Stream& stream) : size_(size), stream_(stream.get()) {
+        if (size > 0) check(cudaMallocAsync(&data_, size * sizeof(T), stream_), "cudaMallocAsync");
+    }
+    DeviceArray(std::span<const T> host, const Stream& stream) : DeviceArray(host.size(), stream) {
+        if (size_ == 0) return;
+        check(cudaMemcpyAsync(data_, host.data(), host.size_bytes(), cudaMemcpyHostToDevice, stream_),
+              "cudaMemcpyAsync to the device");
+    }
+    ~DeviceArray() {
+        if (data_ != nullptr) cudaFreeAsync(data_, stream_);
+    }
+    DeviceArray(const DeviceArray&) = delete;
+    DeviceArray& operator=(const DeviceArray&) = delete;
+
+    T* get() const { return data_; }
+
+    void copy_to(T* host, std::size_t first, std::size_t size) const {
+        check(cudaMemcpyAsync(host, data_ + first, size * sizeof(T), cudaMemcpyDeviceToHost, stream_),
+              "cudaMemcpyAsync to the host");
+    }
+
+private:
+    T* data_ = nullptr;
+    std::size_t size_;
+    cudaStream_t stream_;
+};
+
+}  // namespace sep::cuda

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sep/encode.hpp"
+#include "sep/window.hpp"
+
+namespace sep {
+
+/// The newest bits of a series as words, the newest in the top bit of word 0.
+class NewestBits {
+public:
+    explicit NewestBits(int capacity) : words_(word_count(static_cast<std::size_t>(capacity)), 0) {}
+
+    void push(bool bit) {
+        for (std::size_t i = words_.size() - 1; i > 0; --i) {
+            words_[i] = words_[i] >> 1 | words_[i - 1] << 63;
+        }
+        words_[0] = words_[0] >> 1 | std::uint64_t{bit} << 63;
+    }
+
+    std::uint64_t operator()(int i) const { return words_[static_cast<std::size_t>(i)]; }
+
+    std::span<std::uint64_t> words() { return words_; }
+    std::span<const std::uint64_t> words() const { return words_; }
+
+private:
+    std::vector<std::uint64_t> words_;
+};
+
+/// What a stream knows after a price.
+struct StreamMetrics {
+    WindowMetrics window;
+    double flat_ratio;
+    bool complete;         ///< the window is full and has no gap in it
+    int last_bit;          ///< 0, 1, or -1 before the first bit
+    std::uint64_t run_length;  ///< newest equal bits; a gap starts a new run
+    std::uint64_t bits_seen;
+};
+
+/// The rolling metrics one price at a time, equal to `rolling` to the last bit.
+class Stream {
+public:
+    /// @throws InvalidArgument  tick or window is out of range.
+    Stream(double tick, int window, Encoding encoding);
+
+    /// Take in the next price.
+    /// @param gap  something is missing before this price.
+    /// @throws InvalidArgument  the price breaks a rule of `encode`; the stream is then unchanged.
+    const StreamMetrics& update(double price, bool gap);
+
+    const StreamMetrics& metrics() const { return metrics_; }
+    double tick() const { return tick_; }
+    int window() const { return window_; }
+    Encoding encoding() const { return encoding_; }
+
+    /// The whole state as bytes: a magic word, the version of the layout, the state, a checksum.
+    std::vector<std::byte> snapshot() const;
+
+    /// @throws InvalidArgument  the bytes are not a snapshot, are damaged, or have another version.
+    static Stream restore(std::span<const std::byte> bytes);
+
+private:
+    void compute();
+
+    double tick_;
+    int window_;
+    Encoding encoding_;
+    LastPrice last_;
+    std::uint64_t prices_seen_ = 0;
+    NewestBits bits_;
+    NewestBits joined_;
+    NewestBits flat_;
+    std::vector<DampedSpan> spans_;
+    StreamMetrics metrics_;
+};
+
+}  // namespace sep

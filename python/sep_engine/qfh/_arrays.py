@@ -1,0 +1,64 @@
+"""What an array must be before it reaches the compiled code."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sep_engine.errors import ArgumentError
+
+
+def one_dimensional(name: str, values: ArrayLike, *dtypes: type[np.generic]) -> NDArray[Any]:
+    """Return `values` as a contiguous array of one of `dtypes`, without conversion.
+
+    A read-only array is welcome and a strided view is copied. A view that runs backwards is
+    refused, because time would run backwards with it, and so is one that repeats a value by a
+    stride of 0, because its copy may be of any size.
+
+    Raises:
+        TypeError: the dtype is none of `dtypes`, or has another byte order.
+        ArgumentError: not one-dimensional, or a stride that is not positive.
+    """
+    array = np.asarray(values)
+    accepted = [np.dtype(dtype) for dtype in dtypes]
+    if array.dtype not in accepted:
+        wanted = " or ".join(str(dtype) for dtype in accepted)
+        raise TypeError(f"{name} must have dtype {wanted}, was {array.dtype.str} ({array.dtype})")
+    if array.ndim != 1:
+        raise ArgumentError(f"{name} must have one dimension, had shape {array.shape}")
+    if array.size > 1 and array.strides[0] <= 0:
+        raise ArgumentError(
+            f"{name} must have a positive stride, was {array.strides[0]} bytes; pass a copy if the "
+            "order is meant"
+        )
+    return np.ascontiguousarray(array)
+
+
+def as_prices(prices: ArrayLike) -> NDArray[np.float64]:
+    array = one_dimensional("prices", prices, np.float64)
+    if array.size == 0:
+        raise ArgumentError("prices must not be empty")
+    return array
+
+
+def as_bits(bits: ArrayLike) -> NDArray[np.uint8]:
+    array = one_dimensional("bits", bits, np.uint8, np.bool_)
+    return array.view(np.uint8)
+
+
+def as_gap(gap: ArrayLike | None) -> NDArray[np.uint8] | None:
+    return None if gap is None else one_dimensional("gap", gap, np.bool_).view(np.uint8)
+
+
+def as_window(window: int, *, values: int, needed: int, values_name: str) -> int:
+    """Return `window` if it is in 8..1024 and `values` suffice to fill it once."""
+    if isinstance(window, bool) or not isinstance(window, (int, np.integer)):
+        raise TypeError(f"window must be an int, was {type(window).__name__}")
+    if not 8 <= window <= 1024:
+        raise ArgumentError(f"window must be in 8..1024, was {window}")
+    if values < needed:
+        raise ArgumentError(
+            f"window must be full at least once: {window} bits need {needed} {values_name}, "
+            f"had {values}"
+        )
+    return int(window)

@@ -1,0 +1,109 @@
+"""Prices to direction bits, packed bits, and the tick of a series."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sep_engine import _core
+from sep_engine.errors import ArgumentError
+from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, one_dimensional
+
+Encoding = Literal["moves", "strict_up"]
+
+ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "strict_up")
+
+# Ticks that markets use, coarse to fine: 1, 1/2, 1/4 and the same in every decimal place to 1e-9.
+_TICKS: Final = tuple(part / 10**places for places in range(10) for part in (1.0, 0.5, 0.25))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """A price series as bits.
+
+    Attributes:
+        bits: (m,) uint8, 0 or 1, oldest first.
+        index: (m,) int64, the price that gave each bit.
+        joined: (m,) bool, whether the transition from the bit before is valid. It is not where a
+            gap lies between the two prices; the first bit has none.
+    """
+
+    bits: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    joined: NDArray[np.bool_]
+
+
+def encode(
+    prices: ArrayLike,
+    *,
+    tick: float,
+    encoding: Encoding = "moves",
+    gap: ArrayLike | None = None,
+) -> Encoded:
+    """Return the direction bits of a price series.
+
+    Args:
+        prices: (n,) float64, oldest first, finite, > 0, multiples of `tick` within 1e-3 of it.
+        tick: the price step, > 0.
+        encoding: `moves`: in ticks, a rise is 1, a fall is 0, an equal price gives no bit.
+            `strict_up`: a price above the one before is 1, anything else 0.
+        gap: (n,) bool, something is missing before this price. Before a price that gives no bit it
+            counts for the next bit.
+
+    Raises:
+        ArgumentError: a rule is broken; the message names the first offending row.
+        TypeError: an array has another dtype.
+    """
+    bits, index, joined = _core.encode(as_prices(prices), float(tick), encoding, as_gap(gap))
+    return Encoded(bits, index, joined.view(np.bool_))
+
+
+def pack(bits: ArrayLike) -> NDArray[np.uint64]:
+    """Return bits packed 64 to a word: bit i is bit i % 64 of word i // 64.
+
+    Args:
+        bits: (n,) uint8 or bool, 0 or 1.
+    """
+    return _core.pack(as_bits(bits))
+
+
+def unpack(words: ArrayLike, *, size: int) -> NDArray[np.uint8]:
+    """Return the first `size` bits of packed words as (size,) uint8.
+
+    Args:
+        words: (k,) uint64.
+        size: 0 to 64 * k.
+    """
+    array = one_dimensional("words", words, np.uint64)
+    if not 0 <= size <= 64 * array.size:
+        raise ArgumentError(f"size must be in 0..{64 * array.size}, was {size}")
+    return _core.unpack(array, size)
+
+
+def infer_tick(prices: ArrayLike) -> float:
+    """Return the coarsest usual tick of which all prices are multiples.
+
+    Usual ticks are 1, 1/2 and 1/4 and the same in every decimal place down to 1e-9. A price counts
+    as a multiple within 1e-6 of the tick: tighter than the 1e-3 that `encode` allows, so that a
+    coarse tick is not taken for a finer one.
+
+    Args:
+        prices: (n,) float64, finite, > 0.
+
+    Raises:
+        ArgumentError: a price is not finite or not > 0, or no usual tick fits.
+    """
+    array = as_prices(prices)
+    bad = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
+    if bad.size:
+        raise ArgumentError(
+            f"prices must be finite and > 0, was {array[bad[0]]} at row {int(bad[0])}"
+        )
+    for tick in _TICKS:
+        ratio = array / tick
+        # A price and the division are each right to half an ulp of a double.
+        tolerance = 1e-6 + ratio * 2.0**-51
+        if np.all(np.abs(ratio - np.rint(ratio)) <= np.minimum(tolerance, 1e-3)):
+            return tick
+    raise ArgumentError("prices must be multiples of a tick of 1e-9 or more; none fits, pass tick")
