@@ -62,9 +62,9 @@ $(VENV)/.uv: requirements/uv.txt
 	    $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.run: requirements/run.txt $(VENV)/.uv
+$(VENV)/.run: requirements/run.txt requirements/build.txt $(VENV)/.uv
 	@sh scripts/step.sh "Installing the dependencies" dependencies \
-	    $(BIN)/uv pip install --require-hashes -r $<
+	    $(BIN)/uv pip install --require-hashes -r requirements/run.txt -r requirements/build.txt
 	@sh scripts/link_node.sh
 	@touch $@
 

@@ -10,5 +10,7 @@ compile() {
         "$@" --output-file "$out"
 }
 compile uv --group uv
-compile run pyproject.toml --group web --group build
-compile dev pyproject.toml --group web --group build --group dev --constraint requirements/run.txt
+compile run pyproject.toml --group web
+compile build --group build --constraint requirements/run.txt
+compile dev pyproject.toml --group web --group dev --constraint requirements/run.txt \
+    --constraint requirements/build.txt
