@@ -163,6 +163,7 @@ CACHES = {
 CSRF_FAILURE_VIEW = "webapp.trading.api.errors.csrf_failure"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
+AUTHENTICATION_BACKENDS = ["webapp.config.login.CountedLogin"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -198,7 +199,7 @@ SEP_HTTP_THREADS = env.whole("SEP_HTTP_THREADS", 8, low=1, high=64)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "webapp.trading.api.auth.TokenAuthentication",
+        "webapp.trading.api.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
@@ -234,6 +235,17 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": r"/api",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENFORCE_NON_BLANK_FIELDS": False,
+    "ENUM_NAME_OVERRIDES": {
+        name: f"webapp.trading.api.shapes.{values}"
+        for name, values in {
+            "OrderState": "ORDER_STATES",
+            "TradingMode": "TRADING_MODES",
+            "JobState": "JOB_STATES",
+            "HealthState": "HEALTH_STATES",
+            "ProcessState": "PROCESS_STATES",
+            "PartState": "PART_STATES",
+        }.items()
+    },
 }
 
 # Celery carries ids; results live in AnalysisJob rows.

@@ -8,7 +8,7 @@ from webapp.trading.api import health
 
 urlpatterns = [
     path("api/", include("webapp.trading.api.urls")),
-    path("health", health.Health.as_view()),
+    path("health", health.Health.as_view(schema=None)),
     path("metrics", health.metrics),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

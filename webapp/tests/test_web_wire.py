@@ -47,4 +47,4 @@ def test_a_time_is_written_in_utc() -> None:
 
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
-        time_text(datetime(2017, 1, 2))
+        time_text(datetime(2017, 1, 2))  # noqa: DTZ001

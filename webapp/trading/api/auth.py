@@ -1,14 +1,148 @@
-"""Who is calling: tokens that end after five minutes, or the session of the page."""
+"""Tokens for programs, tickets for WebSockets."""
 
-from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
-from rest_framework_simplejwt.authentication import JWTAuthentication
+import hashlib
+import json
+import secrets
+
+from django.contrib.auth import get_user_model
+from drf_spectacular.utils import extend_schema
+from rest_framework import exceptions, permissions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.serializers import (
+    TokenBlacklistSerializer,
+    TokenObtainPairSerializer,
+    TokenRefreshSerializer,
+)
+from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework_simplejwt.utils import get_md5_hash_password
+from valkey.exceptions import ValkeyError
+
+from webapp.trading.api.errors import Unavailable
+from webapp.trading.api.shapes import (
+    CredentialsIn,
+    RefreshIn,
+    TicketOut,
+    TokensOut,
+    checked,
+    with_errors,
+)
+from webapp.trading.selectors.market import valkey_client
+
+TICKET_S = 30
 
 
-class TokenAuthentication(JWTAuthentication):
-    """`Authorization: Bearer <access token>`. The user is read each time: one that was
-    deactivated or changed the password is refused at once."""
+class TokenObtain(APIView):
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema(
+        operation_id="token_obtain",
+        request=CredentialsIn,
+        responses=with_errors({200: TokensOut}, 401, 429, 503),
+    )
+    def post(self, request: Request) -> Response:
+        """Exchange user name and password for an access and a refresh token."""
+        serializer = TokenObtainPairSerializer(
+            data=checked(CredentialsIn, request.data), context={"request": request}
+        )
+        try:
+            serializer.is_valid(raise_exception=True)
+        except exceptions.AuthenticationFailed:
+            refused = getattr(request, "login_refused", None)
+            if refused is None:
+                raise
+            if request.login_wait_s == 0:  # type: ignore[attr-defined]
+                raise Unavailable(refused) from None
+            raise exceptions.Throttled(request.login_wait_s, refused) from None  # type: ignore[attr-defined]
+        return Response(serializer.validated_data)
 
 
-class TokenScheme(SimpleJWTScheme):
-    target_class = TokenAuthentication
-    name = "token"
+class TokenRefresh(APIView):
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema(
+        operation_id="token_refresh",
+        request=RefreshIn,
+        responses=with_errors({200: TokensOut}, 401),
+    )
+    def post(self, request: Request) -> Response:
+        """Exchange a refresh token for a new pair; the old one can never be used again.
+
+        A refresh token that comes a second time was stolen from one side or the other: every
+        refresh token of its user is then revoked.
+        """
+        data = checked(RefreshIn, request.data)
+        serializer = TokenRefreshSerializer(data=data)
+        try:
+            serializer.is_valid(raise_exception=True)
+        except TokenError as error:
+            _revoke_family(data["refresh"])
+            raise exceptions.AuthenticationFailed(str(error), "token_not_valid") from error
+        except get_user_model().DoesNotExist as error:
+            raise exceptions.AuthenticationFailed(code="token_not_valid") from error
+        return Response(serializer.validated_data)
+
+
+class TokenRevoke(APIView):
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema(
+        operation_id="token_revoke",
+        request=RefreshIn,
+        responses=with_errors({204: None}, 401),
+    )
+    def post(self, request: Request) -> Response:
+        """End a refresh token."""
+        serializer = TokenBlacklistSerializer(data=checked(RefreshIn, request.data))
+        try:
+            serializer.is_valid(raise_exception=True)
+        except TokenError as error:
+            raise exceptions.AuthenticationFailed(str(error), "token_not_valid") from error
+        return Response(status=204)
+
+
+class WebSocketTicket(APIView):
+    @extend_schema(
+        operation_id="ws_ticket",
+        request=None,
+        responses=with_errors({200: TicketOut}, 503),
+    )
+    def post(self, request: Request) -> Response:
+        """Make a ticket that opens one WebSocket within 30 s: `/ws/?ticket=...`."""
+        ticket = secrets.token_urlsafe(32)
+        holder = {
+            "user": request.user.pk,
+            "password": get_md5_hash_password(request.user.password),
+            "session": request.session.session_key if hasattr(request, "session") else None,
+        }
+        try:
+            valkey_client().set(ticket_key(ticket), json.dumps(holder), ex=TICKET_S)
+        except ValkeyError as error:
+            raise Unavailable("Valkey does not answer.") from error
+        return Response({"ticket": ticket, "expires_in_s": TICKET_S})
+
+
+def ticket_key(ticket: str) -> str:
+    """Return where a ticket is kept: under its hash, so that a dump of Valkey opens nothing."""
+    return f"sep:ws:ticket:{hashlib.sha256(ticket.encode()).hexdigest()}"
+
+
+def _revoke_family(refresh: str) -> None:
+    try:
+        jti = RefreshToken(refresh, verify=False)["jti"]  # type: ignore[arg-type]
+    except (TokenError, KeyError):
+        return
+    # The text must match too: only a token that was signed here is in the table.
+    known = OutstandingToken.objects.filter(jti=jti, token=refresh).first()
+    if known is None:
+        return
+    if not BlacklistedToken.objects.filter(token=known).exists():
+        return
+    for outstanding in OutstandingToken.objects.filter(user=known.user):
+        BlacklistedToken.objects.get_or_create(token=outstanding)

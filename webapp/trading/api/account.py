@@ -1,0 +1,87 @@
+"""Positions and performance of the account."""
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import (
+    SIGNED_IN,
+    HistoryIn,
+    PageIn,
+    PerformanceHistoryOut,
+    PerformanceOut,
+    PositionOut,
+    checked,
+    with_errors,
+)
+from webapp.trading.models import BrokerAccount, PerformanceSnapshot, Position
+from webapp.trading.selectors.market import market_latest
+from webapp.trading.selectors.performance import (
+    markets_of_positions,
+    performance_current,
+    performance_point,
+    position_read,
+)
+from webapp.trading.selectors.status import account_default
+
+
+def the_account() -> BrokerAccount:
+    """Return the account that the API is about."""
+    account = account_default()
+    if account is None:
+        raise Http404("there is no account yet: run manage.py load_sample")
+    return account
+
+
+class Positions(APIView):
+    @extend_schema(
+        operation_id="positions",
+        parameters=[PageIn],
+        responses=with_errors({200: paged(PositionOut)}, 400, 404, *SIGNED_IN),
+    )
+    def get(self, request: Request) -> Response:
+        """Open positions at the newest quote; mark and open P&L are null when none is known."""
+        checked(PageIn, request.query_params.dict())
+        account, now = the_account(), timezone.now()
+        rows = Position.objects.filter(account=account).exclude(units=0)
+        return page_of(
+            request,
+            rows.select_related("instrument"),
+            lambda position: position_read(
+                position,
+                currency=account.currency,
+                market=market_latest(position.instrument.name),
+                now=now,
+            ),
+        )
+
+
+class Performance(APIView):
+    @extend_schema(
+        operation_id="performance_current",
+        responses=with_errors({200: PerformanceOut}, 404, *SIGNED_IN),
+    )
+    def get(self, request: Request) -> Response:
+        """What the account has earned; null where a number is not known."""
+        account = the_account()
+        markets = markets_of_positions(account)
+        return Response(performance_current(account, markets=markets, now=timezone.now()))
+
+
+class PerformanceHistory(APIView):
+    @extend_schema(
+        operation_id="performance_history",
+        parameters=[HistoryIn],
+        responses=with_errors({200: PerformanceHistoryOut}, 400, 404, *SIGNED_IN),
+    )
+    def get(self, request: Request) -> Response:
+        """The newest points of the equity line, oldest first."""
+        query = checked(HistoryIn, request.query_params.dict())
+        account = the_account()
+        rows = PerformanceSnapshot.objects.filter(account=account).order_by("-pk")
+        points = [performance_point(row) for row in reversed(rows[: query["limit"]])]
+        return Response({"account": account.name, "points": points})

@@ -1,0 +1,104 @@
+"""What the compiled engine says about itself and about stored candles."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+import sep_engine
+from sep_engine.model.calendar import gap_mask
+from sep_engine.qfh import COUNT_METRICS, Encoding, RollingMetrics, rolling
+from webapp.trading.granularity import duration
+from webapp.trading.models import Instrument, Strategy
+from webapp.trading.selectors.candles import candles_newest
+from webapp.trading.wire import time_text
+
+Json = dict[str, Any]
+
+# The wire name of each metric and its name in the engine, where `lambda` is a word of Python.
+METRICS: Final = {
+    "null_ratio": "null_ratio",
+    "flip_ratio": "flip_ratio",
+    "rupture_ratio": "rupture_ratio",
+    "entropy": "entropy",
+    "coherence": "coherence",
+    "state_coherence": "state_coherence",
+    "stability": "stability",
+    "balance": "balance",
+    "lambda": "lambda_",
+    "damped": "damped",
+    "damped_anchored": "damped_anchored",
+}
+
+
+def describe() -> Json:
+    """Return the engine's version and the backends that can run here."""
+    return {
+        "version": sep_engine.__version__,
+        "backends": [one.name for one in sep_engine.backends() if one.available],
+    }
+
+
+def metrics_resource(
+    instrument: Instrument,
+    *,
+    limit: int,
+    granularity: str = "H1",
+    window: int | None = None,
+    encoding: Encoding | None = None,
+) -> Json:
+    """Return metrics and percentiles of the newest `limit` candles, oldest first.
+
+    Window and encoding default to those of the instrument's strategy. Every value uses closes up
+    to its candle only; as many candles before the first shown are read as its window may need.
+    """
+    rule = _rule_of(instrument)
+    window = window or int(rule.get("window", 64))
+    encoding = encoding or rule.get("encoding", "moves")
+    # Twice the window: bars that do not move give no bit.
+    rows = candles_newest(instrument, granularity=granularity, limit=limit + 2 * window)
+    points: list[Json] = []
+    if len(rows) > window:
+        starts = [row.start for row in rows]
+        values = rolling(
+            np.array([float(row.close) for row in rows]),
+            tick=float(instrument.tick),
+            window=window,
+            encoding=encoding,
+            gap=gap_mask(_nanoseconds(starts), duration(granularity), instrument.calendar),
+        )
+        points = _points(values, starts)[-limit:]
+    return {
+        "instrument": instrument.name,
+        "window": window,
+        "encoding": encoding,
+        "engine": sep_engine.__version__,
+        "as_of": time_text(rows[-1].start + duration(granularity)) if rows else None,
+        "points": points,
+    }
+
+
+def _rule_of(instrument: Instrument) -> Json:
+    strategy = Strategy.objects.filter(instrument=instrument).order_by("pk").first()
+    return {} if strategy is None else strategy.rule
+
+
+def _points(values: RollingMetrics, starts: list[datetime]) -> list[Json]:
+    columns = {wire: _column(getattr(values, name)) for wire, name in METRICS.items()}
+    percentiles = {name: _column(values.percentile(name)) for name in COUNT_METRICS}
+    return [
+        {
+            "time": time_text(start),
+            "metrics": {name: column[index] for name, column in columns.items()},
+            "percentiles": {name: column[index] for name, column in percentiles.items()},
+        }
+        for index, start in enumerate(starts)
+    ]
+
+
+def _column(values: "np.ndarray[Any, np.dtype[np.float64]]") -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _nanoseconds(times: list[datetime]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    return np.array([int(time.timestamp()) * 1_000_000_000 for time in times], dtype=np.int64)

@@ -1,0 +1,187 @@
+"""What SEP is doing now: state, feed, account, strategy, and which processes are alive."""
+
+import time
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from valkey.exceptions import ValkeyError
+
+from sep_engine.execution.states import TradingMode
+from webapp.trading.models import (
+    BrokerAccount,
+    Feed,
+    ProcessHeartbeat,
+    Strategy,
+    TradingState,
+)
+from webapp.trading.selectors import engine
+from webapp.trading.selectors.market import valkey_client
+from webapp.trading.wire import decimal_text, time_text
+
+Json = dict[str, Any]
+
+PROCESSES = ("web", "trader", "relay", "worker", "beat")
+# A process beats every 5 s, one that works on schedule every 60 s.
+LATE_S = {"web": 15, "trader": 15, "relay": 15, "worker": 90, "beat": 90}
+DOWN_S = {"web": 60, "trader": 60, "relay": 60, "worker": 240, "beat": 240}
+_STRICTEST = [TradingMode.HALTED, TradingMode.REDUCING, TradingMode.ACTIVE]
+
+
+def account_default() -> BrokerAccount | None:
+    """Return the account that the page shows: the oldest one."""
+    return BrokerAccount.objects.order_by("pk").first()
+
+
+def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -> Json:
+    """Return the state of every scope, and the strictest of them with its reason."""
+    rows: dict[str, TradingState] = {}
+    for row in TradingState.objects.all():
+        ours = (
+            row.scope == TradingState.Scope.GLOBAL
+            or (account is not None and row.account_id == account.pk)
+            or (strategy is not None and row.strategy_id == strategy.pk)
+        )
+        if ours:
+            rows[row.scope] = row
+    if not rows:
+        # The risk gate denies everything while rows are missing; so says the page.
+        strictest, reason = TradingMode.HALTED.value, "No trading state is stored."
+    else:
+        first = min(rows.values(), key=lambda row: _STRICTEST.index(TradingMode(row.state)))
+        strictest, reason = first.state, first.reason
+    return {
+        "state": strictest,
+        "reason": reason,
+        "global": _scope(rows.get("GLOBAL")),
+        "account": _scope(rows.get("ACCOUNT")),
+        "strategy": _scope(rows.get("STRATEGY")),
+    }
+
+
+def feed_resource(feed: Feed) -> Json:
+    return {
+        "instrument": feed.instrument.name,
+        "source": feed.source,
+        "name": feed.venue,
+        "granularity": feed.granularity,
+        "history_bars": feed.history_bars,
+        "cursor": feed.cursor,
+        "total": feed.total_bars,
+        "bars_per_second": feed.bars_per_second,
+        "paused": feed.paused,
+        "at_end": feed.at_end,
+        "restart_requested": feed.restart_requested,
+    }
+
+
+def feed_default() -> Feed | None:
+    return Feed.objects.select_related("instrument").order_by("pk").first()
+
+
+def status_resource() -> Json:
+    account = account_default()
+    strategy = None
+    if account is not None:
+        strategy = Strategy.objects.filter(account=account).order_by("pk").first()
+    feed = feed_default()
+    return {
+        "trading": trading_resource(account, strategy),
+        "feed": None if feed is None else feed_resource(feed),
+        "account": account
+        and {
+            "id": account.pk,
+            "name": account.name,
+            "kind": account.kind,
+            "currency": account.currency,
+        },
+        "strategy": strategy
+        and {
+            "id": strategy.pk,
+            "name": strategy.name,
+            "enabled": strategy.enabled,
+            "rule": strategy.rule,
+            "verdict": strategy.verdict,
+            "verdict_text": strategy.verdict_text,
+        },
+        "assumed_spread": feed and _assumed_spread(feed),
+        "engine": engine.describe(),
+    }
+
+
+def health_resource(now: datetime) -> Json:
+    """Return what answers: "down" without database, "degraded" when anything else is not up."""
+    database, processes = _database(), []
+    if database["status"] == "up":
+        processes = [_process(name, now) for name in PROCESSES]
+    valkey = _valkey()
+    if database["status"] != "up":
+        status = "down"
+    elif valkey["status"] == "up" and all(one["status"] == "up" for one in processes):
+        status = "ok"
+    else:
+        status = "degraded"
+    return {
+        "status": status,
+        "version": settings.SEP_VERSION,
+        "processes": processes,
+        "database": database,
+        "valkey": valkey,
+        "time": time_text(now),
+    }
+
+
+def _scope(row: TradingState | None) -> Json | None:
+    return row and {
+        "state": row.state,
+        "reason": row.reason,
+        "changed_by": row.changed_by,
+        "changed_at": time_text(row.changed_at),
+    }
+
+
+def _assumed_spread(feed: Feed) -> Json:
+    pips = decimal_text(feed.assumed_spread_pips)
+    return {
+        "pips": pips,
+        "text": f"Assumed spread {pips} pips: the sample has ask prices only.",
+    }
+
+
+def _process(name: str, now: datetime) -> Json:
+    row = ProcessHeartbeat.objects.filter(name=name).first()
+    if row is None:
+        return {"name": name, "status": "down", "age_s": None, "pid": None, "detail": {}}
+    age_s = max(0.0, (now - row.beat_at).total_seconds())
+    status = "down" if age_s > DOWN_S[name] else "late" if age_s > LATE_S[name] else "up"
+    return {
+        "name": name,
+        "status": status,
+        "age_s": round(age_s, 1),
+        "pid": row.pid,
+        "detail": {"build": row.build, **row.detail},
+    }
+
+
+def _database() -> Json:
+    started = time.perf_counter()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return {"status": "down", "kind": connection.vendor, "latency_ms": None}
+    return {"status": "up", "kind": connection.vendor, "latency_ms": _elapsed_ms(started)}
+
+
+def _valkey() -> Json:
+    started = time.perf_counter()
+    try:
+        valkey_client().ping()
+    except ValkeyError:
+        return {"status": "down", "kind": "valkey", "latency_ms": None}
+    return {"status": "up", "kind": "valkey", "latency_ms": _elapsed_ms(started)}
+
+
+def _elapsed_ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)
