@@ -146,6 +146,7 @@ class HealthOut(Out):
 
 
 class ScopeStateOut(Out):
+    scope = serializers.ChoiceField(["GLOBAL", "ACCOUNT", "STRATEGY"])
     state = serializers.ChoiceField(TRADING_MODES)
     reason = serializers.CharField(allow_blank=True)
     changed_by = serializers.CharField()

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from webapp.trading.models import AnalysisJob, Fill, Order, Position, Signal
+from webapp.trading.models import AnalysisJob, Feed, Fill, Order, Position, Signal, TradingState
 from webapp.trading.wire import decimal_text, money_text, time_text
 
 Json = dict[str, Any]
@@ -96,6 +96,32 @@ def position_resource(
         "stop_loss": _price(position.stop_loss, decimals),
         "age_s": age_s,
         "currency": currency,
+    }
+
+
+def feed_resource(feed: Feed) -> Json:
+    return {
+        "instrument": feed.instrument.name,
+        "source": feed.source,
+        "name": feed.venue,
+        "granularity": feed.granularity,
+        "history_bars": feed.history_bars,
+        "cursor": feed.cursor,
+        "total": feed.total_bars,
+        "bars_per_second": feed.bars_per_second,
+        "paused": feed.paused,
+        "at_end": feed.at_end,
+        "restart_requested": feed.restart_requested,
+    }
+
+
+def trading_state_resource(row: TradingState) -> Json:
+    return {
+        "scope": row.scope,
+        "state": row.state,
+        "reason": row.reason,
+        "changed_by": row.changed_by,
+        "changed_at": time_text(row.changed_at),
     }
 
 

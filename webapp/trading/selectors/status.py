@@ -18,6 +18,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors import engine
 from webapp.trading.selectors.market import valkey_client
+from webapp.trading.selectors.resources import feed_resource, trading_state_resource
 from webapp.trading.wire import decimal_text, time_text
 
 Json = dict[str, Any]
@@ -57,22 +58,6 @@ def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -
         "global": _scope(rows.get("GLOBAL")),
         "account": _scope(rows.get("ACCOUNT")),
         "strategy": _scope(rows.get("STRATEGY")),
-    }
-
-
-def feed_resource(feed: Feed) -> Json:
-    return {
-        "instrument": feed.instrument.name,
-        "source": feed.source,
-        "name": feed.venue,
-        "granularity": feed.granularity,
-        "history_bars": feed.history_bars,
-        "cursor": feed.cursor,
-        "total": feed.total_bars,
-        "bars_per_second": feed.bars_per_second,
-        "paused": feed.paused,
-        "at_end": feed.at_end,
-        "restart_requested": feed.restart_requested,
     }
 
 
@@ -133,12 +118,7 @@ def health_resource(now: datetime) -> Json:
 
 
 def _scope(row: TradingState | None) -> Json | None:
-    return row and {
-        "state": row.state,
-        "reason": row.reason,
-        "changed_by": row.changed_by,
-        "changed_at": time_text(row.changed_at),
-    }
+    return None if row is None else trading_state_resource(row)
 
 
 def _assumed_spread(feed: Feed) -> Json:
