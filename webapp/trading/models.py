@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
+
 from sep_engine.execution.states import (
     TERMINAL,
     OrderState,
@@ -18,7 +19,6 @@ from sep_engine.execution.states import (
     Origin,
     TradingMode,
 )
-
 from webapp.trading.fields import AmountField
 
 
@@ -71,6 +71,7 @@ class Feed(models.Model):
     paused = models.BooleanField(default=False)
     restart_requested = models.BooleanField(default=False)
     run = models.PositiveIntegerField(default=0, help_text="Rises with each restart of a replay.")
+    run_started_at = models.DateTimeField(null=True, blank=True)
     assumed_spread_pips = AmountField(default=Decimal("0"))
     updated_at = models.DateTimeField(auto_now=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -244,9 +245,17 @@ class Order(models.Model):
         null=True, blank=True, help_text="An intent that was not sent by then is never sent."
     )
     sent_at = models.DateTimeField(null=True, blank=True)
+    doubt_since = models.DateTimeField(null=True, blank=True)
+    absent_since = models.DateTimeField(null=True, blank=True)
+    closed_by = models.BigIntegerField(
+        null=True, blank=True, help_text="The transaction that ended the order."
+    )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     market_time = models.DateTimeField(null=True, blank=True)
     idempotency_key = models.CharField(max_length=128, null=True, blank=True)
+    request_hash = models.CharField(
+        max_length=64, blank=True, default="", help_text="Of the request that the key stands for."
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,

@@ -1,0 +1,71 @@
+"""Writing the event log: the outbox of everything that the screen and the audit see."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from webapp.trading.models import EventLog, StreamHead
+from webapp.trading.services import hints
+from webapp.trading.wire import time_text
+
+
+def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) -> EventLog:
+    """Append one event to `stream` within the caller's transaction.
+
+    `seq` is gapless: the stream's head is locked until the caller commits, and goes back with it.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("events.record must run inside the transaction that it speaks of")
+    head, _ = StreamHead.objects.select_for_update().get_or_create(stream=stream)
+    seq = head.last_seq + 1
+    event = EventLog(
+        stream=stream,
+        seq=seq,
+        time=now,
+        type=type,
+        data=dict(data),
+        previous_hash=head.last_hash,
+    )
+    event.hash = event_hash(event)
+    event.save(force_insert=True)
+    StreamHead.objects.filter(pk=head.pk).update(last_seq=seq, last_hash=event.hash)
+    hints.wake()
+    return event
+
+
+def event_hash(event: EventLog) -> str:
+    """Return the link of the chain: sha256 over the event and the hash before it."""
+    content = [event.previous_hash, envelope(event)]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def envelope(event: EventLog) -> dict[str, Any]:
+    """Return the event as every reader gets it."""
+    return {
+        "stream": event.stream,
+        "seq": event.seq,
+        "time": time_text(event.time),
+        "type": event.type,
+        "data": event.data,
+    }
+
+
+def first_fault(stream: str) -> str | None:
+    """Return what is wrong with a stream's chain, None when it is whole."""
+    previous, seq = "", 0
+    for event in EventLog.objects.filter(stream=stream).order_by("seq").iterator():
+        seq += 1
+        if event.seq != seq:
+            return f"{stream} {seq} is missing"
+        if event.previous_hash != previous or event.hash != event_hash(event):
+            return f"{stream} {seq} does not fit its hash"
+        previous = event.hash
+    head = StreamHead.objects.filter(stream=stream).first()
+    if seq != (head.last_seq if head else 0):
+        return f"{stream} ends at {seq}, its head says {head.last_seq if head else 0}"
+    return None

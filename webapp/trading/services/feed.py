@@ -1,0 +1,42 @@
+"""Controls of the replay."""
+
+from datetime import datetime
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from webapp.trading.models import Feed
+from webapp.trading.services import system
+
+SPEED_MIN, SPEED_MAX = 0.01, 1000.0
+
+
+@transaction.atomic
+def feed_control(
+    *,
+    feed_id: int,
+    now: datetime,
+    bars_per_second: float | None = None,
+    paused: bool | None = None,
+    restart: bool = False,
+) -> Feed:
+    """Change speed or pause, or ask the trader to close all positions and replay from the start.
+
+    Raises:
+        ValidationError: the speed is outside 0.01 to 1000 bars a second.
+    """
+    feed = Feed.objects.select_for_update().select_related("instrument").get(pk=feed_id)
+    if bars_per_second is not None:
+        if not SPEED_MIN <= bars_per_second <= SPEED_MAX:
+            raise ValidationError(
+                {"bars_per_second": f"must be {SPEED_MIN} to {SPEED_MAX}, was {bars_per_second}"}
+            )
+        feed.bars_per_second = bars_per_second
+    if paused is not None:
+        feed.paused = paused
+    if restart:
+        feed.restart_requested = True
+        feed.paused = False
+    feed.save(update_fields=["bars_per_second", "paused", "restart_requested", "updated_at"])
+    system.status_changed(now=now)
+    return feed

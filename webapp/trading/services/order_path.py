@@ -1,0 +1,485 @@
+"""The trader's side of the order path: judge (T1), claim (T2), record what the venue told (T3).
+
+Only the account's one trader calls these. Each is one transaction; no broker is asked inside it.
+Every change of state is made by `sep_engine.execution.core.step`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Q
+
+from sep_engine.execution.core import (
+    Absent,
+    Accepted,
+    ApplyFill,
+    Cancel,
+    Cancelled,
+    CancelRefused,
+    Claimed,
+    Doubted,
+    Effect,
+    Expired,
+    Fact,
+    Filled,
+    Found,
+    HaltAccount,
+    Judged,
+    Lapsed,
+    OrderEvent,
+    OrderRecord,
+    Rejected,
+    Restarted,
+    Timing,
+    Withdrawn,
+    step,
+)
+from sep_engine.execution.positions import NetPosition, apply_fill
+from sep_engine.execution.states import (
+    TERMINAL,
+    OrderState,
+    OrderType,
+    Origin,
+    TradingMode,
+)
+from sep_engine.risk import Approved, Exposure, Intent, check_order
+from webapp.trading.brokers.base import Kind, Transaction
+from webapp.trading.models import (
+    BrokerAccount,
+    BrokerFact,
+    Fill,
+    Instrument,
+    Order,
+    Position,
+    RiskLimit,
+    TradingState,
+)
+from webapp.trading.selectors.resources import position_resource
+from webapp.trading.services import events, system
+from webapp.trading.services.orders import order_event
+from webapp.trading.services.trading_state import trading_state_worsen
+
+_S = OrderState
+
+
+class FactGap(Exception):
+    """Transactions between the last applied one and the first given one are missing."""
+
+
+class StaleEpoch(Exception):
+    """Another trader has taken the account."""
+
+
+def limits_of(account: BrokerAccount) -> dict[str, Decimal]:
+    """Return the active limits of the account by name."""
+    rows = RiskLimit.objects.filter(account=account, active=True)
+    return dict(rows.values_list("name", "value"))
+
+
+def modes_for(order: Order, *, lock: bool) -> tuple[TradingMode, ...]:
+    """Return the state of every scope that the order belongs to.
+
+    `lock`: hold the rows until the transaction ends, so that a change of the kill switch comes
+    wholly before or wholly after what is decided here.
+    """
+    scopes = Q(scope="GLOBAL") | Q(scope="ACCOUNT", account_id=order.account_id)
+    wanted = 2
+    if order.strategy_id is not None:
+        scopes |= Q(scope="STRATEGY", strategy_id=order.strategy_id)
+        wanted = 3
+    rows = TradingState.objects.filter(scopes)
+    if lock:
+        rows = rows.select_for_update()
+    modes = tuple(TradingMode(row.state) for row in rows)
+    # A row that is missing counts as the strictest state.
+    return modes if len(modes) == wanted else (TradingMode.HALTED, *modes)
+
+
+def allowed_by(modes: tuple[TradingMode, ...], order: Order) -> bool:
+    """Return whether the kill switch lets this order be sent."""
+    if order.reduce_only and order.origin == Origin.CLOSE_EVERYTHING:
+        return True
+    if order.reduce_only:
+        return TradingMode.HALTED not in modes
+    return set(modes) == {TradingMode.ACTIVE}
+
+
+@transaction.atomic
+def order_judge(
+    *,
+    order_id: int,
+    exposure: Exposure,
+    price_bound: Decimal | None,
+    default_stop: Decimal | None,
+    now: datetime,
+    timing: Timing,
+) -> Order:
+    """T1: run the risk gate on a CREATED order and queue or deny it.
+
+    Args:
+        exposure: what the trader sees. Positions and orders in it were read by the caller, which
+            is the only writer of them; the states are read here, under lock.
+        price_bound: the worst price for a market order, kept with it.
+        default_stop: the stop of an opening order that names none.
+    """
+    BrokerAccount.objects.select_for_update().get(orders__pk=order_id)
+    order = _locked(order_id)
+    if order.state != _S.CREATED:
+        return order
+    if order.cancel_requested_at is not None:
+        return _advance(order, Withdrawn(), now, timing)
+    if order.expires_at is not None and now > order.expires_at:
+        return _advance(order, Lapsed(), now, timing)
+    if order.stop_loss is None and not order.reduce_only:
+        order.stop_loss = default_stop
+    if order.type == OrderType.MARKET:
+        order.price_bound = price_bound
+    intent = Intent(
+        instrument=order.instrument.name,
+        units=order.units,
+        price=order.price,
+        stop_loss=order.stop_loss,
+        reduce_only=order.reduce_only,
+        origin=Origin(order.origin),
+    )
+    exposure = replace(exposure, modes=modes_for(order, lock=True))
+    verdict = check_order(intent, exposure, limits_of(order.account), now)
+    order.checks = [asdict(check) for check in verdict.checks]
+    if isinstance(verdict, Approved):
+        return _advance(order, Judged(), now, timing)
+    return _advance(order, Judged(verdict.rule, verdict.reason), now, timing)
+
+
+@transaction.atomic
+def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> bool:
+    """T2: make a QUEUED order SENDING. True: the caller, and nobody else, sends it now.
+
+    Raises:
+        StaleEpoch: the account has a newer trader.
+    """
+    order = _locked(order_id)
+    account = BrokerAccount.objects.select_for_update().get(pk=order.account_id)
+    if account.epoch != epoch:
+        raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
+    if order.state != _S.QUEUED:
+        return False
+    if order.cancel_requested_at is not None:
+        _advance(order, Withdrawn(), now, timing)
+        return False
+    if order.expires_at is not None and now > order.expires_at:
+        _advance(order, Lapsed(), now, timing)
+        return False
+    if not allowed_by(modes_for(order, lock=True), order):
+        return False
+    order.epoch = epoch
+    order.last_txn_id_seen = account.last_transaction_id
+    order.sent_at = now
+    _advance(order, Claimed(), now, timing)
+    return True
+
+
+@transaction.atomic
+def order_happened(
+    *,
+    order_id: int,
+    event: Doubted | Restarted | Absent | Found | Withdrawn | Lapsed,
+    now: datetime,
+    timing: Timing,
+) -> tuple[Order, bool]:
+    """Apply something that is not a fact of the ledger; True: a cancel is to be sent now."""
+    order = _locked(order_id)
+    record = _record(order)
+    result = step(record, event, now, timing)
+    _save(order, record, result.order, now)
+    return order, any(isinstance(effect, Cancel) for effect in result.effects)
+
+
+def facts_apply(
+    *, account_id: int, facts: Iterable[Transaction], now: datetime, timing: Timing
+) -> int:
+    """T3: record transactions in order and apply each to its order and position.
+
+    One that was recorded before is skipped, so any of them may come any number of times.
+
+    Returns:
+        How many were new.
+
+    Raises:
+        FactGap: an earlier transaction is missing; nothing was applied, read from the last one.
+    """
+    with transaction.atomic():
+        account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+        touched: set[int] = set()
+        count = 0
+        for fact in sorted(facts, key=lambda fact: fact.id):
+            if fact.id <= account.last_transaction_id:
+                continue
+            if fact.id != account.last_transaction_id + 1:
+                raise FactGap(
+                    f"transaction {fact.id} follows {account.last_transaction_id}: some are missing"
+                )
+            BrokerFact.objects.create(
+                account=account,
+                transaction_id=fact.id,
+                kind=fact.kind.value,
+                raw=fact.raw,
+                applied_at=now,
+            )
+            account.last_transaction_id = fact.id
+            instrument_id = _fact_apply(account, fact, now, timing)
+            if instrument_id is not None:
+                touched.add(instrument_id)
+            count += 1
+        if count:
+            account.save(update_fields=["last_transaction_id"])
+        for instrument_id in touched:
+            _position_changed(account, instrument_id, now)
+        return count
+
+
+def _fact_apply(
+    account: BrokerAccount, fact: Transaction, now: datetime, timing: Timing
+) -> int | None:
+    """Apply one transaction; return the instrument whose position or stop it changed."""
+    if fact.kind == Kind.OTHER:
+        return None
+    if fact.kind == Kind.DEPENDENT:
+        return _dependent_open(account, fact, now).instrument_id
+    order = _order_of(account, fact)
+    if order is None:
+        order = _adopt(account, fact, now)
+        if order is None:
+            return None
+    record = _record(order)
+    result = step(record, _core_fact(fact), now, timing)
+    # The event of a fill is written below, when the fill is there to be shown.
+    _save(order, record, result.order, now, market_time=fact.time, silent=bool(result.effects))
+    for effect in result.effects:
+        _effect_apply(account, order, fact, effect, now)
+    if result.effects:
+        order_event(_read(order.pk), now=now)
+    return order.instrument_id
+
+
+def _effect_apply(
+    account: BrokerAccount, order: Order, fact: Transaction, effect: Effect, now: datetime
+) -> None:
+    if isinstance(effect, ApplyFill):
+        Fill.objects.create(
+            order=order,
+            account=account,
+            transaction_id=fact.id,
+            units=fact.units,
+            price=fact.price,
+            realised_pl=fact.realised_pl,
+            half_spread_cost=fact.half_spread_cost,
+            assumed_spread=fact.assumed_spread,
+            time=fact.time,
+        )
+        _position_fill(account, order.instrument_id, effect, fact.time)
+    elif isinstance(effect, HaltAccount):
+        trading_state_worsen(
+            account=account, state=TradingMode.HALTED, reason=effect.reason, now=now
+        )
+
+
+def _position_fill(
+    account: BrokerAccount, instrument_id: int, fill: ApplyFill, time: datetime
+) -> None:
+    position, _ = Position.objects.select_for_update().get_or_create(
+        account=account, instrument_id=instrument_id
+    )
+    before = NetPosition(position.units, position.average_price, position.realised_pl)
+    after = apply_fill(before, units=fill.units, price=fill.price)
+    if before.units * after.units <= 0:
+        position.opened_at = time if after.units else None
+    position.units = after.units
+    position.average_price = after.average_price
+    position.realised_pl = after.realised_pl
+    position.save()
+
+
+def _position_changed(account: BrokerAccount, instrument_id: int, now: datetime) -> None:
+    position = (
+        Position.objects.select_related("instrument")
+        .filter(account=account, instrument_id=instrument_id)
+        .first()
+    )
+    if position is None:
+        return
+    position.stop_loss = nearest_stop(position)
+    position.save(update_fields=["stop_loss", "updated_at"])
+    events.record(
+        stream="positions",
+        type="position_update",
+        data=position_resource(position, currency=account.currency),
+        now=now,
+    )
+
+
+def stops_of(position: Position) -> list[Order]:
+    """Return the stop orders that work for the position."""
+    stops = Order.objects.filter(
+        account_id=position.account_id,
+        instrument_id=position.instrument_id,
+        type=OrderType.STOP_LOSS,
+    ).exclude(state__in=TERMINAL)
+    return [stop for stop in stops if stop.units * position.units < 0]
+
+
+def nearest_stop(position: Position) -> Decimal | None:
+    """Return the price at which the position is first stopped, None without a stop."""
+    prices = [stop.price for stop in stops_of(position) if stop.price is not None]
+    if not prices:
+        return None
+    return max(prices) if position.units > 0 else min(prices)
+
+
+def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) -> Order:
+    parent = Order.objects.filter(account=account, venue_order_id=fact.parent_id).first()
+    instrument = Instrument.objects.get(name=fact.instrument)
+    order = Order(
+        client_id=fact.client_id or f"venue-{account.pk}-{fact.venue_order_id}",
+        account=account,
+        instrument=instrument,
+        strategy_id=parent.strategy_id if parent else None,
+        parent=parent,
+        origin=Origin.PROTECTIVE.value,
+        type=fact.order_type,
+        units=fact.units,
+        price=fact.price,
+        reduce_only=True,
+        time_in_force="GTC",
+        state=_S.ACCEPTED.value,
+        venue_order_id=fact.venue_order_id,
+        market_time=fact.time,
+    )
+    order.save(force_insert=True)
+    order_event(order, now=now)
+    return order
+
+
+def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | None:
+    """Take over an order that we did not make: somebody traded beside us."""
+    instrument = Instrument.objects.filter(name=fact.instrument).first()
+    if instrument is None or fact.units == 0:
+        trading_state_worsen(
+            account=account,
+            state=TradingMode.HALTED,
+            reason=f"transaction {fact.id} is about an order that we do not know",
+            now=now,
+        )
+        return None
+    system.alert(
+        level="warning",
+        text=f"Order {fact.venue_order_id or fact.id} was made beside us; it counts as ours",
+        now=now,
+    )
+    price = fact.price if fact.kind == Kind.ACCEPTED else None
+    known = fact.order_type in set(OrderType) and (fact.order_type == "MARKET") == (price is None)
+    order = Order(
+        client_id=f"venue-{account.pk}-{fact.venue_order_id or fact.id}",
+        account=account,
+        instrument=instrument,
+        origin=Origin.EXTERNAL.value,
+        type=fact.order_type if known else OrderType.MARKET.value,
+        units=fact.units,
+        price=price if known else None,
+        state=_S.ACCEPTED.value,
+        venue_order_id=fact.venue_order_id,
+        market_time=fact.time,
+    )
+    order.save(force_insert=True)
+    return order
+
+
+def _order_of(account: BrokerAccount, fact: Transaction) -> Order | None:
+    about = Q(pk__in=[])
+    if fact.client_id:
+        about |= Q(client_id=fact.client_id)
+    if fact.venue_order_id:
+        about |= Q(venue_order_id=fact.venue_order_id)
+    orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
+    return orders.filter(about, account=account).first()
+
+
+def _core_fact(fact: Transaction) -> Fact:
+    match fact.kind:
+        case Kind.ACCEPTED:
+            return Accepted(fact.id, fact.venue_order_id)
+        case Kind.FILLED:
+            assert fact.price is not None
+            return Filled(fact.id, fact.venue_order_id, fact.units, fact.price, fact.final)
+        case Kind.CANCELLED:
+            return Cancelled(fact.id, fact.venue_order_id, fact.reason)
+        case Kind.REJECTED:
+            return Rejected(fact.id, fact.reason)
+        case Kind.EXPIRED:
+            return Expired(fact.id, fact.venue_order_id)
+        case Kind.CANCEL_REFUSED:
+            return CancelRefused(fact.id, fact.reason)
+    raise ValueError(f"a {fact.kind} transaction is not about an order's state")
+
+
+def _locked(order_id: int) -> Order:
+    orders = Order.objects.select_for_update(of=("self",))
+    return orders.select_related("instrument", "account").get(pk=order_id)
+
+
+def _read(order_id: int) -> Order:
+    return Order.objects.select_related("instrument").get(pk=order_id)
+
+
+def _record(order: Order) -> OrderRecord:
+    return OrderRecord(
+        client_id=order.client_id,
+        units=order.units,
+        state=OrderState(order.state),
+        filled_units=order.filled_units,
+        average_price=order.average_price,
+        venue_order_id=order.venue_order_id,
+        closed_by=order.closed_by,
+        doubt_since=order.doubt_since,
+        absent_since=order.absent_since,
+        cancel_wanted=order.cancel_requested_at is not None,
+        denied_rule=order.denied_rule,
+        denied_reason=order.denied_reason,
+    )
+
+
+def _advance(order: Order, event: OrderEvent, now: datetime, timing: Timing) -> Order:
+    record = _record(order)
+    _save(order, record, step(record, event, now, timing).order, now)
+    return order
+
+
+def _save(
+    order: Order,
+    before: OrderRecord,
+    after: OrderRecord,
+    now: datetime,
+    *,
+    market_time: datetime | None = None,
+    silent: bool = False,
+) -> None:
+    order.state = after.state.value
+    order.filled_units = after.filled_units
+    order.average_price = after.average_price
+    order.venue_order_id = after.venue_order_id
+    order.closed_by = after.closed_by
+    order.doubt_since = after.doubt_since
+    order.absent_since = after.absent_since
+    order.denied_rule = after.denied_rule
+    order.denied_reason = after.denied_reason[:300]
+    if before.cancel_wanted and not after.cancel_wanted:
+        order.cancel_requested_at = None
+    if market_time is not None:
+        order.market_time = market_time
+    order.save()
+    if not silent and replace(before, applied=frozenset(), absent_since=None) != replace(
+        after, applied=frozenset(), absent_since=None
+    ):
+        order_event(order, now=now)

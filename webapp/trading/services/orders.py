@@ -1,0 +1,230 @@
+"""Intents: what anybody but the trader may do about orders. Nothing here reaches a broker."""
+
+import hashlib
+import json
+import uuid
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from sep_engine.execution.states import (
+    TERMINAL,
+    OrderType,
+    Origin,
+    TradingMode,
+)
+from webapp.trading.models import (
+    BrokerAccount,
+    Instrument,
+    Order,
+    Position,
+    Signal,
+    Strategy,
+)
+from webapp.trading.selectors.resources import order_resource
+from webapp.trading.services import events, hints, system
+from webapp.trading.services.trading_state import trading_state_worsen
+
+# An intent that was not sent by then is never sent: the prices that it was made for are gone.
+INTENT_TTL = timedelta(seconds=30)
+
+
+class IdempotencyConflict(Exception):
+    """The key was used before for another request."""
+
+
+def order_submit(
+    *,
+    account: BrokerAccount,
+    instrument: Instrument,
+    units: Decimal,
+    origin: Origin,
+    now: datetime,
+    type: OrderType = OrderType.MARKET,
+    price: Decimal | None = None,
+    stop_loss: Decimal | None = None,
+    take_profit: Decimal | None = None,
+    reduce_only: bool = False,
+    strategy: Strategy | None = None,
+    signal: Signal | None = None,
+    client_id: str | None = None,
+    idempotency_key: str | None = None,
+    created_by: Any = None,
+    market_time: datetime | None = None,
+) -> Order:
+    """Record an intent; the trader judges and sends it.
+
+    Args:
+        units: signed, a multiple of the instrument's step.
+        client_id: given by those whose intents must be the same after a crash; else made here.
+        idempotency_key: a second call with it returns the order that the first call made.
+
+    Raises:
+        ValidationError: by field, what is wrong with the request.
+        IdempotencyConflict: the key stands for another request.
+    """
+    _check(instrument, units, type, price, stop_loss, take_profit)
+    request = {
+        "account": account.pk,
+        "instrument": instrument.name,
+        "units": units,
+        "type": type,
+        "price": price,
+        "stop_loss": stop_loss,
+        "take_profit": take_profit,
+        "reduce_only": reduce_only,
+    }
+    text = json.dumps({name: _plain(value) for name, value in request.items()}, sort_keys=True)
+    request_hash = hashlib.sha256(text.encode()).hexdigest()
+    if idempotency_key is not None:
+        stored = _stored(created_by, idempotency_key, request_hash)
+        if stored is not None:
+            return stored
+    order = Order(
+        client_id=client_id or f"sep-{uuid.uuid4().hex}",
+        account=account,
+        instrument=instrument,
+        strategy=strategy,
+        signal=signal,
+        origin=origin.value,
+        type=type.value,
+        units=units,
+        price=price,
+        stop_loss=stop_loss,
+        take_profit=take_profit,
+        reduce_only=reduce_only,
+        time_in_force="FOK" if type == OrderType.MARKET else "GTC",
+        expires_at=now + INTENT_TTL,
+        market_time=market_time,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash if idempotency_key else "",
+        created_by=created_by,
+    )
+    order.clean_fields()
+    try:
+        with transaction.atomic():
+            order.save(force_insert=True)
+            order_event(order, now=now)
+    except IntegrityError:
+        # Somebody with the same key was faster; anything else is not ours to hide.
+        stored = idempotency_key and _stored(created_by, idempotency_key, request_hash)
+        if not stored:
+            raise
+        return stored
+    return order
+
+
+@transaction.atomic
+def order_cancel(*, order_id: int, now: datetime) -> Order:
+    """Ask the trader to withdraw or cancel an order; an order that has ended stays as it is."""
+    order = Order.objects.select_for_update().select_related("instrument").get(pk=order_id)
+    if order.state not in TERMINAL and order.cancel_requested_at is None:
+        order.cancel_requested_at = now
+        order.save(update_fields=["cancel_requested_at", "updated_at"])
+        order_event(order, now=now)
+    return order
+
+
+@transaction.atomic
+def position_close(
+    *, account: BrokerAccount, instrument: Instrument, now: datetime, created_by: Any = None
+) -> Order | None:
+    """Ask for the whole position to be closed at the market; None if there is none."""
+    return _flatten(account, instrument, Origin.PERSON, now, created_by)
+
+
+@transaction.atomic
+def close_everything(
+    *, account: BrokerAccount, reason: str, now: datetime, created_by: Any = None
+) -> list[Order]:
+    """Cancel every order and close every position, at any state of the kill switch.
+
+    An ACTIVE account becomes REDUCING, so that no rule opens again what a person has closed.
+    Stops stay until their position is closed; the venue drops them with it.
+    """
+    trading_state_worsen(
+        account=account,
+        state=TradingMode.REDUCING,
+        reason=f"close everything: {reason}",
+        now=now,
+    )
+    working = Order.objects.select_for_update().filter(
+        account=account, cancel_requested_at__isnull=True
+    )
+    protective = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
+    for order in working.exclude(state__in=TERMINAL).exclude(type__in=protective):
+        order_cancel(order_id=order.pk, now=now)
+    flatten = []
+    for position in Position.objects.filter(account=account).select_related("instrument"):
+        order = _flatten(account, position.instrument, Origin.CLOSE_EVERYTHING, now, created_by)
+        if order is not None:
+            flatten.append(order)
+    system.alert(level="warning", text=f"Close everything: {reason}", now=now)
+    return flatten
+
+
+def order_event(order: Order, *, now: datetime) -> None:
+    """Record the order as it is; the caller's transaction holds the change."""
+    events.record(stream="orders", type="order_update", data=order_resource(order), now=now)
+    hints.wake()
+
+
+def _flatten(
+    account: BrokerAccount, instrument: Instrument, origin: Origin, now: datetime, created_by: Any
+) -> Order | None:
+    position = (
+        Position.objects.select_for_update().filter(account=account, instrument=instrument).first()
+    )
+    if position is None or position.units == 0:
+        return None
+    return order_submit(
+        account=account,
+        instrument=instrument,
+        units=-position.units,
+        origin=origin,
+        reduce_only=True,
+        created_by=created_by,
+        now=now,
+    )
+
+
+def _stored(created_by: Any, key: str, request_hash: str) -> Order | None:
+    order = (
+        Order.objects.filter(created_by=created_by, idempotency_key=key)
+        .select_related("instrument")
+        .first()
+    )
+    if order is not None and order.request_hash != request_hash:
+        raise IdempotencyConflict(f"Idempotency-Key {key} was used for another request")
+    return order
+
+
+def _plain(value: Any) -> Any:
+    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
+
+
+def _check(
+    instrument: Instrument,
+    units: Decimal,
+    type: OrderType,
+    price: Decimal | None,
+    stop_loss: Decimal | None,
+    take_profit: Decimal | None,
+) -> None:
+    wrong: dict[str, str] = {}
+    if not instrument.enabled:
+        wrong["instrument"] = f"{instrument.name} is not enabled"
+    if not units.is_finite() or units == 0 or units % instrument.units_step:
+        wrong["units"] = f"must be a multiple of {instrument.units_step:f} and not 0, was {units}"
+    if (type == OrderType.MARKET) != (price is None):
+        wrong["price"] = "a market order has none and every other order has one"
+    for name, value in (("price", price), ("stop_loss", stop_loss), ("take_profit", take_profit)):
+        if value is None or name in wrong:
+            continue
+        if not value.is_finite() or value <= 0 or value % instrument.tick:
+            wrong[name] = f"must be a multiple of {instrument.tick:f} and > 0, was {value}"
+    if wrong:
+        raise ValidationError(wrong)
