@@ -1,7 +1,8 @@
 # SEP. `make help` lists the targets. Prerequisites: Python 3.11+, a C++20 compiler, make.
 
-PYTHON ?= python3
-PORT   ?= 8000
+PYTHON   ?= python3
+PORT     ?= 8000
+SEP_CUDA ?= AUTO
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -26,21 +27,21 @@ help: ## List the targets
 
 .PHONY: run
 run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=)
-	@$(MAKE) --no-print-directory -j2 engine client
+	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@exec $(BIN)/python -m webapp.launcher --port $(PORT)
 
 .PHONY: engine client
-engine: $(VENV)/.engine ## Build and install sep_engine (SEP_CUDA=AUTO|ON|OFF)
+engine: $(VENV)/.engine-$(SEP_CUDA) ## Build and install sep_engine (SEP_CUDA=AUTO|ON|OFF)
 client: $(PAGE) ## Build the dashboard
 
 .PHONY: test
 test: $(VENV)/.dev ## Run every test: lint, C++, Python, web, client, whole system
-	@$(MAKE) --no-print-directory -j2 engine client
+	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Format, types, import directions, conventions
-	@$(MAKE) --no-print-directory -j2 engine client
+	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py lint
 
 .PHONY: lock
@@ -50,7 +51,7 @@ lock: $(VENV)/.uv ## Resolve the dependencies again (writes requirements/)
 .PHONY: clean
 clean: ## Remove what was built; .venv and the data in var/ stay
 	rm -rf build dist webapp/dashboard/static/dashboard $(CLIENT)/node_modules $(CLIENT)/dist
-	rm -f $(VENV)/.engine
+	rm -f $(VENV)/.engine-*
 
 # Each stamp lives inside the folder that it speaks for, so that deleting one deletes the other.
 
@@ -73,9 +74,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	    $(BIN)/uv pip install --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.engine: $(ENGINE_SOURCES) $(VENV)/.run
+$(VENV)/.engine-$(SEP_CUDA): $(ENGINE_SOURCES) $(VENV)/.run
 	@sh scripts/step.sh "Building the engine" engine \
-	    $(BIN)/uv pip install --no-build-isolation --no-deps -e .
+	    $(BIN)/uv pip install --no-build-isolation --no-deps \
+	    --config-setting cmake.define.SEP_CUDA=$(SEP_CUDA) --editable .
+	@rm -f $(VENV)/.engine-*
 	@touch $@
 
 $(CLIENT)/node_modules/.package-lock.json: $(CLIENT)/package-lock.json $(CLIENT)/package.json $(VENV)/.run
