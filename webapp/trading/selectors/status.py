@@ -24,9 +24,9 @@ from webapp.trading.wire import decimal_text, time_text
 Json = dict[str, Any]
 
 PROCESSES = ("web", "trader", "relay", "worker", "beat")
-# A process beats every 5 s, one that works on schedule every 60 s.
-LATE_S = {"web": 15, "trader": 15, "relay": 15, "worker": 90, "beat": 90}
-DOWN_S = {"web": 60, "trader": 60, "relay": 60, "worker": 240, "beat": 240}
+# Every process beats each 5 s.
+LATE_S = 15
+DOWN_S = 60
 _STRICTEST = [TradingMode.HALTED, TradingMode.REDUCING, TradingMode.ACTIVE]
 
 
@@ -134,7 +134,7 @@ def _process(name: str, now: datetime) -> Json:
     if row is None:
         return {"name": name, "status": "down", "age_s": None, "pid": None, "detail": {}}
     age_s = max(0.0, (now - row.beat_at).total_seconds())
-    status = "down" if age_s > DOWN_S[name] else "late" if age_s > LATE_S[name] else "up"
+    status = "down" if age_s > DOWN_S else "late" if age_s > LATE_S else "up"
     return {
         "name": name,
         "status": status,

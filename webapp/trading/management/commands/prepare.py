@@ -1,0 +1,37 @@
+"""`manage.py prepare`: bring the database up to date; the launcher runs it at each start."""
+
+import json
+import secrets
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+USERNAME = "admin"
+
+
+class Command(BaseCommand):
+    help = (
+        "Migrate, load the sample and make the first administrator. Prints one JSON object: the "
+        "administrator's login if it was made now, else nothing in it."
+    )
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", interactive=False, stdout=self.stderr)
+        call_command("load_sample", stdout=self.stderr)
+        self.stdout.write(json.dumps(_first_administrator()))
+
+
+def _first_administrator() -> dict[str, str]:
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return {}
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(username=USERNAME, password=password)
+    return {"username": USERNAME, "password": password}
