@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-// Arrays reach this module checked: python/sep_engine/qfh/_arrays.py gives one-dimensional, contiguous
-// arrays of the right type, or raises. No conversion is asked for here.
+// Arrays reach this module checked: python/sep_engine/qfh/_arrays.py gives one-dimensional,
+// contiguous arrays of the right type, or raises. No conversion is asked for here.
 namespace sep::bindings {
 
 namespace py = pybind11;

@@ -11,7 +11,8 @@ void register_calibration(py::module_& module) {
         .def(py::init<std::string_view, int>())
         .def("percentile", &CoinDistribution::percentile)
         .def("percentiles",
-             [](const CoinDistribution& coin, const Array<double>& values, const Array<bool>& complete) {
+             [](const CoinDistribution& coin, const Array<double>& values,
+                const Array<bool>& complete) {
                  Array<double> result(values.size());
                  for (py::ssize_t i = 0; i < values.size(); ++i) {
                      result.mutable_data()[i] =
@@ -22,8 +23,8 @@ void register_calibration(py::module_& module) {
         .def_property_readonly("mean", &CoinDistribution::mean)
         .def_property_readonly("atoms",
                                [](const CoinDistribution& coin) { return copy(coin.atoms()); })
-        .def_property_readonly("cumulative",
-                               [](const CoinDistribution& coin) { return copy(coin.cumulative()); });
+        .def_property_readonly(
+            "cumulative", [](const CoinDistribution& coin) { return copy(coin.cumulative()); });
 
     module.def("table_bytes", [] {
         const Tables& t = tables();

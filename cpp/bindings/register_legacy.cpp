@@ -7,22 +7,20 @@
 
 namespace sep::bindings {
 
-void register_legacy(py::module_& parent) {
-    py::module_ module = parent.def_submodule("legacy");
+void register_legacy(py::module_& module) {
     using legacy::Analysis;
     using legacy::Qbsa;
     using legacy::Trajectory;
 
-    py::class_<Trajectory>(module, "Trajectory")
+    py::class_<Trajectory>(module, "LegacyTrajectory")
         .def_readonly("lambda_", &Trajectory::lambda)
         .def_readonly("value", &Trajectory::value)
         .def_readonly("confidence", &Trajectory::confidence)
         .def_property_readonly("converged", &Trajectory::converged)
         .def_readonly("similarity", &Trajectory::similarity)
-        .def_property_readonly("path",
-                               [](const Trajectory& t) { return copy<double>(t.path); });
+        .def_property_readonly("path", [](const Trajectory& t) { return copy<double>(t.path); });
 
-    py::class_<Analysis>(module, "Analysis")
+    py::class_<Analysis>(module, "LegacyAnalysis")
         .def_readonly("null", &Analysis::null_count)
         .def_readonly("flip", &Analysis::flip_count)
         .def_readonly("rupture", &Analysis::rupture_count)
@@ -36,19 +34,19 @@ void register_legacy(py::module_& parent) {
                                [](const Analysis& a) { return a.trajectory.confidence; })
         .def_property_readonly("path_similarity",
                                [](const Analysis& a) { return a.trajectory.similarity; })
-        .def_property_readonly("runs",
-                               [](const Analysis& a) {
-                                   py::list runs;
-                                   for (const legacy::Run& run : a.runs) {
-                                       runs.append(py::make_tuple(
-                                           run.first, std::string(1, static_cast<char>(run.state)),
-                                           run.length));
-                                   }
-                                   return runs;
-                               })
+        .def_property_readonly(
+            "runs",
+            [](const Analysis& a) {
+                py::list runs;
+                for (const legacy::Run& run : a.runs) {
+                    runs.append(py::make_tuple(
+                        run.first, std::string(1, static_cast<char>(run.state)), run.length));
+                }
+                return runs;
+            })
         .def("collapse", &Analysis::collapse, py::arg("threshold") = 0.5f);
 
-    py::class_<Qbsa>(module, "Qbsa")
+    py::class_<Qbsa>(module, "LegacyQbsa")
         .def_readonly("corrections", &Qbsa::corrections)
         .def_readonly("correction_ratio", &Qbsa::correction_ratio)
         .def(
@@ -58,20 +56,20 @@ void register_legacy(py::module_& parent) {
             },
             py::arg("threshold") = 0.6f, py::kw_only(), py::arg("total_bits") = py::none());
 
-    module.def("analyze",
+    module.def("legacy_analyze",
                [](const Array<std::uint8_t>& bits) { return legacy::analyze(view(bits)); });
-    module.def("trajectory", [](const Array<std::uint8_t>& bits, std::size_t anchor) {
+    module.def("legacy_trajectory", [](const Array<std::uint8_t>& bits, std::size_t anchor) {
         return legacy::trajectory(view(bits), anchor);
     });
-    module.def("path_similarity",
+    module.def("legacy_path_similarity",
                [](const Array<double>& path) { return legacy::path_similarity(view(path)); });
-    module.def("cosine", [](const Array<double>& a, const Array<double>& b) {
+    module.def("legacy_cosine", [](const Array<double>& a, const Array<double>& b) {
         return legacy::cosine(view(a), view(b));
     });
-    module.def("qbsa", [](const Array<std::uint32_t>& probes,
-                          const Array<std::uint32_t>& expectations) {
-        return legacy::qbsa(view(probes), view(expectations));
-    });
+    module.def("legacy_qbsa",
+               [](const Array<std::uint32_t>& probes, const Array<std::uint32_t>& expectations) {
+                   return legacy::qbsa(view(probes), view(expectations));
+               });
 }
 
 }  // namespace sep::bindings

@@ -35,14 +35,14 @@ py::dict run(const Encoded& encoded, int window, Backend backend, bool with_flat
 }  // namespace
 
 void register_rolling(py::module_& module) {
-    module.def("rolling", [](const Array<double>& prices, double tick, int window,
-                             std::string_view encoding,
-                             const std::optional<Array<std::uint8_t>>& gap,
-                             std::string_view backend) {
-        const Backend chosen = backend_named(backend);
-        const Encoded encoded = encode(view(prices), tick, encoding_named(encoding), view(gap));
-        return run(encoded, window, chosen, true);
-    });
+    module.def("rolling",
+               [](const Array<double>& prices, double tick, int window, std::string_view encoding,
+                  const std::optional<Array<std::uint8_t>>& gap, std::string_view backend) {
+                   const Backend chosen = backend_named(backend);
+                   const Encoded encoded =
+                       encode(view(prices), tick, encoding_named(encoding), view(gap));
+                   return run(encoded, window, chosen, true);
+               });
     module.def("rolling_bits", [](const Array<std::uint8_t>& bits, int window,
                                   const std::optional<Array<std::uint8_t>>& gap,
                                   std::string_view backend) {

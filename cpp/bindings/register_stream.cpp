@@ -48,7 +48,8 @@ std::span<const std::byte> view(const py::bytes& bytes) {
 void register_stream(py::module_& module) {
     py::class_<Reading> metrics(module, "StreamMetrics");
     define_metrics(metrics, std::make_integer_sequence<int, window_metric_count>{});
-    metrics.def_property_readonly("flat_ratio", [](const Reading& r) { return r.metrics.flat_ratio; })
+    metrics
+        .def_property_readonly("flat_ratio", [](const Reading& r) { return r.metrics.flat_ratio; })
         .def_property_readonly("complete", [](const Reading& r) { return r.metrics.complete; })
         .def_property_readonly("window", [](const Reading& r) { return r.window; })
         .def_property_readonly("last_bit",

@@ -20,7 +20,9 @@ inline void check(cudaError_t status, const char* call) {
 
 class Stream {
 public:
-    Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"); }
+    Stream() {
+        check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    }
     ~Stream() { cudaStreamDestroy(stream_); }
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
@@ -41,8 +43,9 @@ public:
     }
     DeviceArray(std::span<const T> host, const Stream& stream) : DeviceArray(host.size(), stream) {
         if (size_ == 0) return;
-        check(cudaMemcpyAsync(data_, host.data(), host.size_bytes(), cudaMemcpyHostToDevice, stream_),
-              "cudaMemcpyAsync to the device");
+        check(
+            cudaMemcpyAsync(data_, host.data(), host.size_bytes(), cudaMemcpyHostToDevice, stream_),
+            "cudaMemcpyAsync to the device");
     }
     ~DeviceArray() {
         if (data_ != nullptr) cudaFreeAsync(data_, stream_);
@@ -53,8 +56,9 @@ public:
     T* get() const { return data_; }
 
     void copy_to(T* host, std::size_t first, std::size_t size) const {
-        check(cudaMemcpyAsync(host, data_ + first, size * sizeof(T), cudaMemcpyDeviceToHost, stream_),
-              "cudaMemcpyAsync to the host");
+        check(
+            cudaMemcpyAsync(host, data_ + first, size * sizeof(T), cudaMemcpyDeviceToHost, stream_),
+            "cudaMemcpyAsync to the host");
     }
 
 private:

@@ -9,7 +9,8 @@ namespace sep::cuda {
 namespace {
 
 constexpr int block_size = 256;
-// 2^20 prices hold the device's share of a call below 128 MB: 12 outputs of 8 bytes and a flag each.
+// 2^20 prices hold the device's share of a call below 128 MB: 12 outputs of 8 bytes and a flag
+// each.
 constexpr std::size_t chunk_prices = std::size_t{1} << 20;
 constexpr int output_count = window_metric_count + 1;  // the metrics, then flat_ratio
 

@@ -20,9 +20,9 @@ std::vector<std::uint64_t> pack(std::span<const std::uint8_t> bits) {
 
 void unpack(std::span<const std::uint64_t> words, std::span<std::uint8_t> out) {
     if (words.size() < word_count(out.size())) {
-        throw InvalidArgument("size must be at most 64 * len(words) = " +
-                              std::to_string(64 * words.size()) + ", was " +
-                              std::to_string(out.size()));
+        throw InvalidArgument(
+            "size must be at most 64 * len(words) = " + std::to_string(64 * words.size()) +
+            ", was " + std::to_string(out.size()));
     }
     for (std::size_t i = 0; i < out.size(); ++i) out[i] = bit_at(words, i);
 }

@@ -25,7 +25,7 @@ constexpr std::array<std::pair<std::string_view, double WindowMetrics::*>, 8> co
     {"balance", &WindowMetrics::balance},
 }};
 
-double WindowMetrics::*count_metric_named(std::string_view name) {
+double WindowMetrics::* count_metric_named(std::string_view name) {
     std::string known;
     for (const auto& [candidate, member] : count_metrics) {
         if (candidate == name) return member;
@@ -90,8 +90,8 @@ CoinDistribution::CoinDistribution(std::string_view metric, int window) {
                 const int n11 = total - flips - n00;
                 const Part zeros = spread(binomials, n00, runs0);
                 const Part ones_ = spread(binomials, n11, runs1);
-                const double p = std::ldexp(zeros.share * ones_.share,
-                                            zeros.length + ones_.length - window);
+                const double p =
+                    std::ldexp(zeros.share * ones_.share, zeros.length + ones_.length - window);
                 if (p == 0) continue;
                 const int up = first == 0 ? flips - flips / 2 : flips / 2;
                 WindowMetrics m = no_metrics();

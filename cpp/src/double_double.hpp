@@ -72,7 +72,8 @@ inline DoubleDouble operator/(DoubleDouble a, DoubleDouble b) {
 inline DoubleDouble two_artanh(DoubleDouble s) {
     const DoubleDouble square = s * s;
     DoubleDouble sum = 0.0;
-    for (int j = 39; j >= 0; --j) sum = sum * square + DoubleDouble(1.0) / DoubleDouble(2.0 * j + 1);
+    for (int j = 39; j >= 0; --j)
+        sum = sum * square + DoubleDouble(1.0) / DoubleDouble(2.0 * j + 1);
     return sum * s * DoubleDouble(2.0);
 }
 
@@ -85,8 +86,8 @@ inline DoubleDouble log2_of(double value) {
     return DoubleDouble(exponent - 1.0) + two_artanh(s) / ln2;
 }
 
-/// e^(-x) for 0 <= x.hi <= 1024: the Taylor series of x / 2^14, squared 14 times. The squarings cost
-/// 14 of the 106 bits.
+/// e^(-x) for 0 <= x.hi <= 1024: the Taylor series of x / 2^14, squared 14 times. The squarings
+/// cost 14 of the 106 bits.
 inline DoubleDouble exp_minus(DoubleDouble x) {
     constexpr int squarings = 14;
     const double scale = std::ldexp(1.0, -squarings);

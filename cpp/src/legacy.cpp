@@ -10,8 +10,11 @@
 namespace sep::legacy {
 namespace {
 
-std::optional<State> state_of(std::uint8_t before, std::uint8_t now) {
-    if (before > 1 || now > 1) return std::nullopt;
+bool all_bits(std::span<const std::uint8_t> values) {
+    return std::all_of(values.begin(), values.end(), [](std::uint8_t value) { return value <= 1; });
+}
+
+State state_of(std::uint8_t before, std::uint8_t now) {
     if (before != now) return State::flip;
     return now == 1 ? State::rupture : State::null;
 }
@@ -24,10 +27,12 @@ struct Counts {
     std::uint64_t total() const { return null_count + flip_count + rupture_count; }
 };
 
+/// None at all if a value is neither 0 nor 1.
 Counts count(std::span<const std::uint8_t> bits) {
     Counts counts;
+    if (!all_bits(bits)) return counts;
     for (std::size_t i = 1; i < bits.size(); ++i) {
-        const auto state = state_of(bits[i - 1], bits[i]);
+        const State state = state_of(bits[i - 1], bits[i]);
         if (state == State::null) ++counts.null_count;
         if (state == State::flip) ++counts.flip_count;
         if (state == State::rupture) ++counts.rupture_count;
@@ -49,10 +54,10 @@ float raw_entropy(const Counts& counts) {
     return sum;
 }
 
-float pattern_coherence(float entropy, float flip_ratio, float rupture_ratio) {
-    const float a = (1.0f - entropy) * 1.2f;
-    const float s = (1.0f - rupture_ratio) * 1.1f;
-    const float f = (1.0f - flip_ratio) * 1.05f;
+float pattern_coherence(double entropy, double flip_ratio, double rupture_ratio) {
+    const auto a = static_cast<float>((1.0 - entropy) * 1.2f);
+    const auto s = static_cast<float>((1.0 - rupture_ratio) * 1.1f);
+    const auto f = static_cast<float>((1.0 - flip_ratio) * 1.05f);
     const float q = a * 0.5f + s * 0.3f + f * 0.2f;
     return std::clamp(q * q * 1.1f, 0.0f, 1.0f);
 }
@@ -108,7 +113,8 @@ double path_similarity(std::span<const double> path) {
         const auto step = static_cast<double>(k);
         decay[k] = first * std::exp(-0.1 * step);
         line[k] = first + (last - first) * step / static_cast<double>(m - 1);
-        sine[k] = middle + amplitude * std::sin(2.0 * std::numbers::pi * step / static_cast<double>(m));
+        sine[k] =
+            middle + amplitude * std::sin(2.0 * std::numbers::pi * step / static_cast<double>(m));
     }
     const double best = std::max({cosine(path, decay), cosine(path, line), cosine(path, sine)});
     return std::clamp(best, 0.0, 1.0);
@@ -133,40 +139,40 @@ Trajectory trajectory(std::span<const std::uint8_t> bits, std::size_t anchor) {
 Analysis analyze(std::span<const std::uint8_t> bits) {
     Analysis result;
     result.trajectory = trajectory(bits, 0);
-    if (std::all_of(bits.begin(), bits.end(), [](std::uint8_t bit) { return bit <= 1; })) {
-        const Counts counts = count(bits);
+    const Counts counts = count(bits);
+    if (counts.total() > 0) {
         result.null_count = counts.null_count;
         result.flip_count = counts.flip_count;
         result.rupture_count = counts.rupture_count;
+        result.flip_ratio = ratio(counts.flip_count, counts.total());
+        result.rupture_ratio = ratio(counts.rupture_count, counts.total());
+        const double entropy = static_cast<double>(raw_entropy(counts)) / 1.585f;
+        result.entropy = std::clamp<double>(entropy, 0.05f, 1.0f);
+        result.coherence =
+            pattern_coherence(result.entropy, result.flip_ratio, result.rupture_ratio);
         for (std::size_t i = 1; i < bits.size(); ++i) {
-            const State state = *state_of(bits[i - 1], bits[i]);
+            const State state = state_of(bits[i - 1], bits[i]);
             if (result.runs.empty() || result.runs.back().state != state) {
                 result.runs.push_back({i - 1, state, 1});
             } else {
                 ++result.runs.back().length;
             }
         }
-        if (counts.total() > 0) {
-            result.flip_ratio = ratio(counts.flip_count, counts.total());
-            result.rupture_ratio = ratio(counts.rupture_count, counts.total());
-            result.entropy = std::clamp(raw_entropy(counts) / 1.585f, 0.05f, 1.0f);
-            result.coherence =
-                pattern_coherence(result.entropy, result.flip_ratio, result.rupture_ratio);
-        }
     }
     if (bits.size() > 10) {
         const auto similarity = static_cast<float>(result.trajectory.similarity);
-        float coherence = 0.3f * similarity + 0.7f * result.coherence;
+        const auto pattern = static_cast<float>(result.coherence);
+        double coherence = 0.3f * similarity + 0.7f * pattern;
         const double size = std::fabs(result.trajectory.value);
         if (size < 2.0) coherence *= 1.0f / (1.0f + 0.1f * static_cast<float>(size));
-        result.coherence = std::clamp(coherence, 0.0f, 1.0f);
+        result.coherence = std::clamp(coherence, 0.0, 1.0);
     }
     return result;
 }
 
 bool Qbsa::collapse(std::size_t total_bits, float threshold) const {
-    if (total_bits == 0) return collapse(threshold);
-    return ratio(corrections.size(), total_bits) >= threshold;
+    if (collapse(threshold)) return true;
+    return total_bits > 0 && ratio(corrections.size(), total_bits) >= threshold;
 }
 
 Qbsa qbsa(std::span<const std::uint32_t> probes, std::span<const std::uint32_t> expectations) {

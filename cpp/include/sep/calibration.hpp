@@ -9,8 +9,8 @@ namespace sep {
 /// The exact distribution of a count metric of `window` fair coin tosses.
 ///
 /// A sequence that starts with bit a and has F flips has F + 1 runs, so r0 and r1 of them are runs
-/// of zeros and ones; C(n00 + r0 - 1, r0 - 1) C(n11 + r1 - 1, r1 - 1) sequences of the 2^window share
-/// the pair counts. Binomials are scaled by powers of two, which is exact.
+/// of zeros and ones; C(n00 + r0 - 1, r0 - 1) C(n11 + r1 - 1, r1 - 1) sequences of the 2^window
+/// share the pair counts. Binomials are scaled by powers of two, which is exact.
 class CoinDistribution {
 public:
     /// @param metric  null_ratio, flip_ratio, rupture_ratio, entropy, coherence, state_coherence,

@@ -24,9 +24,9 @@ Encoding encoding_named(std::string_view name);
 /// The last price, as the next one needs it.
 struct LastPrice {
     double price = 0;
-    double ticks = 0;         ///< round(price / tick)
-    bool gap_pending = false; ///< a gap was seen since the last bit
-    bool seen = false;        ///< false before the first price
+    double ticks = 0;          ///< round(price / tick)
+    bool gap_pending = false;  ///< a gap was seen since the last bit
+    bool seen = false;         ///< false before the first price
 };
 
 /// What one price adds to the series.
@@ -37,7 +37,8 @@ struct Step {
 };
 
 /// A price in ticks, rounded to the nearest.
-/// @throws InvalidArgument  the price is not finite, not > 0, more than 1e-3 of a tick off the grid,
+/// @throws InvalidArgument  the price is not finite, not > 0, more than 1e-3 of a tick off the
+/// grid,
 ///                          or 2^53 ticks or more. `row` < 0 leaves the row out of the message.
 double to_ticks(double price, double tick, std::int64_t row);
 

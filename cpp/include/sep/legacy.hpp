@@ -7,8 +7,8 @@
 
 /// The published QFH behaviour, number for number (docs/reference/qfh.md, "Legacy layer").
 ///
-/// Kept so that old figures can be checked. The constants and the places where a value is rounded to
-/// binary32 are part of the behaviour.
+/// Kept so that old figures can be checked. The constants and the places where a value is rounded
+/// to binary32 are part of the behaviour.
 namespace sep::legacy {
 
 enum class State : char { null = 'N', flip = 'F', rupture = 'R' };
@@ -37,15 +37,16 @@ struct Analysis {
     std::uint64_t rupture_count = 0;
     float flip_ratio = 0;
     float rupture_ratio = 0;
-    float entropy = 0;
-    float coherence = 0;
+    double entropy = 0;
+    double coherence = 0;
     std::vector<Run> runs;
     Trajectory trajectory;  ///< from bit 0
 
     bool collapse(float threshold) const { return rupture_ratio >= threshold; }
 };
 
-/// Values other than 0 and 1 leave the counts and runs empty; the trajectory takes them as they are.
+/// Values other than 0 and 1 leave the counts and runs empty; the trajectory takes them as they
+/// are.
 Analysis analyze(std::span<const std::uint8_t> bits);
 
 Trajectory trajectory(std::span<const std::uint8_t> bits, std::size_t anchor);
@@ -61,7 +62,9 @@ struct Qbsa {
     std::vector<std::size_t> corrections;
     float correction_ratio = 0;
 
+    /// Level 1: the share of corrections reaches the threshold.
     bool collapse(float threshold) const { return correction_ratio >= threshold; }
+    /// Level 2: level 1, or the corrections per bit reach it.
     bool collapse(std::size_t total_bits, float threshold) const;
 };
 

@@ -35,8 +35,8 @@ private:
 struct StreamMetrics {
     WindowMetrics window;
     double flat_ratio;
-    bool complete;         ///< the window is full and has no gap in it
-    int last_bit;          ///< 0, 1, or -1 before the first bit
+    bool complete;             ///< the window is full and has no gap in it
+    int last_bit;              ///< 0, 1, or -1 before the first bit
     std::uint64_t run_length;  ///< newest equal bits; a gap starts a new run
     std::uint64_t bits_seen;
 };

@@ -35,9 +35,9 @@ struct Tables {
     double log2_3;
     /// One row per lambda: index it by row_of.
     std::vector<DampedRow> rows;
-    /// Row for the newest 20 bits, turned so that the newest is 0: row_of[20 * flips + n11], where n11
-    /// counts the pairs (1,1) after the turn. These two fix all four pair counts: with a newest bit
-    /// 0, n10 = n01 when flips is even and n10 = n01 + 1 when it is odd.
+    /// Row for the newest 20 bits, turned so that the newest is 0: row_of[20 * flips + n11], where
+    /// n11 counts the pairs (1,1) after the turn. These two fix all four pair counts: with a newest
+    /// bit 0, n10 = n01 when flips is even and n10 = n01 + 1 when it is odd.
     std::array<std::uint8_t, lambda_bits * lambda_bits> row_of;
 };
 

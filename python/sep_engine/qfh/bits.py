@@ -15,7 +15,9 @@ Encoding = Literal["moves", "strict_up"]
 ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "strict_up")
 
 # Ticks that markets use, coarse to fine: 1, 1/2, 1/4 and the same in every decimal place to 1e-9.
-_TICKS: Final = tuple(part / 10**places for places in range(10) for part in (1.0, 0.5, 0.25))
+_TICKS: Final[tuple[float, ...]] = tuple(
+    part / 10**places for places in range(10) for part in (1.0, 0.5, 0.25)
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sep_engine import _core
+from sep_engine._core import LegacyAnalysis as Analysis
+from sep_engine._core import LegacyQbsa as Qbsa
+from sep_engine._core import LegacyTrajectory as Trajectory
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh._arrays import one_dimensional
 
@@ -21,10 +24,6 @@ __all__ = [
     "trajectory",
 ]
 
-Analysis = _core.legacy.Analysis
-Qbsa = _core.legacy.Qbsa
-Trajectory = _core.legacy.Trajectory
-
 
 def analyze(bits: ArrayLike) -> Analysis:
     """Return counts, ratios, entropy, coherence, runs and the damped value from bit 0.
@@ -33,31 +32,31 @@ def analyze(bits: ArrayLike) -> Analysis:
         bits: (n,) uint8, oldest first. A value other than 0 and 1 leaves counts and runs empty and
             raises nothing, as the published code did.
     """
-    return _core.legacy.analyze(one_dimensional("bits", bits, np.uint8))
+    return _core.legacy_analyze(one_dimensional("bits", bits, np.uint8))
 
 
 def trajectory(bits: ArrayLike, *, anchor: int = 0) -> Trajectory:
     """Return the damped sum from bit `anchor` forward, and what was said of its path."""
     if anchor < 0:
         raise ArgumentError(f"anchor must be >= 0, was {anchor}")
-    return _core.legacy.trajectory(one_dimensional("bits", bits, np.uint8), anchor)
+    return _core.legacy_trajectory(one_dimensional("bits", bits, np.uint8), anchor)
 
 
 def path_similarity(path: ArrayLike) -> float:
     """Return how like a decay, a line or a sine a path is, 0..1; 0.5 below three points."""
-    return _core.legacy.path_similarity(one_dimensional("path", path, np.float64))
+    return _core.legacy_path_similarity(one_dimensional("path", path, np.float64))
 
 
 def cosine(a: ArrayLike, b: ArrayLike) -> float:
     """Return the cosine of two (n,) float64 vectors; 0 if a norm is 0 or the lengths differ."""
-    return _core.legacy.cosine(
+    return _core.legacy_cosine(
         one_dimensional("a", a, np.float64), one_dimensional("b", b, np.float64)
     )
 
 
 def qbsa(probes: ArrayLike, expectations: ArrayLike) -> Qbsa:
     """Return where (n,) uint32 probes and expectations differ, and the share that does."""
-    return _core.legacy.qbsa(
+    return _core.legacy_qbsa(
         one_dimensional("probes", probes, np.uint32),
         one_dimensional("expectations", expectations, np.uint32),
     )
