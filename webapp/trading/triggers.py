@@ -4,6 +4,9 @@ The pairs of order states come from `sep_engine.execution.TRANSITIONS`; a test w
 against the database, so a change of the table without a migration fails.
 """
 
+from django.apps.registry import Apps
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
 from sep_engine.execution.states import TRANSITIONS, OrderState, Origin
 
 # A venue makes the dependents of an order itself and people trade beside us: those rows start in
@@ -52,9 +55,15 @@ def _rules() -> list[tuple[str, str, str, str, str]]:
 
 
 def create_statements(vendor: str) -> list[str]:
-    """SQL that makes the triggers; vendor is "sqlite" or "postgresql"."""
+    """SQL that makes the triggers or makes them again; vendor is "sqlite" or "postgresql".
+
+    SQLite drops the triggers of a table that a migration rebuilds: such a migration ends with
+    `install`.
+    """
     statements = []
     for name, table, event, refused, message in _rules():
+        where = "" if vendor == "sqlite" else f" ON {table}"
+        statements.append(f"DROP TRIGGER IF EXISTS {name}{where}")
         if vendor == "sqlite":
             statements.append(
                 f"CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW WHEN {refused}"
@@ -62,7 +71,7 @@ def create_statements(vendor: str) -> list[str]:
             )
         else:
             statements.append(
-                f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS"
                 f" $$ BEGIN RAISE check_violation USING MESSAGE = '{message}'; END $$"
             )
             statements.append(
@@ -75,5 +84,17 @@ def create_statements(vendor: str) -> list[str]:
 def drop_statements(vendor: str) -> list[str]:
     """SQL that removes what `create_statements` made."""
     if vendor == "sqlite":
-        return [f"DROP TRIGGER {name}" for name, *_ in _rules()]
-    return [f"DROP FUNCTION {name}() CASCADE" for name, *_ in _rules()]
+        return [f"DROP TRIGGER IF EXISTS {name}" for name, *_ in _rules()]
+    return [f"DROP FUNCTION IF EXISTS {name}() CASCADE" for name, *_ in _rules()]
+
+
+def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Make all triggers; a migration's RunPython."""
+    for statement in create_statements(schema_editor.connection.vendor):
+        schema_editor.execute(statement, params=None)
+
+
+def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Remove all triggers; a migration's RunPython."""
+    for statement in drop_statements(schema_editor.connection.vendor):
+        schema_editor.execute(statement, params=None)

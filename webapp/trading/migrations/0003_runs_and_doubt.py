@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from webapp.trading import triggers
+
 
 class Migration(migrations.Migration):
 
@@ -35,4 +37,5 @@ class Migration(migrations.Migration):
             name='request_hash',
             field=models.CharField(blank=True, default='', help_text='Of the request that the key stands for.', max_length=64),
         ),
+        migrations.RunPython(triggers.install, migrations.RunPython.noop),
     ]
