@@ -240,6 +240,11 @@ SPECTACULAR_SETTINGS = {
         for name, values in {
             "OrderState": "ORDER_STATES",
             "TradingMode": "TRADING_MODES",
+            "OrderType": "ORDER_TYPES",
+            "EntryType": "ENTRY_TYPES",
+            "Origin": "ORIGINS",
+            "Direction": "DIRECTIONS",
+            "Scope": "SCOPES",
             "JobState": "JOB_STATES",
             "HealthState": "HEALTH_STATES",
             "ProcessState": "PROCESS_STATES",
@@ -250,6 +255,23 @@ SPECTACULAR_SETTINGS = {
 
 # Celery carries ids; results live in AnalysisJob rows.
 CELERY_BROKER_URL = valkey_url.for_celery(VALKEY_URL, 2)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "socket_timeout": 15}
+CELERY_BEAT_SCHEDULE = {
+    "performance": {
+        "task": "trading.performance_record",
+        "schedule": 60.0,
+        # What was not taken within its minute is of no use any more.
+        "options": {"expires": 55},
+    },
+}
 
 _UNFOLD_TITLE = "SEP"
 UNFOLD = {"SITE_TITLE": _UNFOLD_TITLE, "SITE_HEADER": _UNFOLD_TITLE, "SITE_URL": "/"}

@@ -1,6 +1,5 @@
 """Positions and performance of the account."""
 
-from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -18,7 +17,7 @@ from webapp.trading.api.shapes import (
     checked,
     with_errors,
 )
-from webapp.trading.models import BrokerAccount, PerformanceSnapshot, Position
+from webapp.trading.models import PerformanceSnapshot, Position
 from webapp.trading.selectors.market import market_latest
 from webapp.trading.selectors.performance import (
     markets_of_positions,
@@ -26,15 +25,7 @@ from webapp.trading.selectors.performance import (
     performance_point,
     position_read,
 )
-from webapp.trading.selectors.status import account_default
-
-
-def the_account() -> BrokerAccount:
-    """Return the account that the API is about."""
-    account = account_default()
-    if account is None:
-        raise Http404("there is no account yet: run manage.py load_sample")
-    return account
+from webapp.trading.selectors.status import the_account
 
 
 class Positions(APIView):

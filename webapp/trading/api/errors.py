@@ -4,10 +4,11 @@ import logging
 import secrets
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions, status
+from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 
 from webapp.trading.api.rendering import dumps
@@ -40,9 +41,11 @@ def error(code: str, message: str, fields: dict[str, list[str]] | None = None) -
 def exception_response(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Answer an exception that a view raised; None leaves it to `server_error`."""
     if isinstance(exc, Http404):
-        exc = exceptions.NotFound()
+        exc = exceptions.NotFound(str(exc) or None)
     elif isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
+    elif isinstance(exc, ValidationError):
+        exc = exceptions.ValidationError(get_error_detail(exc))
     if not isinstance(exc, exceptions.APIException):
         return None
     headers: dict[str, str] = {}

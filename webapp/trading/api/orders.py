@@ -1,28 +1,42 @@
 """Orders and signals."""
 
+import re
+import time
+
 from django.db.models import Q
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sep_engine.execution.states import TERMINAL
+from sep_engine.execution.states import TERMINAL, OrderState, OrderType, Origin
+from webapp.trading.api.errors import Conflict, Unprocessable
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
     SIGNED_IN,
     OrderDetailOut,
+    OrderIn,
     OrderOut,
     OrdersIn,
     SignalDetailOut,
     SignalOut,
     SignalsIn,
+    WaitIn,
     checked,
     with_errors,
 )
-from webapp.trading.models import Order, Signal
+from webapp.trading.models import Instrument, Order, Signal
 from webapp.trading.selectors.orders import order_detail
 from webapp.trading.selectors.resources import order_resource, signal_resource
+from webapp.trading.selectors.status import the_account
+from webapp.trading.services.orders import IdempotencyConflict, order_cancel, order_submit
+
+# Nobody outside SEP has answered yet.
+UNDECIDED = (OrderState.CREATED, OrderState.QUEUED, OrderState.SENDING, OrderState.UNKNOWN)
+OUTCOME_POLL_S = 0.05
 
 
 class Signals(APIView):
@@ -78,6 +92,72 @@ class OrderDetail(APIView):
     def get(self, request: Request, order_id: int) -> Response:
         """One order with every check of the risk gate, its events and the broker's facts."""
         return Response(order_detail(_order(order_id)))
+
+    @extend_schema(
+        operation_id="order_cancel",
+        responses=with_errors({202: OrderOut}, 404, 409, *SIGNED_IN),
+    )
+    def delete(self, request: Request, order_id: int) -> Response:
+        """Ask for an order to be cancelled; the trader and the venue decide."""
+        if _order(order_id).state in TERMINAL:
+            raise Conflict("The order has ended; there is nothing to cancel.")
+        order_cancel(order_id=order_id, now=timezone.now())
+        return Response(order_resource(_order(order_id)), status=202)
+
+
+class PlaceOrder(APIView):
+    @extend_schema(
+        operation_id="place_order",
+        request=OrderIn,
+        parameters=[
+            WaitIn,
+            OpenApiParameter(
+                "Idempotency-Key",
+                str,
+                OpenApiParameter.HEADER,
+                required=True,
+                description="A new random text for each order that you want; the same for a retry.",
+            ),
+        ],
+        responses=with_errors({200: OrderOut, 202: OrderOut}, 400, 404, 422, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Record an intent. 202 with the order as it is; 200 if its outcome came within `wait`."""
+        wait_s = checked(WaitIn, request.query_params.dict())["wait"]
+        key = request.headers.get("Idempotency-Key", "")
+        if not re.fullmatch(r"[\x21-\x7e]{1,128}", key):
+            raise ValidationError(
+                {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
+            )
+        wanted = checked(OrderIn, request.data)
+        instrument = Instrument.objects.filter(name=wanted.pop("instrument")).first()
+        if instrument is None:
+            raise ValidationError({"instrument": ["There is no such instrument."]})
+        try:
+            order = order_submit(
+                account=the_account(),
+                instrument=instrument,
+                origin=Origin.PERSON,
+                type=OrderType(wanted.pop("type")),
+                idempotency_key=key,
+                created_by=request.user,
+                now=timezone.now(),
+                **wanted,
+            )
+        except IdempotencyConflict as error:
+            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order, done = _outcome(order, wait_s)
+        return Response(order_resource(order), status=200 if done else 202)
+
+
+def _outcome(order: Order, wait_s: float) -> tuple[Order, bool]:
+    """Return the order once the trader and the venue have answered, or as it is after `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    order = _order(order.pk)
+    while order.state in UNDECIDED and time.monotonic() < deadline:
+        time.sleep(OUTCOME_POLL_S)
+        order = _order(order.pk)
+    return order, order.state not in UNDECIDED
 
 
 def _order(order_id: int) -> Order:

@@ -20,6 +20,11 @@ _AMOUNT = r"-?[0-9]{1,18}(\.[0-9]{1,10})?"
 # Named in settings, so that the schema and the client call them by these names.
 ORDER_STATES = [str(state) for state in OrderState]
 TRADING_MODES = [str(mode) for mode in TradingMode]
+ORDER_TYPES = [str(kind) for kind in OrderType]
+ENTRY_TYPES = ["MARKET", "LIMIT", "STOP"]
+ORIGINS = [str(origin) for origin in Origin]
+DIRECTIONS = ["BUY", "SELL"]
+SCOPES = ["GLOBAL", "ACCOUNT", "STRATEGY"]
 JOB_STATES = ["QUEUED", "RUNNING", "DONE", "FAILED"]
 HEALTH_STATES = ["ok", "degraded", "down"]
 PROCESS_STATES = ["up", "late", "down"]
@@ -146,7 +151,7 @@ class HealthOut(Out):
 
 
 class ScopeStateOut(Out):
-    scope = serializers.ChoiceField(["GLOBAL", "ACCOUNT", "STRATEGY"])
+    scope = serializers.ChoiceField(SCOPES)
     state = serializers.ChoiceField(TRADING_MODES)
     reason = serializers.CharField(allow_blank=True)
     changed_by = serializers.CharField()
@@ -305,7 +310,7 @@ class SignalOut(Out):
     created_at = serializers.DateTimeField()
     instrument = serializers.CharField()
     strategy = StrategyNameOut()
-    direction = serializers.ChoiceField(["BUY", "SELL"])
+    direction = serializers.ChoiceField(DIRECTIONS)
     price = AmountText()
     metrics = Numbers()
     percentiles = Numbers()
@@ -331,8 +336,8 @@ class OrderOut(Out):
     id = serializers.IntegerField()
     client_id = serializers.CharField()
     instrument = serializers.CharField()
-    origin = serializers.ChoiceField([str(origin) for origin in Origin])
-    type = serializers.ChoiceField([str(kind) for kind in OrderType])
+    origin = serializers.ChoiceField(ORIGINS)
+    type = serializers.ChoiceField(ORDER_TYPES)
     units = AmountText()
     price = AmountText(allow_null=True)
     stop_loss = AmountText(allow_null=True)
@@ -383,7 +388,7 @@ class OrderIn(Strict):
 
     instrument = serializers.CharField(max_length=32)
     units = AmountText(help_text="Signed: + buys, - sells.")
-    type = serializers.ChoiceField(["MARKET", "LIMIT", "STOP"], default="MARKET")
+    type = serializers.ChoiceField(ENTRY_TYPES, default="MARKET")
     price = AmountText(required=False, help_text="Of a LIMIT or STOP order.")
     stop_loss = AmountText(required=False)
     take_profit = AmountText(required=False)
@@ -446,7 +451,7 @@ class ReasonIn(Strict):
 
 class TradingStateIn(Strict):
     state = serializers.ChoiceField(TRADING_MODES)
-    scope = serializers.ChoiceField(["GLOBAL", "ACCOUNT", "STRATEGY"], default="ACCOUNT")
+    scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
     reason = serializers.CharField(max_length=300)
 
 

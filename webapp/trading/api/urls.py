@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from webapp.trading.api import account, auth, health, market, orders
+from webapp.trading.api import account, auth, control, health, market, orders
 
 urlpatterns = [
     path("health", health.Health.as_view()),
@@ -20,7 +20,14 @@ urlpatterns = [
     path("trading-signals/<int:signal_id>", orders.SignalDetail.as_view()),
     path("orders", orders.Orders.as_view()),
     path("orders/<int:order_id>", orders.OrderDetail.as_view()),
+    path("place-order", orders.PlaceOrder.as_view()),
     path("positions", account.Positions.as_view()),
+    path("positions/<str:instrument>/close", control.PositionClose.as_view()),
+    path("trading/state", control.TradingStateSet.as_view()),
+    path("trading/close-everything", control.CloseEverything.as_view()),
+    path("feed", control.FeedControl.as_view()),
+    path("analyze", control.Analyze.as_view()),
+    path("jobs/<uuid:job_id>", control.Job.as_view()),
     path("performance/current", account.Performance.as_view()),
     path("performance/history", account.PerformanceHistory.as_view()),
 ]

@@ -65,7 +65,7 @@ def metrics_resource(
             tick=float(instrument.tick),
             window=window,
             encoding=encoding,
-            gap=gap_mask(_nanoseconds(starts), duration(granularity), instrument.calendar),
+            gap=gap_mask(nanoseconds(starts), duration(granularity), instrument.calendar),
         )
         points = _points(values, starts)[-limit:]
     return {
@@ -100,5 +100,5 @@ def _column(values: "np.ndarray[Any, np.dtype[np.float64]]") -> list[float | Non
     return [None if value != value else value for value in values.tolist()]
 
 
-def _nanoseconds(times: list[datetime]) -> "np.ndarray[Any, np.dtype[np.int64]]":
+def nanoseconds(times: list[datetime]) -> "np.ndarray[Any, np.dtype[np.int64]]":
     return np.array([int(time.timestamp()) * 1_000_000_000 for time in times], dtype=np.int64)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.http import Http404
 from valkey.exceptions import ValkeyError
 
 from sep_engine.execution.states import TradingMode
@@ -33,6 +34,14 @@ _STRICTEST = [TradingMode.HALTED, TradingMode.REDUCING, TradingMode.ACTIVE]
 def account_default() -> BrokerAccount | None:
     """Return the account that the page shows: the oldest one."""
     return BrokerAccount.objects.order_by("pk").first()
+
+
+def the_account() -> BrokerAccount:
+    """Return the account that the API is about, or answer 404."""
+    account = account_default()
+    if account is None:
+        raise Http404("there is no account yet: run manage.py load_sample")
+    return account
 
 
 def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -> Json:

@@ -1,0 +1,158 @@
+"""The switches: trading state, closing positions, the feed, the configuration, analysis jobs."""
+
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound, Throttled
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from sep_engine.execution.states import TradingMode
+from webapp.trading.api.errors import Unavailable
+from webapp.trading.api.shapes import (
+    SIGNED_IN,
+    AnalyzeIn,
+    FeedIn,
+    FeedOut,
+    JobOut,
+    OrderOut,
+    OrdersOut,
+    ReasonIn,
+    ScopeStateOut,
+    TradingStateIn,
+    checked,
+    with_errors,
+)
+from webapp.trading.models import AnalysisJob, Feed, Instrument, Order, Strategy, TradingState
+from webapp.trading.selectors.resources import (
+    feed_resource,
+    job_resource,
+    order_resource,
+    trading_state_resource,
+)
+from webapp.trading.selectors.status import feed_default, the_account
+from webapp.trading.services.feed import feed_control
+from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
+from webapp.trading.services.orders import close_everything, position_close
+from webapp.trading.services.trading_state import trading_state_set
+
+
+class TradingStateSet(APIView):
+    @extend_schema(
+        operation_id="trading_state_set",
+        request=TradingStateIn,
+        responses=with_errors({200: ScopeStateOut}, 400, 404, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Halt, reduce or re-arm everything, the account or its strategy. The reason is kept."""
+        wanted = checked(TradingStateIn, request.data)
+        scope, account, strategy = wanted["scope"], None, None
+        if scope == TradingState.Scope.ACCOUNT:
+            account = the_account()
+        elif scope == TradingState.Scope.STRATEGY:
+            strategy = Strategy.objects.filter(account=the_account()).order_by("pk").first()
+            if strategy is None:
+                raise NotFound("There is no strategy.")
+        row = trading_state_set(
+            scope=scope,
+            account=account,
+            strategy=strategy,
+            state=TradingMode(wanted["state"]),
+            reason=wanted["reason"],
+            changed_by=request.user.get_username(),
+            now=timezone.now(),
+        )
+        return Response(trading_state_resource(row))
+
+
+class CloseEverything(APIView):
+    @extend_schema(
+        operation_id="close_everything",
+        request=ReasonIn,
+        responses=with_errors({202: OrdersOut}, 400, 404, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Cancel every order and close every position, in any trading state."""
+        orders = close_everything(
+            account=the_account(),
+            reason=checked(ReasonIn, request.data)["reason"],
+            created_by=request.user,
+            now=timezone.now(),
+        )
+        return Response({"orders": [order_resource(order) for order in orders]}, status=202)
+
+
+class PositionClose(APIView):
+    @extend_schema(
+        operation_id="position_close",
+        request=None,
+        responses=with_errors({202: OrderOut}, 404, *SIGNED_IN),
+    )
+    def post(self, request: Request, instrument: str) -> Response:
+        """Ask for a whole position to be closed at the market."""
+        order = position_close(
+            account=the_account(),
+            instrument=get_object_or_404(Instrument, name=instrument),
+            created_by=request.user,
+            now=timezone.now(),
+        )
+        if order is None:
+            raise NotFound("There is no open position.")
+        return Response(order_resource(Order.objects.get(pk=order.pk)), status=202)
+
+
+class FeedControl(APIView):
+    @extend_schema(operation_id="feed", responses=with_errors({200: FeedOut}, 404, *SIGNED_IN))
+    def get(self, request: Request) -> Response:
+        """Where the replay stands."""
+        return Response(feed_resource(_feed()))
+
+    @extend_schema(
+        operation_id="feed_control",
+        request=FeedIn,
+        responses=with_errors({200: FeedOut}, 400, 404, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Change the speed, pause, or start the replay again: positions are closed first."""
+        wanted = checked(FeedIn, request.data)
+        feed = feed_control(feed_id=_feed().pk, now=timezone.now(), **wanted)
+        return Response(feed_resource(feed))
+
+
+class Analyze(APIView):
+    @extend_schema(
+        operation_id="analyze",
+        request=AnalyzeIn,
+        responses=with_errors({202: JobOut}, 400, 404, 429, 503, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Run the engine over the stored candles; the stream `jobs` tells the progress."""
+        wanted = checked(AnalyzeIn, request.data)
+        try:
+            job = analysis_submit(
+                instrument=get_object_or_404(Instrument, name=wanted.pop("instrument")),
+                requested_by=request.user,
+                now=timezone.now(),
+                **wanted,
+            )
+        except TooManyJobs as error:
+            raise Throttled(wait=10, detail=str(error)) from error
+        except QueueDown as error:
+            raise Unavailable(str(error)) from error
+        return Response(job_resource(job), status=202)
+
+
+class Job(APIView):
+    @extend_schema(operation_id="job", responses=with_errors({200: JobOut}, 404, *SIGNED_IN))
+    def get(self, request: Request, job_id: str) -> Response:
+        """State, progress and result of an analysis job."""
+        rows = AnalysisJob.objects.select_related("instrument")
+        return Response(job_resource(get_object_or_404(rows, pk=job_id)))
+
+
+def _feed() -> Feed:
+    feed = feed_default()
+    if feed is None:
+        raise NotFound("There is no feed yet: run manage.py load_sample.")
+    return feed
