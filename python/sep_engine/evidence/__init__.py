@@ -1,5 +1,6 @@
 """What a trading signal is worth: pure functions of arrays, and one report made of them.
 
+market       the bars that evidence is taken from
 statistics   intervals, tests and corrections for single figures
 surrogates   seeded null worlds, and the p-value of a figure against them
 selection    what choosing the best of many does: SPA, StepM, PBO

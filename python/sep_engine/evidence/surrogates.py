@@ -16,7 +16,6 @@ drawn from. A shard of a large run can therefore be computed anywhere, or twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,29 +23,12 @@ import numpy.typing as npt
 from scipy import fft, special
 
 from sep_engine.errors import ArgumentError
+from sep_engine.evidence.market import BarTicks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Kind = Literal["sign", "block", "phase", "iaaft", "walk"]
-
-
-@dataclass(frozen=True, slots=True)
-class BarTicks:
-    """Bars of one price side in integer ticks: four (n,) int64 arrays, oldest first."""
-
-    open: Ints
-    high: Ints
-    low: Ints
-    close: Ints
-
-    def __post_init__(self) -> None:
-        shapes = {a.shape for a in (self.open, self.high, self.low, self.close)}
-        if len(shapes) != 1 or len(self.open.shape) != 1 or self.open.size < 2:
-            raise ArgumentError(f"bars must be four (n,) arrays with n >= 2, were {shapes}")
-
-    def __len__(self) -> int:
-        return int(self.open.size)
 
 
 def words(count: int, *, seed: int, index: int) -> Words:

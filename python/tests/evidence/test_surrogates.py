@@ -8,6 +8,7 @@ from scipy import stats
 
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence import surrogates as su
+from sep_engine.evidence.market import BarTicks
 
 
 def philox4x64(counter: int, key: tuple[int, int]) -> list[int]:
@@ -22,14 +23,14 @@ def philox4x64(counter: int, key: tuple[int, int]) -> list[int]:
     return x
 
 
-def bars(count: int, *, seed: int = 1) -> su.BarTicks:
+def bars(count: int, *, seed: int = 1) -> BarTicks:
     rng = np.random.default_rng(seed)
     before = 100_000 + np.concatenate(([0], np.cumsum(rng.integers(-30, 31, count - 1))))
     opens = before + rng.integers(-2, 3, count)
     closes = np.concatenate((before[1:], [100_000]))
     high = np.maximum(opens, closes) + rng.integers(0, 9, count)
     low = np.minimum(opens, closes) - rng.integers(0, 9, count)
-    return su.BarTicks(opens, high, low, closes)
+    return BarTicks(opens, high, low, closes)
 
 
 def test_words_are_philox_of_seed_and_index() -> None:
@@ -119,7 +120,7 @@ def test_mirrored_bars_keep_every_range_and_gap() -> None:
 def test_one_bar_mirrored_by_hand() -> None:
     # The bar after close 100 opens at 101, ranges 98..107 and closes at 105: mirrored in 100 it
     # opens at 99, ranges 93..102 and closes at 95.
-    two = su.BarTicks(*(np.array(v) for v in ([100, 101], [100, 107], [100, 98], [100, 105])))
+    two = BarTicks(*(np.array(v) for v in ([100, 101], [100, 107], [100, 98], [100, 105])))
     index = next(k for k in range(64) if su.signs(2, seed=0, index=k)[1] < 0)
     made = su.surrogate_bars(two, kind="sign", seed=0, index=index)
     assert [a[1] for a in (made.open, made.high, made.low, made.close)] == [99, 102, 93, 95]
@@ -129,7 +130,7 @@ def test_reordered_bars_are_the_same_bars() -> None:
     original = bars(400)
     made = su.surrogate_bars(original, kind="iaaft", seed=4, index=0)
 
-    def shapes(b: su.BarTicks) -> list[tuple[int, int, int]]:
+    def shapes(b: BarTicks) -> list[tuple[int, int, int]]:
         rows = np.stack([b.high - b.close, b.low - b.close, b.open - b.close], axis=1)
         return sorted(map(tuple, rows.tolist()))
 
