@@ -25,8 +25,9 @@ std::uint64_t checksum(std::span<const std::byte> bytes) {
 
 template <class T>
 void put(std::vector<std::byte>& out, const T& value) {
-    const auto raw = std::as_bytes(std::span(&value, 1));
-    out.insert(out.end(), raw.begin(), raw.end());
+    const std::size_t size = out.size();
+    out.resize(size + sizeof(T));
+    std::memcpy(out.data() + size, &value, sizeof(T));
 }
 
 void put(std::vector<std::byte>& out, const NewestBits& bits) {

@@ -1,0 +1,83 @@
+#include "sep/stream.hpp"
+
+#include <gtest/gtest.h>
+
+#include "sep/errors.hpp"
+#include "series.hpp"
+
+namespace sep {
+namespace {
+
+using tests::Rolled;
+using tests::Walk;
+
+template <class T>
+bool same(const T& a, const T& b) {
+    return std::memcmp(&a, &b, sizeof(T)) == 0;
+}
+
+TEST(Stream, GivesTheBytesOfTheBatch) {
+    for (const Encoding encoding : {Encoding::moves, Encoding::strict_up}) {
+        for (const int window : {8, 20, 64, 65, 300}) {
+            const Walk walk(2000, static_cast<std::uint64_t>(window), 0.01);
+            const Encoded encoded = encode(walk.prices, Walk::tick, encoding, walk.gap);
+            const Rolled batch(encoded, window, Backend::scalar);
+            Stream stream(Walk::tick, window, encoding);
+            for (std::size_t k = 0; k < walk.prices.size(); ++k) {
+                const StreamMetrics m = stream.update(walk.prices[k], walk.gap[k] != 0);
+                ASSERT_TRUE(same(m.window, batch.at(k))) << "window " << window << ", price " << k;
+                ASSERT_TRUE(same(m.flat_ratio, batch.flat_ratio[k]));
+                ASSERT_EQ(m.complete, batch.complete[k] != 0);
+            }
+        }
+    }
+}
+
+TEST(Stream, GoesOnAfterARestoreAsIfNothingHadHappened) {
+    const Walk walk(400, 3, 0.02);
+    Stream stream(Walk::tick, 64, Encoding::moves);
+    for (std::size_t k = 0; k < walk.prices.size(); ++k) {
+        Stream restored = Stream::restore(stream.snapshot());
+        const StreamMetrics a = stream.update(walk.prices[k], walk.gap[k] != 0);
+        const StreamMetrics b = restored.update(walk.prices[k], walk.gap[k] != 0);
+        ASSERT_TRUE(same(a.window, b.window)) << k;
+        ASSERT_EQ(a.run_length, b.run_length);
+        ASSERT_EQ(stream.snapshot(), restored.snapshot());
+    }
+}
+
+TEST(Stream, RefusesADamagedSnapshot) {
+    Stream stream(Walk::tick, 64, Encoding::moves);
+    stream.update(1.1, false);
+    const auto good = stream.snapshot();
+    for (std::size_t i = 0; i < good.size(); ++i) {
+        auto bad = good;
+        bad[i] ^= std::byte{1};
+        EXPECT_THROW(Stream::restore(bad), InvalidArgument) << "byte " << i;
+        EXPECT_THROW(Stream::restore(std::span(good).first(i)), InvalidArgument) << i << " bytes";
+    }
+    EXPECT_NO_THROW(Stream::restore(good));
+}
+
+TEST(Stream, IsUnchangedByAPriceThatItRefuses) {
+    Stream stream(0.01, 8, Encoding::moves);
+    stream.update(1.10, false);
+    const auto before = stream.snapshot();
+    EXPECT_THROW(stream.update(1.105, false), InvalidArgument);
+    EXPECT_THROW(stream.update(std::nan(""), true), InvalidArgument);
+    EXPECT_EQ(stream.snapshot(), before);
+}
+
+TEST(Stream, CountsTheRunOfTheNewestBitAndStartsAnewAfterAGap) {
+    Stream stream(0.01, 8, Encoding::moves);
+    EXPECT_EQ(stream.update(1.10, false).last_bit, -1);
+    EXPECT_EQ(stream.update(1.11, false).run_length, 1);
+    EXPECT_EQ(stream.update(1.11, false).run_length, 1);  // no move, no bit
+    EXPECT_EQ(stream.update(1.12, false).run_length, 2);
+    EXPECT_EQ(stream.update(1.13, true).run_length, 1);
+    EXPECT_EQ(stream.update(1.12, false).last_bit, 0);
+    EXPECT_EQ(stream.metrics().bits_seen, 4);
+}
+
+}  // namespace
+}  // namespace sep
