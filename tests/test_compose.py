@@ -150,12 +150,7 @@ def app_commands() -> Iterator[list[str]]:
     """Every command that a container of our own image runs, health checks included."""
     for service in BASE["services"].values():
         if service["image"].startswith("sep:"):
-            first, *rest = service["command"]
-            yield from (
-                [part.split() for part in rest[1].split(" && ")]
-                if first == "sh"
-                else [service["command"]]
-            )
+            yield service["command"]
             if not service["healthcheck"].get("disable"):
                 yield service["healthcheck"]["test"][1:]
 
