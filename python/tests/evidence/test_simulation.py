@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from python.tests.evidence import worlds
+from sep_engine.errors import ArgumentError
+from sep_engine.evidence.market import BarTicks
+from sep_engine.evidence.simulation import Exit, outcomes, round_trips, simulate
+
+
+def by_hand() -> BarTicks:
+    """Six bars; opens 100, 102, 105, 101, 99, 104."""
+    rows = [
+        (100, 103, 99, 102),
+        (102, 106, 101, 105),
+        (105, 107, 100, 101),
+        (101, 102, 97, 99),
+        (99, 105, 98, 104),
+        (104, 104, 103, 103),
+    ]
+    return BarTicks(*np.array(rows, dtype=np.int64).T)
+
+
+def test_a_horizon_of_two_by_hand() -> None:
+    # Decided at bar 0: in at 102 (bar 1), out at 101 (bar 3): bought -1, sold +1.
+    # Decided at bar 2: in at 101 (bar 3), out at 104 (bar 5): +3. At bar 3: no bar 6 to leave at.
+    o = outcomes(by_hand(), Exit(2))
+    assert o.gross[:3].tolist() == [[1, -1], [6, -6], [-3, 3]]
+    assert o.exited[:, 1].tolist() == [3, 4, 5, 6, 6, 6]
+
+
+def test_a_stop_and_a_gap_through_it_by_hand() -> None:
+    # Bought at 105 (bar 2) with stop 4: bar 2 falls to 100, so it leaves at 101.
+    # Bought at 102 (bar 1) with stop 1: bar 1 falls to 101: stopped at 101 in bar 1.
+    # Sold at 101 (bar 3) with stop 1: bar 3 rises to 102: -1.
+    assert outcomes(by_hand(), Exit(2, stop=4)).gross[1, 1] == -4
+    o = outcomes(by_hand(), Exit(2, stop=1))
+    assert (o.gross[0, 1], o.exited[0, 1]) == (-1, 1)
+    assert (o.gross[2, 0], o.exited[2, 0]) == (-1, 3)
+    # Bars 10, then an open at 4 beyond the stop at 8: out at 4.
+    gap = BarTicks(
+        *(np.array(v) for v in ([9, 10, 4, 4], [9, 10, 5, 4], [9, 9, 4, 4], [9, 9, 4, 4]))
+    )
+    assert outcomes(gap, Exit(2, stop=2)).gross[0, 1] == -6
+
+
+def test_a_bar_that_touches_both_counts_as_the_stop() -> None:
+    # Bar 1 opens at 102 and ranges 101..106: target 4 at 106 and stop 1 at 101.
+    assert outcomes(by_hand(), Exit(2, stop=1, target=4)).gross[0, 1] == -1
+    assert outcomes(by_hand(), Exit(2, stop=2, target=4)).gross[0, 1] == 4
+
+
+def test_decisions_in_a_position_are_passed_over() -> None:
+    always = np.ones((6, 1), dtype=np.int8)
+    tape = simulate([by_hand()], [always], [Exit(2)])[0]
+    # In at bar 1, out at the open of bar 3; the close of bar 3 decides again, too late.
+    assert np.flatnonzero(tape.taken[:, 0]).tolist() == [0]
+    one = simulate([by_hand()], [always], [Exit(1)])[0]
+    assert np.flatnonzero(one.taken[:, 0]).tolist() == [0, 2]
+    assert one.gross[one.taken].tolist() == [105 - 102, 99 - 101]
+
+
+@pytest.mark.parametrize("stop", [None, 40])
+def test_lanes_equal_a_plain_loop(stop: int | None) -> None:
+    markets = [worlds.market(300, seed=s) for s in (1, 2, 3)]
+    rng = np.random.default_rng(4)
+    directions = [rng.integers(-1, 2, (300, 5)).astype(np.int8) for _ in markets]
+    holds = [1, 2, 3, 7, 24]
+    tapes = simulate([m.bars for m in markets], directions, [Exit(h, stop=stop) for h in holds])
+    for m, d, tape in zip(markets, directions, tapes, strict=True):
+        for lane, hold in enumerate(holds):
+            plain = worlds.trade(d[:, lane], m, hold=hold, stop=stop)
+            assert np.flatnonzero(tape.taken[:, lane]).tolist() == plain.decided.tolist()
+            gained = plain.direction * (plain.exit - plain.entry)
+            assert tape.gross[plain.decided, lane].tolist() == gained.tolist()
+            trips = round_trips(m.bars, d[:, lane], Exit(hold, stop=stop))
+            for ours, theirs in zip(trips.rows(), plain.rows(), strict=True):
+                assert ours.tolist() == theirs.tolist()
+
+
+def test_costless_trades_of_a_series_and_its_mirror_are_opposite() -> None:
+    m = worlds.market(200)
+    mirror = m.bars.each(lambda a: 400_000 - a)
+    mirror = BarTicks(mirror.open, mirror.low, mirror.high, mirror.close)
+    d = np.random.default_rng(1).integers(-1, 2, (200, 1)).astype(np.int8)
+    one, other = simulate([m.bars, mirror], [d, -d], [Exit(3, stop=30)])
+    assert np.array_equal(one.gross, other.gross)
+
+
+@pytest.mark.parametrize("wrong", [(0, None), (1, 0), (1, -3)])
+def test_exits_must_be_ahead(wrong: tuple[int, int | None]) -> None:
+    with pytest.raises(ArgumentError, match="must be >= 1"):
+        Exit(wrong[0], stop=wrong[1])
