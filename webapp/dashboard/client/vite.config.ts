@@ -9,6 +9,8 @@ export default defineConfig({
     emptyOutDir: true,
     manifest: true,
     target: 'es2023',
+    // One page, one script: splitting it would only add round trips.
+    chunkSizeWarningLimit: 700,
     rolldownOptions: { input: 'src/app/main.tsx' },
   },
   test: {

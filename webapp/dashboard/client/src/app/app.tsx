@@ -1,0 +1,133 @@
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+
+import { AccountPanel } from '../features/account/account-panel';
+import { ChartPanel } from '../features/chart/chart-panel';
+import { Menu } from '../features/menu/menu';
+import { OrderDrawer } from '../features/orders/order-drawer';
+import { FillsTable, OrdersTable } from '../features/orders/orders-table';
+import { PositionsPanel } from '../features/positions/positions-panel';
+import { ProcessesPanel } from '../features/processes/process-bar';
+import { AccountLine, ConnectionMark, QuoteLine } from '../features/quote/quote-line';
+import { ReplayBar } from '../features/replay/replay-bar';
+import { SignalsTable } from '../features/signals/signals-table';
+import { StrategyPanel } from '../features/strategy/strategy-panel';
+import { TicketPanel } from '../features/ticket/ticket-panel';
+import { TradingStateControl } from '../features/trading-state/trading-state';
+import type { Status } from '../shared/api/model';
+import { statusQuery } from '../shared/api/queries';
+import { Answer, StaleMark } from '../shared/ui/panel';
+import { Tabs } from '../shared/ui/tabs';
+import { Notices } from './notices';
+import { useStream } from './use-stream';
+
+type AppProps = { user: string; staff: boolean; csrfToken: string };
+
+/** What a narrow screen shows one at a time; a wide one shows all of it. */
+const VIEWS = [
+  ['chart', 'Chart'],
+  ['trade', 'Trade'],
+  ['activity', 'Activity'],
+  ['account', 'Account'],
+  ['system', 'System'],
+] as const;
+
+export function App({ user, staff, csrfToken }: AppProps) {
+  const status = useQuery(statusQuery);
+  const instrument = status.data?.feed?.instrument ?? null;
+  useStream(instrument);
+  return (
+    <>
+      <header className="top">
+        <h1>
+          <img src="/static/sep/icon.svg" alt="" width="22" height="22" /> SEP
+        </h1>
+        {instrument === null ? null : <QuoteLine instrument={instrument} />}
+        <AccountLine />
+        <span className="top-space" />
+        {status.data === undefined ? null : (
+          <>
+            <TradingStateControl trading={status.data.trading} />
+            <span className="chip paper" title="No real money is traded here.">
+              {status.data.account?.kind.toUpperCase() ?? 'NO ACCOUNT'}
+            </span>
+          </>
+        )}
+        <ConnectionMark />
+        <Menu user={user} staff={staff} csrfToken={csrfToken} />
+      </header>
+      <Answer query={status} what="status">
+        {(data) => <Views status={data} />}
+      </Answer>
+      <Notices />
+    </>
+  );
+}
+
+function Views({ status }: { status: Status }) {
+  const [shown, setShown] = useState<string>('chart');
+  const [order, setOrder] = useState<number | null>(null);
+  const { feed } = status;
+  return (
+    <>
+      <main className="views" data-shown={shown}>
+        {feed === null ? (
+          <p className="state" data-view="chart">
+            No feed is set up. Run <code>manage.py load_sample</code>.
+          </p>
+        ) : (
+          <div className="market" data-view="chart">
+            <ChartPanel instrument={feed.instrument} granularity={feed.granularity} />
+            <ReplayBar feed={feed} />
+          </div>
+        )}
+        <section className="panel activity" data-view="activity" aria-label="Activity">
+          <Tabs
+            label="Activity"
+            tabs={[
+              { name: 'orders', label: 'Orders', content: () => <OrdersTable onOpen={setOrder} /> },
+              { name: 'fills', label: 'Fills', content: () => <FillsTable onOpen={setOrder} /> },
+              {
+                name: 'signals',
+                label: 'Signals',
+                content: () => <SignalsTable onOpenOrder={setOrder} />,
+              },
+            ]}
+          >
+            <StaleMark />
+          </Tabs>
+        </section>
+        <div className="side">
+          <AccountPanel />
+          <StrategyPanel status={status} />
+          <PositionsPanel />
+          {feed === null ? null : <TicketPanel instrument={feed.instrument} />}
+        </div>
+        <ProcessesPanel />
+      </main>
+      <nav className="view-choice" aria-label="Views">
+        {VIEWS.map(([name, label]) => (
+          <button
+            key={name}
+            type="button"
+            aria-current={shown === name ? 'page' : undefined}
+            onClick={() => {
+              setShown(name);
+            }}
+          >
+            {label}
+          </button>
+        ))}
+      </nav>
+      {order === null ? null : (
+        <OrderDrawer
+          key={order}
+          id={order}
+          onClose={() => {
+            setOrder(null);
+          }}
+        />
+      )}
+    </>
+  );
+}

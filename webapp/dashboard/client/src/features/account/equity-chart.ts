@@ -1,0 +1,95 @@
+/** The equity line: above the first figure in one colour, below it in the other. */
+import {
+  BaselineSeries,
+  ColorType,
+  createChart,
+  LineStyle,
+  type IChartApi,
+  type ISeriesApi,
+} from 'lightweight-charts';
+
+import type { EquityPoint } from '../../shared/api/model';
+import { chartTime, secondsOf } from '../../shared/chart-time';
+import { colour } from '../../shared/theme';
+
+export class EquityChart {
+  readonly #chart: IChartApi;
+  readonly #line: ISeriesApi<'Baseline'>;
+
+  constructor(container: HTMLElement) {
+    this.#chart = createChart(container, {
+      autoSize: true,
+      handleScroll: false,
+      handleScale: false,
+      localization: { locale: 'en-GB' },
+      // The big chart on the same page carries the attribution.
+      layout: { attributionLogo: false },
+      timeScale: { visible: false, minBarSpacing: 0.001 },
+      rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.1, bottom: 0.08 } },
+      crosshair: { horzLine: { visible: false, labelVisible: false } },
+    });
+    this.#line = this.#chart.addSeries(BaselineSeries, {
+      lineWidth: 2,
+      priceLineVisible: false,
+      lastValueVisible: false,
+      priceFormat: { type: 'price', precision: 2, minMove: 0.01 },
+    });
+    this.paint();
+  }
+
+  destroy(): void {
+    this.#chart.remove();
+  }
+
+  paint(): void {
+    this.#chart.applyOptions({
+      layout: {
+        background: { type: ColorType.Solid, color: colour('--surface') },
+        textColor: colour('--text-faint'),
+        fontFamily: getComputedStyle(document.body).fontFamily,
+        fontSize: 10,
+      },
+      grid: {
+        vertLines: { visible: false },
+        horzLines: { color: colour('--line', 0.6), style: LineStyle.Dotted },
+      },
+      crosshair: {
+        vertLine: { color: colour('--text-faint'), labelBackgroundColor: colour('--line-strong') },
+      },
+    });
+    this.#line.applyOptions({
+      topLineColor: colour('--up'),
+      topFillColor1: colour('--up', 0.22),
+      topFillColor2: colour('--up', 0.02),
+      bottomLineColor: colour('--down'),
+      bottomFillColor1: colour('--down', 0.02),
+      bottomFillColor2: colour('--down', 0.22),
+    });
+  }
+
+  setPoints(points: readonly EquityPoint[]): void {
+    const dots = thisPass(points).map(({ time, equity }) => ({
+      time: chartTime(secondsOf(time)),
+      value: Number(equity),
+    }));
+    this.#line.applyOptions({ baseValue: { type: 'price', price: dots[0]?.value ?? 0 } });
+    this.#line.setData(dots);
+    this.#chart.timeScale().fitContent();
+  }
+}
+
+/**
+ * Points of the present pass of the replay, one a market time, oldest first.
+ *
+ * Market time steps back where the replay was started again; of points with one time the last counts.
+ */
+export function thisPass(points: readonly EquityPoint[]): EquityPoint[] {
+  const kept: EquityPoint[] = [];
+  for (const point of points.toReversed()) {
+    const next = kept.at(-1);
+    const step = next === undefined ? 1 : Date.parse(next.time) - Date.parse(point.time);
+    if (step < 0) break;
+    if (step > 0) kept.push(point);
+  }
+  return kept.reverse();
+}

@@ -1,0 +1,47 @@
+import type { OrderState } from '../../shared/api/model';
+
+type Look = { words: string; tone: '' | 'good' | 'bad' | 'busy' | 'doubt' };
+
+const LOOKS: Record<OrderState, Look> = {
+  CREATED: { words: 'created', tone: 'busy' },
+  DENIED: { words: 'denied', tone: 'bad' },
+  QUEUED: { words: 'queued', tone: 'busy' },
+  SENDING: { words: 'sending', tone: 'busy' },
+  UNKNOWN: { words: 'unknown', tone: 'doubt' },
+  ACCEPTED: { words: 'working', tone: 'busy' },
+  PARTIAL: { words: 'part filled', tone: 'busy' },
+  FILLED: { words: 'filled', tone: 'good' },
+  CANCELLED: { words: 'cancelled', tone: '' },
+  REJECTED: { words: 'rejected', tone: 'bad' },
+  EXPIRED: { words: 'expired', tone: '' },
+  EXPIRED_UNSENT: { words: 'expired unsent', tone: '' },
+  CANCEL_PENDING: { words: 'cancelling', tone: 'busy' },
+  REPLACE_PENDING: { words: 'changing', tone: 'busy' },
+  REPLACED: { words: 'replaced', tone: '' },
+  CHANGE_UNKNOWN: { words: 'change unknown', tone: 'doubt' },
+};
+
+export function StateChip({ state }: { state: OrderState }) {
+  const { words, tone } = LOOKS[state];
+  return <span className={`chip ${tone}`}>{words}</span>;
+}
+
+/** Whether a person can still take the order back. */
+export const CANCELLABLE: Record<OrderState, boolean> = {
+  CREATED: true,
+  DENIED: false,
+  QUEUED: true,
+  SENDING: false,
+  UNKNOWN: false,
+  ACCEPTED: true,
+  PARTIAL: true,
+  FILLED: false,
+  CANCELLED: false,
+  REJECTED: false,
+  EXPIRED: false,
+  EXPIRED_UNSENT: false,
+  CANCEL_PENDING: false,
+  REPLACE_PENDING: false,
+  REPLACED: false,
+  CHANGE_UNKNOWN: false,
+};

@@ -1,0 +1,168 @@
+import { useQuery } from '@tanstack/react-query';
+
+import type { Order } from '../../shared/api/model';
+import { ordersQuery } from '../../shared/api/queries';
+import {
+  decimalsOf,
+  marketTimeText,
+  MISSING,
+  priceText,
+  sideText,
+  signOf,
+  sizeText,
+  wordsOf,
+} from '../../shared/format';
+import { Change } from '../../shared/ui/amount';
+import { Answer } from '../../shared/ui/panel';
+import { StateChip } from './order-state';
+
+export function OrdersTable({ onOpen }: { onOpen: (id: number) => void }) {
+  return (
+    <Answer
+      query={useQuery(ordersQuery)}
+      what="orders"
+      empty={(rows) => (rows.length === 0 ? 'No order has been placed yet.' : null)}
+    >
+      {(rows) => (
+        <div className="table-scroll">
+          <table className="rows">
+            <thead>
+              <tr>
+                <th scope="col">Market time</th>
+                <th scope="col">Order</th>
+                <th scope="col" className="number">
+                  Size
+                </th>
+                <th scope="col" className="number">
+                  Price
+                </th>
+                <th scope="col">State</th>
+                <th scope="col">By</th>
+              </tr>
+            </thead>
+            <tbody>
+              {rows.map((order) => (
+                <OrderRow key={order.id} order={order} onOpen={onOpen} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Answer>
+  );
+}
+
+function OrderRow({ order, onOpen }: { order: Order; onOpen: (id: number) => void }) {
+  const side = sideText(order.units);
+  const shown = order.average_price ?? order.price;
+  return (
+    <tr
+      className="openable"
+      onClick={() => {
+        onOpen(order.id);
+      }}
+    >
+      <td className="soft">{marketTimeText(order.market_time)}</td>
+      <td>
+        <button
+          type="button"
+          className="link"
+          aria-label={`Order ${order.id}, ${side} ${sizeText(order.units)}`}
+          onClick={(event) => {
+            event.stopPropagation();
+            onOpen(order.id);
+          }}
+        >
+          <span className={signOf(order.units) < 0 ? 'down' : 'up'}>{side}</span>{' '}
+          {wordsOf(order.type)}
+        </button>
+      </td>
+      <td className="number">{sizeText(order.units)}</td>
+      <td className="number">
+        {shown === null ? MISSING : priceText(shown, decimalsOf(shown))}
+      </td>
+      <td>
+        <StateChip state={order.state} />
+        {order.denied_reason === '' ? null : (
+          <small className="down clip" title={order.denied_reason}>
+            {order.denied_reason}
+          </small>
+        )}
+      </td>
+      <td className="soft">{wordsOf(order.origin)}</td>
+    </tr>
+  );
+}
+
+export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
+  return (
+    <Answer
+      query={useQuery(ordersQuery)}
+      what="fills"
+      empty={(rows) => (rows.every(({ fills }) => fills.length === 0) ? 'No fill yet.' : null)}
+    >
+      {(rows) => (
+        <div className="table-scroll">
+          <table className="rows">
+            <thead>
+              <tr>
+                <th scope="col">Market time</th>
+                <th scope="col">Fill</th>
+                <th scope="col" className="number">
+                  Size
+                </th>
+                <th scope="col" className="number">
+                  Price
+                </th>
+                <th scope="col" className="number">
+                  Realised
+                </th>
+                <th scope="col">Of</th>
+              </tr>
+            </thead>
+            <tbody>
+              {fillsOf(rows).map(({ fill, order }) => (
+                <tr
+                  key={fill.id}
+                  className="openable"
+                  onClick={() => {
+                    onOpen(order.id);
+                  }}
+                >
+                  <td className="soft">{marketTimeText(fill.time)}</td>
+                  <td className={signOf(fill.units) < 0 ? 'down' : 'up'}>{sideText(fill.units)}</td>
+                  <td className="number">{sizeText(fill.units)}</td>
+                  <td className="number">
+                    {priceText(fill.price, decimalsOf(fill.price))}
+                    {fill.assumed_spread ? <small title="assumed spread">assumed spread</small> : null}
+                  </td>
+                  <td className="number">
+                    <Change amount={fill.realised_pl} />
+                  </td>
+                  <td>
+                    <button
+                      type="button"
+                      className="link"
+                      onClick={(event) => {
+                        event.stopPropagation();
+                        onOpen(order.id);
+                      }}
+                    >
+                      order {order.id}
+                    </button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Answer>
+  );
+}
+
+export function fillsOf(orders: readonly Order[]) {
+  return orders
+    .flatMap((order) => order.fills.map((fill) => ({ fill, order })))
+    .sort((a, b) => b.fill.id - a.fill.id);
+}

@@ -1,0 +1,162 @@
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+
+import { closeEverything, closePosition } from '../../shared/api/commands';
+import type { Position } from '../../shared/api/model';
+import { positionsQuery } from '../../shared/api/queries';
+import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
+import { notify } from '../../shared/notices';
+import { Change } from '../../shared/ui/amount';
+import { Dialog } from '../../shared/ui/dialog';
+import { Answer, Panel } from '../../shared/ui/panel';
+
+export function PositionsPanel() {
+  const positions = useQuery(positionsQuery);
+  const [asking, setAsking] = useState(false);
+  return (
+    <Panel
+      title="Open positions"
+      view="trade"
+      actions={
+        <button
+          type="button"
+          className="danger"
+          onClick={() => {
+            setAsking(true);
+          }}
+        >
+          Close everything
+        </button>
+      }
+    >
+      <Answer
+        query={positions}
+        what="positions"
+        empty={(rows) => (rows.length === 0 ? 'Nothing is held.' : null)}
+      >
+        {(rows) => (
+          <div className="table-scroll">
+            <table className="rows">
+              <thead>
+                <tr>
+                  <th scope="col">Instrument</th>
+                  <th scope="col" className="number">
+                    Entry
+                  </th>
+                  <th scope="col" className="number">
+                    Now
+                  </th>
+                  <th scope="col" className="number">
+                    Open P&L
+                  </th>
+                  <th scope="col">
+                    <span className="hidden">Close</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {rows.map((position) => (
+                  <PositionRow key={position.instrument} position={position} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Answer>
+      {asking ? (
+        <CloseEverything
+          onClose={() => {
+            setAsking(false);
+          }}
+        />
+      ) : null}
+    </Panel>
+  );
+}
+
+function PositionRow({ position }: { position: Position }) {
+  const { instrument, units, average_price, mark, open_pl, stop_loss, currency } = position;
+  const close = useMutation({
+    mutationFn: () => closePosition(instrument),
+    onError: (error) => {
+      notify('error', `${instrumentText(instrument)} could not be closed. ${error.message}`);
+    },
+  });
+  const decimals = decimalsOf(average_price ?? mark);
+  const long = signOf(units) > 0;
+  return (
+    <tr>
+      <th scope="row">
+        {instrumentText(instrument)}
+        <small className={long ? 'up' : 'down'}>
+          {long ? 'long' : 'short'} {sizeText(units)}
+        </small>
+      </th>
+      <td className="number">
+        {priceText(average_price, decimals)}
+        <small className={stop_loss === null ? 'warn' : ''}>
+          {stop_loss === null ? 'no stop' : `stop ${priceText(stop_loss, decimals)}`}
+        </small>
+      </td>
+      <td className="number">{priceText(mark, decimals)}</td>
+      <td className="number">
+        <Change amount={open_pl} unit={currency} />
+      </td>
+      <td className="number">
+        <button
+          type="button"
+          disabled={close.isPending}
+          aria-label={`Close ${instrumentText(instrument)}`}
+          onClick={() => {
+            close.mutate();
+          }}
+        >
+          Close
+        </button>
+      </td>
+    </tr>
+  );
+}
+
+function CloseEverything({ onClose }: { onClose: () => void }) {
+  const [reason, setReason] = useState('Closed from the dashboard');
+  const close = useMutation({
+    mutationFn: () => closeEverything(reason),
+    onSuccess: () => {
+      notify('info', 'Closing everything: the orders are on their way.');
+      onClose();
+    },
+  });
+  return (
+    <Dialog title="Close everything?" onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          close.mutate();
+        }}
+      >
+        <p>Every working order is cancelled and every position is closed at the market.</p>
+        <label>
+          Reason
+          <input
+            value={reason}
+            maxLength={300}
+            required
+            onChange={(event) => {
+              setReason(event.target.value);
+            }}
+          />
+        </label>
+        {close.error === null ? null : <p role="alert">{close.error.message}</p>}
+        <footer>
+          <button type="button" onClick={onClose}>
+            Keep
+          </button>
+          <button type="submit" className="danger solid" disabled={close.isPending}>
+            Close everything
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,61 @@
+/** What the page asks for. Each is recorded as an intent; the events say what became of it. */
+import { z } from 'zod';
+
+import { request } from './http';
+import * as model from './model';
+
+export type OrderIntent = {
+  instrument: string;
+  units: string;
+  type: 'MARKET' | 'LIMIT' | 'STOP';
+  price?: string;
+  stop_loss?: string;
+  take_profit?: string;
+  reduce_only?: boolean;
+};
+
+/** Seconds that the server may take to say what became of an order. */
+const WAIT_S = 2;
+
+/** @param key  the same for every attempt at the same order, so that a repeat orders nothing. */
+export function placeOrder(intent: OrderIntent, key: string): Promise<model.Order> {
+  return request(`/api/place-order?wait=${WAIT_S}`, model.order, {
+    method: 'POST',
+    body: intent,
+    headers: { 'Idempotency-Key': key },
+  });
+}
+
+export function cancelOrder(id: number): Promise<unknown> {
+  return request(`/api/orders/${id}`, z.unknown(), { method: 'DELETE' });
+}
+
+export function closePosition(instrument: string): Promise<unknown> {
+  return request(`/api/positions/${instrument}/close`, z.unknown(), { method: 'POST', body: {} });
+}
+
+export function closeEverything(reason: string): Promise<unknown> {
+  return request('/api/trading/close-everything', z.unknown(), {
+    method: 'POST',
+    body: { reason },
+  });
+}
+
+export function setTradingState(state: model.TradingStateName, reason: string): Promise<unknown> {
+  return request('/api/trading/state', z.unknown(), {
+    method: 'POST',
+    body: { state, reason },
+  });
+}
+
+export type FeedControl = { bars_per_second?: number; paused?: boolean; restart?: boolean };
+
+export function controlFeed(control: FeedControl): Promise<unknown> {
+  return request('/api/feed', z.unknown(), { method: 'POST', body: control });
+}
+
+/** 128 random bits. crypto.randomUUID is missing where the page came over plain HTTP. */
+export function idempotencyKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,90 @@
+/** What the page reads, one query a resource. The socket writes into the same cache. */
+import { queryOptions } from '@tanstack/react-query';
+
+import { request } from './http';
+import * as model from './model';
+
+/** Bars and metric points that are read at once; the rest arrives live. */
+export const HISTORY_BARS = 2_000;
+const ROWS = 200;
+/** Figures that the socket feeds are read again only when it asks for it. */
+const LIVE = { staleTime: Infinity } as const;
+
+export const statusQuery = queryOptions({
+  queryKey: ['status'],
+  queryFn: () => request('/api/status', model.status),
+  ...LIVE,
+});
+
+/** Read on its own, not through the socket: it must tell when the rest is down. */
+export const healthQuery = queryOptions({
+  queryKey: ['health'],
+  queryFn: () => request('/api/health', model.health),
+  refetchInterval: 5_000,
+});
+
+export const marketQuery = (instrument: string) =>
+  queryOptions({
+    queryKey: ['market', instrument],
+    queryFn: async () => {
+      const { instruments } = await request('/api/market-data', model.marketData);
+      return instruments.find((entry) => entry.instrument === instrument) ?? null;
+    },
+    ...LIVE,
+  });
+
+export const candlesQuery = (instrument: string, granularity: string) =>
+  queryOptions({
+    queryKey: ['candles', instrument, granularity],
+    queryFn: () =>
+      request(
+        `/api/candles/${instrument}?granularity=${granularity}&limit=${HISTORY_BARS}`,
+        model.candles,
+      ),
+    ...LIVE,
+  });
+
+export const qfhQuery = (instrument: string) =>
+  queryOptions({
+    queryKey: ['qfh', instrument],
+    queryFn: () => request(`/api/qfh/${instrument}?limit=${HISTORY_BARS}`, model.qfh),
+    ...LIVE,
+  });
+
+export const signalsQuery = queryOptions({
+  queryKey: ['signals'],
+  queryFn: async () =>
+    (await request(`/api/trading-signals?limit=${ROWS}`, model.pageOf(model.signal))).results,
+  ...LIVE,
+});
+
+export const ordersQuery = queryOptions({
+  queryKey: ['orders'],
+  queryFn: async () =>
+    (await request(`/api/orders?limit=${ROWS}`, model.pageOf(model.order))).results,
+  ...LIVE,
+});
+
+export const orderQuery = (id: number) =>
+  queryOptions({
+    queryKey: ['order', id],
+    queryFn: () => request(`/api/orders/${id}`, model.orderDetail),
+  });
+
+export const positionsQuery = queryOptions({
+  queryKey: ['positions'],
+  queryFn: async () => (await request('/api/positions', model.pageOf(model.position))).results,
+  ...LIVE,
+});
+
+export const performanceQuery = queryOptions({
+  queryKey: ['performance'],
+  queryFn: () => request('/api/performance/current', model.performance),
+  ...LIVE,
+});
+
+export const equityQuery = queryOptions({
+  queryKey: ['equity'],
+  queryFn: () => request('/api/performance/history', model.performanceHistory),
+  ...LIVE,
+});
