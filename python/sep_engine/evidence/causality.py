@@ -274,8 +274,16 @@ def _inspect_trades(
     for check, wrong, text in (
         ("lag", trades.entered <= trades.decided, "entered no later than the bar that decided it"),
         ("lag", trades.exited < trades.entered, "left before it was entered"),
-        ("entry", _outside(market, trades.entered, trades.entry), "entered outside the bar"),
-        ("exit", _outside(market, trades.exited, trades.exit), "left outside the bar"),
+        (
+            "entry",
+            _too_good(market, trades.entered, trades.entry, -trades.direction),
+            "entered at a better price than its bar had",
+        ),
+        (
+            "exit",
+            _too_good(market, trades.exited, trades.exit, trades.direction),
+            "left at a better price than its bar had",
+        ),
     ):
         if wrong.any():
             k = int(wrong.argmax())
@@ -298,9 +306,9 @@ def _inspect_trades(
     return len(trades)
 
 
-def _outside(market: Market, bar: Ints, price: Ints) -> npt.NDArray[np.bool_]:
-    outside = (price < market.bars.low[bar]) | (price > market.bars.high[bar])
-    return np.asarray(outside, dtype=np.bool_)
+def _too_good(market: Market, bar: Ints, price: Ints, direction: Ints) -> npt.NDArray[np.bool_]:
+    best = np.where(direction > 0, market.bars.high[bar], market.bars.low[bar])
+    return np.asarray(direction * (price - best) > 0, dtype=np.bool_)
 
 
 def _expected(trades: Trades, k: int, check: str) -> str:

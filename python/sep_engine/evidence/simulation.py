@@ -1,10 +1,8 @@
 """Many rules over many series at once, trade for trade as `sep_engine.backtest` has them.
 
-A rule decides at the close of bar t. When it is flat it enters at the open of bar t + 1 and leaves
-at the open `horizon` bars later, or inside an earlier bar whose range reaches its stop or target:
-the stop first if both, at the open if that lies beyond. Decisions while in a position, and those
-too late to reach their horizon, are passed over. Prices are of one side; a round trip costs the
-spread, which is subtracted later, so the trades do not depend on it.
+The rules are those of that package's docstring with one spread for all bars. Prices here are of
+the bars' own side: with a spread of s, a stop `stop` ticks from the entry is s ticks nearer on
+them and a target s ticks further, and a round trip costs s whichever side the bars are of.
 
 Rules and series are lanes of one loop over bars, since only "am I flat?" needs the past.
 """
@@ -46,8 +44,8 @@ class Exit:
 class Outcomes:
     """What a position entered after each bar comes to: (n, 2) arrays, column 1 bought, 0 sold.
 
-    exited: int64, the bar of the exit; n where the horizon is past the end.
-    gross: int64, ticks gained before costs.
+    exited: int64, the bar of the exit. gross: int64, ticks gained before costs.
+    The last row, after which nothing can be entered, is n and 0.
     """
 
     exited: Ints
@@ -65,42 +63,50 @@ class Tape:
     gross: npt.NDArray[np.int32]
 
 
-def outcomes(bars: BarTicks, leave: Exit) -> Outcomes:
-    """Return the exit and gain of every possible entry."""
-    n, h = len(bars), leave.horizon
+def outcomes(bars: BarTicks, leave: Exit, *, spread: int = 0) -> Outcomes:
+    """Return the exit and gain of every possible entry; `spread` in ticks, >= 0."""
+    n = len(bars)
     exited = np.full((n, 2), n, dtype=np.int64)
     gross = np.zeros((n, 2), dtype=np.int64)
-    count = n - 1 - h
-    if count <= 0:
-        return Outcomes(exited, gross)
-    entry = bars.open[1 : 1 + count]
+    decided = np.arange(n - 1)
+    entry = bars.open[1:]
+    due = decided + 1 + leave.horizon
+    in_time = due < n
+    price = np.where(in_time, bars.open[np.minimum(due, n - 1)], bars.close[-1])
     for column, side in ((1, 1), (0, -1)):
-        last = np.arange(count) + 1 + h
-        gain = side * (bars.open[1 + h : 1 + h + count] - entry)
-        if leave.stop is not None or leave.target is not None:
-            is_open = np.ones(count, dtype=bool)
-            for j in range(1, h + 1):
-                at = slice(j, j + count)
-                begin = side * (bars.open[at] - entry)
-                low, high = bars.low[at] - entry, bars.high[at] - entry
-                worst, best = (low, high) if side > 0 else (-high, -low)
-                if leave.stop is not None:
-                    hit = is_open & (worst <= -leave.stop)
-                    gain = np.where(hit, np.minimum(begin, -leave.stop), gain)
-                    last = np.where(hit, np.arange(count) + j, last)
-                    is_open &= ~hit
-                if leave.target is not None:
-                    hit = is_open & (best >= leave.target)
-                    gain = np.where(hit, np.maximum(begin, leave.target), gain)
-                    last = np.where(hit, np.arange(count) + j, last)
-                    is_open &= ~hit
-        exited[:count, column] = last
-        gross[:count, column] = gain
+        last = np.where(in_time, due, n - 1)
+        gain = side * (price - entry)
+        waits = decided[:] if leave.stop is not None or leave.target is not None else decided[:0]
+        for j in range(1, leave.horizon + 1):
+            waits = waits[waits + j < n]
+            if not waits.size:
+                break
+            bar, begun = waits + j, entry[waits]
+            low, high = bars.low[bar] - begun, bars.high[bar] - begun
+            worst, best = (low, high) if side > 0 else (-high, -low)
+            stopped = reached = np.zeros(waits.size, dtype=bool)
+            if leave.stop is not None:
+                level = spread - leave.stop
+                stopped = worst <= level
+                fill = np.minimum(side * (bars.open[bar] - begun), level)
+                gain[waits[stopped]] = fill[stopped]
+            if leave.target is not None:
+                reached = ~stopped & (best >= leave.target + spread)
+                gain[waits[reached]] = leave.target + spread
+            ended = stopped | reached
+            last[waits[ended]] = bar[ended]
+            waits = waits[~ended]
+        exited[:-1, column] = last
+        gross[:-1, column] = gain
     return Outcomes(exited, gross)
 
 
 def simulate(
-    worlds: Sequence[BarTicks], directions: Sequence[Directions], exits: Sequence[Exit]
+    worlds: Sequence[BarTicks],
+    directions: Sequence[Directions],
+    exits: Sequence[Exit],
+    *,
+    spread: int = 0,
 ) -> list[Tape]:
     """Return the trades of K rules in each of several worlds.
 
@@ -108,6 +114,7 @@ def simulate(
         worlds: bars, all of the same length n.
         directions: for each world (n, K) int8 of -1, 0 and 1, decided at the close of the bar.
         exits: one for each of the K rules.
+        spread: in ticks, >= 0; moves stops and targets. Gains are still before costs.
     """
     n, k = directions[0].shape
     if any(d.shape != (n, k) for d in directions) or any(len(w) != n for w in worlds):
@@ -117,7 +124,7 @@ def simulate(
     kinds = sorted(set(exits), key=repr)
     kind = np.array([kinds.index(e) for e in exits])
     # Lane l = world * K + rule; slot[l] is where its world's and exit's outcomes are, sold first.
-    tables = [[outcomes(world, leave) for leave in kinds] for world in worlds]
+    tables = [[outcomes(world, leave, spread=spread) for leave in kinds] for world in worlds]
     exited = np.concatenate([o.exited for row in tables for o in row], axis=1)
     gross = np.concatenate([o.gross for row in tables for o in row], axis=1)
     slot = 2 * (np.arange(len(worlds))[:, None] * len(kinds) + kind[None, :]).ravel()
@@ -125,14 +132,11 @@ def simulate(
     taken = np.zeros(decided.shape, dtype=bool)
     gains = np.zeros(decided.shape, dtype=np.int32)
     free = np.zeros(decided.shape[1], dtype=np.int64)
-    for t in np.flatnonzero(decided.any(axis=1)).tolist():
+    for t in np.flatnonzero(decided[:-1].any(axis=1)).tolist():
         row = decided[t]
         lanes = np.flatnonzero((row != 0) & (free <= t))
         column = slot[lanes] + (row[lanes] > 0)
-        until = exited[t, column]
-        reaches = until < n
-        lanes, column = lanes[reaches], column[reaches]
-        free[lanes] = until[reaches]
+        free[lanes] = exited[t, column]
         taken[t, lanes] = True
         gains[t, lanes] = gross[t, column]
     return [
@@ -141,16 +145,21 @@ def simulate(
     ]
 
 
-def round_trips(bars: BarTicks, directions: Directions, leave: Exit) -> Trades:
-    """Return the trades of one rule, (n,) directions, with their prices."""
-    tape = simulate([bars], [directions[:, None]], [leave])[0]
+def round_trips(bars: BarTicks, directions: Directions, leave: Exit, *, spread: int = 0) -> Trades:
+    """Return the trades of one rule, (n,) directions, at prices of the bars' own side.
+
+    A position that the end of the data closed is left out.
+    """
+    tape = simulate([bars], [directions[:, None]], [leave], spread=spread)[0]
     decided = np.flatnonzero(tape.taken[:, 0])
+    decided = decided[decided + 1 + leave.horizon < len(bars)]
     side = directions[decided].astype(np.int64)
     entry = bars.open[decided + 1]
+    exited = outcomes(bars, leave, spread=spread).exited
     return Trades(
         decided=decided,
         entered=decided + 1,
-        exited=outcomes(bars, leave).exited[decided, (side > 0).astype(np.int64)],
+        exited=exited[decided, (side > 0).astype(np.int64)],
         direction=side,
         entry=entry,
         exit=entry + side * tape.gross[decided, 0],

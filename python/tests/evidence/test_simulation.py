@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from python.tests.evidence import worlds
+from sep_engine.backtest.market import Costs, PriceSide, Side, market
+from sep_engine.backtest.trades import trade
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks
 from sep_engine.evidence.simulation import Exit, outcomes, round_trips, simulate
@@ -24,10 +26,11 @@ def by_hand() -> BarTicks:
 
 def test_a_horizon_of_two_by_hand() -> None:
     # Decided at bar 0: in at 102 (bar 1), out at 101 (bar 3): bought -1, sold +1.
-    # Decided at bar 2: in at 101 (bar 3), out at 104 (bar 5): +3. At bar 3: no bar 6 to leave at.
+    # Decided at bar 2: in at 101 (bar 3), out at 104 (bar 5): +3.
+    # Decided at bar 3 and 4: the data end first, at the close of bar 5, 103: 4 and -1.
     o = outcomes(by_hand(), Exit(2))
-    assert o.gross[:3].tolist() == [[1, -1], [6, -6], [-3, 3]]
-    assert o.exited[:, 1].tolist() == [3, 4, 5, 6, 6, 6]
+    assert o.gross.tolist() == [[1, -1], [6, -6], [-3, 3], [-4, 4], [1, -1], [0, 0]]
+    assert o.exited[:, 1].tolist() == [3, 4, 5, 5, 5, 6]
 
 
 def test_a_stop_and_a_gap_through_it_by_hand() -> None:
@@ -54,29 +57,43 @@ def test_a_bar_that_touches_both_counts_as_the_stop() -> None:
 def test_decisions_in_a_position_are_passed_over() -> None:
     always = np.ones((6, 1), dtype=np.int8)
     tape = simulate([by_hand()], [always], [Exit(2)])[0]
-    # In at bar 1, out at the open of bar 3; the close of bar 3 decides again, too late.
-    assert np.flatnonzero(tape.taken[:, 0]).tolist() == [0]
+    # In at bar 1, out at the open of bar 3; the close of bar 3 decides again, and the data end.
+    assert np.flatnonzero(tape.taken[:, 0]).tolist() == [0, 3]
     one = simulate([by_hand()], [always], [Exit(1)])[0]
-    assert np.flatnonzero(one.taken[:, 0]).tolist() == [0, 2]
-    assert one.gross[one.taken].tolist() == [105 - 102, 99 - 101]
+    assert np.flatnonzero(one.taken[:, 0]).tolist() == [0, 2, 4]
+    assert one.gross[one.taken].tolist() == [105 - 102, 99 - 101, 103 - 104]
 
 
-@pytest.mark.parametrize("stop", [None, 40])
-def test_lanes_equal_a_plain_loop(stop: int | None) -> None:
-    markets = [worlds.market(300, seed=s) for s in (1, 2, 3)]
+@pytest.mark.parametrize("side", ["bid", "ask", "mid"])
+@pytest.mark.parametrize("spread", [0, 6, 80])
+@pytest.mark.parametrize(("stop", "target"), [(None, None), (60, None), (None, 45), (60, 45)])
+def test_lanes_equal_the_backtester(
+    side: PriceSide, spread: int, stop: int | None, target: int | None
+) -> None:
+    markets = [worlds.market(150, seed=s) for s in (1, 2, 3)]
     rng = np.random.default_rng(4)
-    directions = [rng.integers(-1, 2, (300, 5)).astype(np.int8) for _ in markets]
-    holds = [1, 2, 3, 7, 24]
-    tapes = simulate([m.bars for m in markets], directions, [Exit(h, stop=stop) for h in holds])
+    directions = [rng.integers(-1, 2, (150, 5)).astype(np.int8) for _ in markets]
+    exits = [Exit(h, stop=stop, target=target) for h in (1, 2, 3, 7, 24)]
+    tapes = simulate([m.bars for m in markets], directions, exits, spread=spread)
     for m, d, tape in zip(markets, directions, tapes, strict=True):
-        for lane, hold in enumerate(holds):
-            plain = worlds.trade(d[:, lane], m, hold=hold, stop=stop)
-            assert np.flatnonzero(tape.taken[:, lane]).tolist() == plain.decided.tolist()
-            gained = plain.direction * (plain.exit - plain.entry)
-            assert tape.gross[plain.decided, lane].tolist() == gained.tolist()
-            trips = round_trips(m.bars, d[:, lane], Exit(hold, stop=stop))
-            for ours, theirs in zip(trips.rows(), plain.rows(), strict=True):
-                assert ours.tolist() == theirs.tolist()
+        own = Side(m.bars.open, m.bars.high, m.bars.low, m.bars.close)
+        both = market(own, side=side, costs=Costs(spread_ticks=spread))
+        for lane, leave in enumerate(exits):
+            expected = trade(
+                both,
+                d[:, lane],
+                horizon_bars=leave.horizon,
+                stop_ticks=stop,
+                target_ticks=target,
+            )
+            decided = np.flatnonzero(tape.taken[:, lane])
+            assert decided.tolist() == [t.entry_bar - 1 for t in expected]
+            gross = tape.gross[decided, lane]
+            assert gross.tolist() == [t.gross_ticks for t in expected]
+            assert (gross - spread).tolist() == [t.net_ticks for t in expected]
+            trips = round_trips(m.bars, d[:, lane], leave, spread=spread)
+            complete = expected[: len(trips)]
+            assert trips.exited.tolist() == [t.exit_bar for t in complete]
 
 
 def test_costless_trades_of_a_series_and_its_mirror_are_opposite() -> None:
