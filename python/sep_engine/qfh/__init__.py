@@ -4,11 +4,12 @@ from sep_engine._core import Stream, StreamMetrics
 from sep_engine.qfh import legacy
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
 from sep_engine.qfh.calibration import COUNT_METRICS, coin_distribution
-from sep_engine.qfh.rolling import RollingMetrics, rolling, rolling_bits
+from sep_engine.qfh.rolling import BackendName, RollingMetrics, rolling, rolling_bits
 
 __all__ = [
     "COUNT_METRICS",
     "ENCODINGS",
+    "BackendName",
     "Encoded",
     "Encoding",
     "RollingMetrics",

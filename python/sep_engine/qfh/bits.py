@@ -97,11 +97,10 @@ def infer_tick(prices: ArrayLike) -> float:
         ArgumentError: a price is not finite or not > 0, or no usual tick fits.
     """
     array = as_prices(prices)
-    bad = np.flatnonzero(~(np.isfinite(array) & (array > 0)))
-    if bad.size:
-        raise ArgumentError(
-            f"prices must be finite and > 0, was {array[bad[0]]} at row {int(bad[0])}"
-        )
+    for rule, holds in (("be finite", np.isfinite(array)), ("be > 0", array > 0)):
+        if not holds.all():
+            row = int(np.argmin(holds))
+            raise ArgumentError(f"prices must {rule}, was {array[row]} at row {row}")
     for tick in _TICKS:
         ratio = array / tick
         # A price and the division are each right to half an ulp of a double.

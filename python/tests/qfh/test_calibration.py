@@ -1,0 +1,99 @@
+"""Coin percentiles against counting every sequence, and the tables behind the metrics."""
+
+import hashlib
+import itertools
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from python.tests.qfh import oracle
+from sep_engine import _core, qfh
+from sep_engine.errors import ArgumentError
+
+
+@cache
+def all_values(window: int) -> dict[str, NDArray[np.float64]]:
+    """Each count metric of all 2^window sequences, from the oracle."""
+    by_pairs: dict[tuple[int, ...], dict[str, float]] = {}
+    rows = []
+    joined = [True] * window
+    for sequence in itertools.product((0, 1), repeat=window):
+        bits = list(sequence)
+        pairs = oracle.pair_counts(bits, joined)
+        if pairs not in by_pairs:
+            by_pairs[pairs] = oracle.window_metrics(bits, joined, window)
+        rows.append(by_pairs[pairs])
+    return {name: np.array([row[name] for row in rows]) for name in qfh.COUNT_METRICS}
+
+
+@pytest.mark.parametrize("window", [8, 11, 14])
+@pytest.mark.parametrize("name", qfh.COUNT_METRICS)
+def test_percentiles_count_every_sequence(name: str, window: int) -> None:
+    values = all_values(window)[name]
+    coin = qfh.coin_distribution(name, window)
+    for value in coin.atoms:
+        share = np.mean(values < value + 1e-9)
+        assert coin.percentile(value) == pytest.approx(100 * share, abs=1e-10)
+    assert len(coin.atoms) == len(np.unique(values.round(9)))
+    assert coin.mean == pytest.approx(values.mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", qfh.COUNT_METRICS)
+def test_a_coin_falls_on_each_percentile_as_often_as_it_says(name: str) -> None:
+    # P(percentile <= q) is the largest cumulative share up to q. Windows 64 bits apart are
+    # independent: 20,000 of them are within 5 standard errors, sqrt(q (1 - q) / 20000) each.
+    bits = np.random.default_rng(1).integers(0, 2, 64 * 20_000, dtype=np.uint8)
+    percentiles = qfh.rolling_bits(bits).percentile(name)[63::64]
+    cumulative = qfh.coin_distribution(name, 64).cumulative
+    for q in (0.05, 0.2, 0.5, 0.8, 0.95):
+        share = cumulative[cumulative <= q].max()
+        standard_error = np.sqrt(q * (1 - q) / 20_000)
+        assert np.mean(percentiles <= 100 * q) == pytest.approx(share, abs=5 * standard_error)
+
+
+def test_mean_entropy_of_a_fair_coin_is_0_925_at_64_bits() -> None:
+    assert qfh.coin_distribution("entropy", 64).mean == pytest.approx(0.925, abs=1e-3)
+
+
+def test_flip_ratio_is_binomial() -> None:
+    # Each of 63 transitions is a flip with probability 1/2: P(F <= 20) = sum of C(63, i) / 2^63.
+    expected = sum(math.comb(63, i) for i in range(21)) / 2**63
+    percentile = qfh.coin_distribution("flip_ratio", 64).percentile(20 / 63)
+    assert percentile == pytest.approx(100 * expected, rel=1e-12)
+
+
+def test_percentiles_stay_exact_at_1024_bits() -> None:
+    expected = sum(math.comb(1023, i) for i in range(471)) / 2**1023
+    percentile = qfh.coin_distribution("flip_ratio", 1024).percentile(470 / 1023)
+    assert percentile == pytest.approx(100 * expected, rel=1e-11)
+
+
+def test_strict_up_and_unknown_metrics_have_no_percentile() -> None:
+    prices = 1 + np.cumsum(np.random.default_rng(2).integers(-1, 2, 200)) * 0.001
+    result = qfh.rolling(prices, tick=0.001, encoding="strict_up")
+    assert np.isnan(result.percentile("entropy")).all()
+    with pytest.raises(ArgumentError, match="metric must be one with a coin percentile"):
+        result.percentile("damped")
+
+
+def test_tables_are_the_same_everywhere() -> None:
+    # Made in double-double arithmetic, so they depend on no libm: figures of x86-64, g++ 12.
+    digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in _core.table_bytes().items()}
+    digests |= {
+        f"spans_{window}": hashlib.sha256(_core.damped_span_bytes(window)).hexdigest()
+        for window in (8, 64, 1024)
+    }
+    assert digests == SHA256
+
+
+SHA256 = {
+    "g": "a6f7b342b20b6082c13a06a693bc9d4a351c779440fef20daed6cf7392419c3d",
+    "damped_rows": "473207e05ab5df44ce228aac2925bad3468625248776249a798df86ab9430380",
+    "row_of": "bb3da749d191209e7309bbf91d34b073fcddc3f2ef3dfc37c9d9b4e1f9ed7557",
+    "spans_8": "3d53d6694a55ccae38e5708c15289d36fce695f70724bc15a1395e32b42b007c",
+    "spans_64": "7528bd5bb160aa356486006e69ce465e8c07922211c7f6bc27eaf68781af6d03",
+    "spans_1024": "e6686f6aef55531af9724a1f82323c7a83fa220600c60a85e5528f73c6d73152",
+}

@@ -1,0 +1,47 @@
+"""What `import sep_engine` gives and costs."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import sep_engine
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+def test_the_module_and_the_wheel_have_one_version() -> None:
+    assert sep_engine.__version__ == version("sep-engine")
+
+
+def test_importing_it_brings_in_neither_django_nor_plots_nor_network() -> None:
+    loaded = run("import sep_engine, sys; print(*sys.modules)").split()
+    for heavy in ("django", "matplotlib", "pyarrow", "rich", "typer", "asyncio", "http", "ssl"):
+        assert heavy not in loaded
+
+
+def test_importing_it_takes_60_ms_at_most_beyond_numpy() -> None:
+    code = (
+        "import numpy, time; t = time.process_time(); import sep_engine;"
+        "print(1000 * (time.process_time() - t))"
+    )
+    assert min(float(run(code)) for _ in range(3)) <= 60
+
+
+def test_backends_say_why_they_cannot_run() -> None:
+    backends = {backend.name: backend for backend in sep_engine.backends()}
+    assert backends["scalar"].available
+    assert backends["cuda"].detail
+
+
+def test_without_a_visible_gpu_it_imports_and_works() -> None:
+    code = (
+        "import os; os.environ['CUDA_VISIBLE_DEVICES'] = '';"
+        "import numpy as np; import sep_engine; from sep_engine import qfh;"
+        "qfh.rolling_bits(np.zeros(64, dtype=np.uint8));"
+        "print({b.name: b.available for b in sep_engine.backends()}['cuda'])"
+    )
+    assert run(code) == "False"

@@ -1,0 +1,103 @@
+"""The stream equals the batch to the last bit, also after its state was saved."""
+
+import math
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from python.tests.qfh.oracle import METRICS
+from python.tests.qfh.test_rolling import TICK, walk
+from sep_engine import qfh
+from sep_engine.errors import ArgumentError
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    window=st.integers(8, 200),
+    encoding=st.sampled_from(qfh.ENCODINGS),
+    saved_at=st.integers(0, 399),
+)
+def test_updates_give_the_bytes_of_the_batch(
+    seed: int, window: int, encoding: qfh.Encoding, saved_at: int
+) -> None:
+    prices = walk(400, seed)
+    gap = np.random.default_rng(seed).random(400) < 0.01
+    batch = qfh.rolling(prices, tick=TICK, window=window, encoding=encoding, gap=gap)
+    stream = qfh.Stream(tick=TICK, window=window, encoding=encoding)
+    for k in range(400):
+        if k == saved_at:
+            stream = qfh.Stream.restore(stream.snapshot())
+        metrics = stream.update(prices[k], bool(gap[k]))
+        for name in [*METRICS, "flat_ratio"]:
+            found = struct.pack("d", getattr(metrics, name))
+            assert found == getattr(batch, name)[k].tobytes(), f"{name} at {k}"
+        assert metrics.complete == batch.complete[k]
+
+
+def test_percentiles_equal_those_of_the_batch() -> None:
+    prices = walk(300, 2)
+    batch = qfh.rolling(prices, tick=TICK)
+    stream = qfh.Stream(tick=TICK)
+    for price in prices:
+        metrics = stream.update(price)
+    for name in qfh.COUNT_METRICS:
+        assert metrics.percentile(name) == batch.percentile(name)[-1]
+    with pytest.raises(ArgumentError, match="metric must be one with a coin percentile"):
+        metrics.percentile("damped")
+
+
+def test_it_has_no_percentile_before_it_is_full_and_none_for_strict_up() -> None:
+    assert math.isnan(qfh.Stream(tick=TICK).update(1.1).percentile("entropy"))
+    stream = qfh.Stream(tick=TICK, window=8, encoding="strict_up")
+    for price in walk(50, 3):
+        metrics = stream.update(price)
+    assert metrics.complete
+    assert math.isnan(metrics.percentile("entropy"))
+
+
+def test_it_tells_the_last_bit_and_its_run() -> None:
+    stream = qfh.Stream(tick=0.01, window=8)
+    assert stream.update(1.10).last_bit is None
+    assert [stream.update(p).run_length for p in (1.11, 1.12, 1.12, 1.11)] == [1, 2, 2, 1]
+    assert stream.metrics.last_bit == 0
+    assert stream.metrics.bits_seen == 3
+
+
+@pytest.mark.parametrize("price", [0.0, -1.1, math.nan, math.inf, 1.105])
+def test_a_bad_price_is_refused_and_changes_nothing(price: float) -> None:
+    stream = qfh.Stream(tick=0.01)
+    stream.update(1.10)
+    before = stream.snapshot()
+    with pytest.raises(ArgumentError, match="price must be"):
+        stream.update(price)
+    assert stream.snapshot() == before
+
+
+def test_a_damaged_or_foreign_snapshot_is_refused() -> None:
+    snapshot = qfh.Stream(tick=TICK).snapshot()
+    with pytest.raises(ArgumentError, match="must start with the mark"):
+        qfh.Stream.restore(b"something else, long enough")
+    with pytest.raises(ArgumentError, match="snapshot is damaged"):
+        qfh.Stream.restore(snapshot[:-9] + bytes([snapshot[-9] ^ 1]) + snapshot[-8:])
+    with pytest.raises(ArgumentError, match="layout version 1, had 9"):
+        qfh.Stream.restore(snapshot[:8] + struct.pack("<I", 9) + snapshot[12:])
+
+
+def test_a_snapshot_written_by_version_1_can_still_be_read() -> None:
+    # Window 8, tick 0.01, prices 1.00 1.01 1.02 1.01: bits 1 1 0, oldest first.
+    snapshot = bytes.fromhex(SNAPSHOT_1)
+    stream = qfh.Stream.restore(snapshot)
+    assert (stream.window, stream.tick, stream.encoding) == (8, 0.01, "moves")
+    assert (stream.metrics.last_bit, stream.metrics.bits_seen) == (0, 3)
+    assert stream.snapshot() == snapshot
+
+
+SNAPSHOT_1 = (
+    "53455051464853000100000008000000000001007b14ae47e17a843f295c8fc2f528f03f00000000"
+    "00405940040000000000000003000000000000000100000000000000000000000000006000000000"
+    "000000c000000000000000001e1b048bb7221f18"
+)
