@@ -353,7 +353,7 @@ def _web_words(port: int) -> list[str]:
         "--host": HOST,
         "--port": str(port),
         "--ws-max-size": "16384",
-        "--ws-max-queue": "16",
+        "--ws-per-message-deflate": "false",
         "--timeout-graceful-shutdown": "2",
         "--timeout-keep-alive": "30",
         "--limit-concurrency": "500",

@@ -15,15 +15,15 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 
+from webapp.config.heartbeat import start_heartbeat
 from webapp.config.http import HttpInThreads
 from webapp.trading.routing import websocket_urlpatterns
-from webapp.trading.services.heartbeat import heartbeat_thread
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Beat from the server's start; a process that only imports this module does not."""
     await receive()
-    heartbeat_thread("web")
+    start_heartbeat("web")
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await send({"type": "lifespan.shutdown.complete"})

@@ -23,6 +23,6 @@ def _beat_init(**_: object) -> None:
 
 
 def _beat_as(name: str) -> None:
-    from webapp.trading.services.heartbeat import heartbeat_thread
+    from webapp.config.heartbeat import start_heartbeat
 
-    heartbeat_thread(name)
+    start_heartbeat(name)

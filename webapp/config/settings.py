@@ -182,6 +182,7 @@ TIME_ZONE = "UTC"
 # Static files: found in the source tree locally, collected once into an image in production.
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("SEP_STATIC_PATH", str(SEP_VAR_PATH / "static")))
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Vite has put hashes into the names already.
@@ -288,5 +289,7 @@ LOGGING = {
         # 4xx answers are the caller's business, not the log's.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "ERROR"},
+        # It tells of every second without Valkey with a traceback; the health tells it once.
+        "channels_valkey": {"level": "CRITICAL"},
     },
 }

@@ -1,9 +1,5 @@
 """Tokens for programs, tickets for WebSockets."""
 
-import hashlib
-import json
-import secrets
-
 from django.contrib.auth import get_user_model
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, permissions
@@ -18,7 +14,6 @@ from rest_framework_simplejwt.serializers import (
 )
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 from rest_framework_simplejwt.tokens import RefreshToken
-from rest_framework_simplejwt.utils import get_md5_hash_password
 from valkey.exceptions import ValkeyError
 
 from webapp.trading.api.errors import Unavailable
@@ -30,9 +25,7 @@ from webapp.trading.api.shapes import (
     checked,
     with_errors,
 )
-from webapp.trading.selectors.market import valkey_client
-
-TICKET_S = 30
+from webapp.trading.services.tickets import TICKET_S, ticket_make
 
 
 class TokenObtain(APIView):
@@ -115,22 +108,12 @@ class WebSocketTicket(APIView):
     )
     def post(self, request: Request) -> Response:
         """Make a ticket that opens one WebSocket within 30 s: `/ws/?ticket=...`."""
-        ticket = secrets.token_urlsafe(32)
-        holder = {
-            "user": request.user.pk,
-            "password": get_md5_hash_password(request.user.password),
-            "session": request.session.session_key if hasattr(request, "session") else None,
-        }
+        session_key = getattr(getattr(request, "session", None), "session_key", None)
         try:
-            valkey_client().set(ticket_key(ticket), json.dumps(holder), ex=TICKET_S)
+            ticket = ticket_make(user=request.user, session_key=session_key)
         except ValkeyError as error:
             raise Unavailable("Valkey does not answer.") from error
         return Response({"ticket": ticket, "expires_in_s": TICKET_S})
-
-
-def ticket_key(ticket: str) -> str:
-    """Return where a ticket is kept: under its hash, so that a dump of Valkey opens nothing."""
-    return f"sep:ws:ticket:{hashlib.sha256(ticket.encode()).hexdigest()}"
 
 
 def _revoke_family(refresh: str) -> None:
