@@ -1,0 +1,79 @@
+"""One rule over bars."""
+
+from decimal import Decimal
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sep_engine.backtest.market import Costs, PriceSide, Side, market
+from sep_engine.backtest.result import BacktestResult, day_sums, equity_ticks, figures
+from sep_engine.backtest.trades import trade
+from sep_engine.signals import Rule, directions
+
+
+class BarColumns(Protocol):
+    """What a backtest needs of bars; `sep_engine.data.Bars` has it."""
+
+    @property
+    def times(self) -> NDArray[np.int64]: ...
+    @property
+    def close(self) -> NDArray[np.float64]: ...
+    @property
+    def open_ticks(self) -> NDArray[np.int64]: ...
+    @property
+    def high_ticks(self) -> NDArray[np.int64]: ...
+    @property
+    def low_ticks(self) -> NDArray[np.int64]: ...
+    @property
+    def close_ticks(self) -> NDArray[np.int64]: ...
+    @property
+    def tick(self) -> Decimal: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def content_sha256(self) -> str: ...
+    def gaps(self) -> NDArray[np.bool_]: ...
+
+
+def run(bars: BarColumns, rule: Rule, costs: Costs, *, side: PriceSide = "mid") -> BacktestResult:
+    """Return what `rule` would have earned on `bars`, by the rules of the package's docstring.
+
+    Args:
+        bars: oldest first; the rule decides on their closes.
+        rule: its stop and target are in ticks of these bars.
+        costs: spread and costs in ticks of these bars.
+        side: which side the bars are of.
+
+    Raises:
+        ArgumentError: a spread series that does not fit the bars, or see `market`.
+    """
+    own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
+    both = market(own, side=side, costs=costs)
+    decided = directions(rule, bars.close, tick=float(bars.tick), gaps=bars.gaps())
+    trades = trade(
+        both,
+        decided,
+        horizon_bars=rule.horizon_bars,
+        stop_ticks=rule.stop_ticks,
+        target_ticks=rule.target_ticks,
+        per_side_ticks=costs.per_side_ticks,
+    )
+    equity = equity_ticks(both, trades, per_side_ticks=costs.per_side_ticks)
+    days, sums, squares, counts = day_sums(bars.times, trades)
+    return BacktestResult(
+        name=bars.name,
+        content_sha256=bars.content_sha256,
+        rule=rule,
+        costs=costs,
+        tick=bars.tick,
+        side=side,
+        directions=decided,
+        trades=trades,
+        equity_ticks=equity,
+        days=days,
+        day_net_ticks=sums,
+        day_net_ticks_squared=squares,
+        day_trades=counts,
+        figures=figures(decided, trades, equity),
+    )
