@@ -173,7 +173,9 @@ class _Answer:
     def _start_response(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
         self.status = int(status.split(" ", 1)[0])
         self.headers = [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            # Django writes cookies with a leading space, which h11 refuses.
+            (name.lower().encode("latin-1"), value.strip().encode("latin-1"))
+            for name, value in headers
         ]
 
     def next_part(self) -> tuple[bytes, bool]:
