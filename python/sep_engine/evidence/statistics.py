@@ -117,6 +117,42 @@ def clustered_mean(
     return Interval(mean, mean - half, mean + half)
 
 
+def clustered_difference(
+    values: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    *,
+    others: npt.ArrayLike,
+    other_clusters: npt.ArrayLike,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return mean(values) - mean(others) with its interval, both dependent inside clusters.
+
+    The two may share clusters and even observations, as two strategies on the same days do: what
+    they have in common cancels inside each cluster before squaring.
+
+    Args:
+        values, others: (n,) and (m,), each at least one, finite.
+        clusters, other_clusters: labels of the same kind, as in `clustered_mean`.
+
+    Raises:
+        ArgumentError: the shapes differ, one side is empty, or there are fewer than two clusters.
+    """
+    x, y = (np.asarray(a, dtype=np.float64) for a in (values, others))
+    a, b = np.asarray(clusters), np.asarray(other_clusters)
+    if x.ndim != 1 or y.ndim != 1 or a.shape != x.shape or b.shape != y.shape:
+        raise ArgumentError(f"values and clusters must pair, were {x.shape}, {a.shape}, {y.shape}")
+    _, label = np.unique(np.concatenate((a, b)), return_inverse=True)
+    groups = int(label.max()) + 1 if label.size else 0
+    if not x.size or not y.size or groups < 2:
+        raise ArgumentError(f"both sides must hold values in 2 clusters, held {groups} clusters")
+    parts = np.concatenate(((x - x.mean()) / x.size, (y.mean() - y) / y.size))
+    sums = np.bincount(label, weights=parts, minlength=groups)
+    error = math.sqrt(groups / (groups - 1) * float(sums @ sums))
+    half = float(stats.t.ppf(0.5 + confidence / 2, groups - 1)) * error
+    difference = float(x.mean() - y.mean())
+    return Interval(difference, difference - half, difference + half)
+
+
 def pesaran_timmermann(called_up: npt.ArrayLike, went_up: npt.ArrayLike) -> DirectionTest:
     """Return the Pesaran-Timmermann test of calls against outcomes.
 

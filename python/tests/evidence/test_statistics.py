@@ -54,6 +54,24 @@ def test_one_cluster_has_no_interval() -> None:
         st.clustered_mean([1, 0], [7, 7])
 
 
+def test_two_strategies_with_the_same_signals_do_not_differ() -> None:
+    hits = np.random.default_rng(3).integers(0, 2, 60)
+    days = np.arange(60) // 3
+    same = st.clustered_difference(hits, days, others=hits, other_clusters=days)
+    assert (same.estimate, same.low, same.high) == pytest.approx((0, 0, 0), abs=1e-15)
+
+
+def test_the_difference_of_strategies_on_other_days_is_that_of_independent_means() -> None:
+    # Values 1, 0, 1, 0 and 1, 1, 0, 1, each in its own cluster: means 0.5 and 0.75; squared
+    # residuals sum to 1 and 0.75, over 16: 0.109375; times 8/7, root 0.353553; t(0.975, 7) =
+    # 2.364624.
+    difference = st.clustered_difference(
+        [1, 0, 1, 0], [0, 1, 2, 3], others=[1, 1, 0, 1], other_clusters=[4, 5, 6, 7]
+    )
+    assert difference.estimate == -0.25
+    assert difference.high == pytest.approx(-0.25 + 2.364624 * 0.353553, abs=2e-6)
+
+
 def test_sixty_hits_in_a_balanced_hundred() -> None:
     # P* = 0.5, V = 0.0025, W = (4 * 0.0625 / 100) / 100 = 0.000025;
     # 0.1 / sqrt(0.002475) = 2.010076, upper tail 0.02221.

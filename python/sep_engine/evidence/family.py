@@ -1,0 +1,226 @@
+"""A family of rules: everything that was tried together, and what it decides on any bars."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sep_engine.errors import ArgumentError
+from sep_engine.evidence.causality import Columns
+from sep_engine.evidence.market import Market
+from sep_engine.evidence.simulation import Directions, Exit
+from sep_engine.qfh import Encoding, RollingMetrics, encode, rolling
+from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator
+
+_GATES = (
+    None,
+    Gate("coherence", "percentile", 80.0, 100.0),
+    Gate("coherence", "percentile", 95.0, 100.0),
+    Gate("entropy", "percentile", 0.0, 20.0),
+    Gate("stability", "percentile", 0.0, 20.0),
+    Gate("stability", "percentile", 80.0, 100.0),
+)
+_HORIZONS = (1, 4, 16)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """K rules that are judged together.
+
+    names: for people, one a rule.
+    configurations: JSON objects for the ledger, one a rule.
+    exits: one a rule.
+    directions: from bars to (n, K) int8; row t uses bars up to t.
+    columns: everything that the rules are made of, for the causality gate.
+    stream: rule number and bars to (n,) directions taken one bar at a time; None if there is no
+        such form.
+    window: bars that a decision looks back on, at the most; also the fewest bars less one.
+    """
+
+    names: tuple[str, ...]
+    configurations: tuple[Mapping[str, object], ...]
+    exits: tuple[Exit, ...]
+    directions: Callable[[Market], Directions]
+    columns: Callable[[Market], Columns]
+    stream: Callable[[int, Market], Directions] | None
+    window: int
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.names), len(self.configurations), len(self.exits)}
+        if len(sizes) != 1 or not self.names or len(set(self.names)) != len(self.names):
+            raise ArgumentError("a family needs one unique name, configuration and exit a rule")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def horizon(self) -> int:
+        """Bars of the longest horizon."""
+        return max(leave.horizon for leave in self.exits)
+
+
+def default_rules() -> tuple[Rule, ...]:
+    """Return the rules of `sep verdict` without a strategy: directions by gates by horizons.
+
+    The rule that paper trading starts with is the first. Rules differ in what they decide: an
+    inverted reversal is momentum, and is not tried twice.
+    """
+    ways = [("last_bit_reversal", False), ("last_bit_momentum", False)]
+    ways += [
+        (name, invert)
+        for name in ("run_persistence", "balance", "damped")
+        for invert in (False, True)
+    ]
+    rules = [
+        Rule(
+            direction=direction,
+            invert=invert,
+            gates=() if gate is None else (gate,),
+            horizon_bars=horizon,
+            stop_ticks=None,
+            units=Decimal(1000),
+        )
+        for horizon, gate, (direction, invert) in itertools.product(_HORIZONS, _GATES, ways)
+    ]
+    return (DEFAULT_RULE, *rules)
+
+
+def rule_name(rule: Rule) -> str:
+    """Return a short name that tells rules of a family apart."""
+    parts = [rule.direction + (" inverted" if rule.invert else "")]
+    parts += [f"{gate.metric} {gate.of} {gate.low:g}..{gate.high:g}" for gate in rule.gates]
+    parts.append(f"{rule.horizon_bars} bars")
+    if rule.stop_ticks is not None:
+        parts.append(f"stop {rule.stop_ticks}")
+    if rule.target_ticks is not None:
+        parts.append(f"target {rule.target_ticks}")
+    if (rule.encoding, rule.window) != ("moves", 64):
+        parts.append(f"{rule.encoding} {rule.window}")
+    return ", ".join(parts)
+
+
+def rule_family(rules: Sequence[Rule]) -> Family:
+    """Return rules as a family. Metrics are computed once for each encoding and window."""
+
+    def stream(number: int, market: Market) -> Directions:
+        evaluator = RuleEvaluator(rules[number], market.tick)
+        decided = [
+            evaluator.on_bar(float(close), bool(gap)).direction
+            for close, gap in zip(market.closes, market.gap, strict=True)
+        ]
+        return np.array(decided, dtype=np.int8)
+
+    return Family(
+        names=tuple(rule_name(rule) for rule in rules),
+        configurations=tuple(
+            {k: v for k, v in rule.to_json().items() if k != "units"} for rule in rules
+        ),
+        exits=tuple(
+            Exit(rule.horizon_bars, stop=rule.stop_ticks, target=rule.target_ticks)
+            for rule in rules
+        ),
+        directions=lambda market: _Decider(market).matrix(rules),
+        columns=lambda market: _Decider(market).columns(rules),
+        stream=stream,
+        window=max(rule.window for rule in rules),
+    )
+
+
+def reversal(leave: Exit) -> Rule:
+    """Return last-bit reversal without gates, the baseline, leaving as `leave` says."""
+    return Rule(
+        direction="last_bit_reversal",
+        horizon_bars=leave.horizon,
+        stop_ticks=leave.stop,
+        target_ticks=leave.target,
+        units=Decimal(1000),
+        window=8,
+    )
+
+
+class _Decider:
+    """The rules on one market, with what they share kept."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+        self._closes = market.closes
+        self._kept: dict[tuple[object, ...], npt.NDArray[Any]] = {}
+        self._metrics: dict[tuple[Encoding, int], RollingMetrics] = {}
+
+    def matrix(self, rules: Sequence[Rule]) -> Directions:
+        result = np.zeros((len(self._market), len(rules)), dtype=np.int8)
+        for number, rule in enumerate(rules):
+            result[:, number] = self.decided(rule)
+        return result
+
+    def columns(self, rules: Sequence[Rule]) -> Columns:
+        """The directions of every way and gate that the rules use, and the metrics under them."""
+        self.matrix(rules)
+        named: dict[str, npt.NDArray[np.generic]] = {
+            " ".join(map(str, key)): values for key, values in self._kept.items()
+        }
+        for (encoding, window), metrics in self._metrics.items():
+            for name in ("entropy", "coherence", "stability", "balance", "lambda_", "damped"):
+                named[f"{name} {encoding} {window}"] = getattr(metrics, name)
+        return {"direction": self.decided(rules[0]), **named}
+
+    def decided(self, rule: Rule) -> Directions:
+        if len(self._market) <= rule.window:
+            return np.zeros(len(self._market), dtype=np.int8)
+        result = self._way(rule)
+        for gate in rule.gates:
+            result = result * self._passes(rule, gate)
+        return -result if rule.invert else result
+
+    def _of(self, rule: Rule) -> RollingMetrics:
+        key = (rule.encoding, rule.window)
+        if key not in self._metrics:
+            m = self._market
+            self._metrics[key] = rolling(
+                self._closes, tick=m.tick, window=rule.window, encoding=rule.encoding, gap=m.gap
+            )
+        return self._metrics[key]
+
+    def _way(self, rule: Rule) -> Directions:
+        key = ("way", rule.encoding, rule.window, rule.direction)
+        if key not in self._kept:
+            m = self._market
+            encoded = encode(self._closes, tick=m.tick, encoding=rule.encoding, gap=m.gap)
+            # Bars with a bit of their own and a full window; elsewhere nothing is decided.
+            at = encoded.index[rule.window - 1 :]
+            with_bit = 2 * encoded.bits.astype(np.int8) - 1
+            if rule.direction == "last_bit_reversal":
+                chosen = -with_bit
+            elif rule.direction == "last_bit_momentum":
+                chosen = with_bit
+            elif rule.direction == "run_persistence":
+                same = np.diff(encoded.bits, prepend=encoded.bits[:1]) == 0
+                chosen = with_bit * (same & encoded.joined)
+            else:
+                value = np.nan_to_num(getattr(self._of(rule), rule.direction))
+                chosen = np.sign(value[encoded.index]).astype(np.int8)
+            result = np.zeros(len(m), dtype=np.int8)
+            result[at] = chosen[rule.window - 1 :]
+            self._kept[key] = result
+        kept: Directions = self._kept[key]
+        return kept
+
+    def _passes(self, rule: Rule, gate: Gate) -> npt.NDArray[np.bool_]:
+        key = ("gate", rule.encoding, rule.window, gate.metric, gate.of, gate.low, gate.high)
+        if key not in self._kept:
+            metrics = self._of(rule)
+            name = "lambda_" if gate.metric == "lambda" else gate.metric
+            of = ("percentile", rule.encoding, rule.window, name)
+            if gate.of == "percentile" and of not in self._kept:
+                self._kept[of] = metrics.percentile(name)
+            values = self._kept[of] if gate.of == "percentile" else getattr(metrics, name)
+            with np.errstate(invalid="ignore"):
+                self._kept[key] = (values >= gate.low) & (values <= gate.high)
+        kept: npt.NDArray[np.bool_] = self._kept[key]
+        return kept
