@@ -1,8 +1,8 @@
 #include "sep/encode.hpp"
 
 #include <array>
+#include <charconv>
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -20,12 +20,18 @@ constexpr std::array<std::pair<Encoding, std::string_view>, 2> encodings{{
 constexpr double ticks_max = 9007199254740992.0;
 constexpr double off_grid_max = 1e-3;
 
-[[noreturn]] void refuse(const char* rule, double price, std::int64_t row) {
-    std::ostringstream message;
-    message.precision(17);
-    message << (row < 0 ? "price" : "prices") << " must " << rule << ", was " << price;
-    if (row >= 0) message << " at row " << row;
-    throw InvalidArgument(message.str());
+// The shortest text that reads back as the same number. Streams are avoided: a process may hold a
+// second C++ library, and their locales do not mix.
+std::string text_of(double value) {
+    std::array<char, 32> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+}
+
+[[noreturn]] void refuse(const std::string& rule, double price, std::int64_t row) {
+    if (row < 0) throw InvalidArgument("price must " + rule + ", was " + text_of(price));
+    throw InvalidArgument("prices must " + rule + ", was " + text_of(price) + " at row " +
+                          std::to_string(row));
 }
 
 }  // namespace
@@ -48,9 +54,7 @@ Encoding encoding_named(std::string_view name) {
 
 void check_tick(double tick) {
     if (!std::isfinite(tick) || tick <= 0) {
-        std::ostringstream message;
-        message << "tick must be finite and > 0, was " << tick;
-        throw InvalidArgument(message.str());
+        throw InvalidArgument("tick must be finite and > 0, was " + text_of(tick));
     }
 }
 
@@ -61,10 +65,7 @@ double to_ticks(double price, double tick, std::int64_t row) {
     if (!(ratio < ticks_max)) refuse("be below 2^53 ticks", price, row);
     const double ticks = std::nearbyint(ratio);
     if (std::fabs(ratio - ticks) > off_grid_max) {
-        std::ostringstream rule;
-        rule.precision(17);
-        rule << "be multiples of tick " << tick << " within 1e-3 of it";
-        refuse(rule.str().c_str(), price, row);
+        refuse("be multiples of tick " + text_of(tick) + " within 1e-3 of it", price, row);
     }
     return ticks;
 }
