@@ -44,6 +44,11 @@ lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py lint
 
+.PHONY: screenshot
+screenshot: $(VENV)/.run ## Photograph the running page into docs/images (needs Chromium)
+	@$(MAKE) --silent --no-print-directory -j2 engine client
+	@$(BIN)/python -m scripts.screenshot
+
 .PHONY: lock
 lock: $(VENV)/.uv ## Resolve the dependencies again (writes requirements/)
 	@sh scripts/lock.sh
