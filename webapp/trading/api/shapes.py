@@ -6,7 +6,7 @@ only describe: answers are built by webapp.trading.selectors and a test holds th
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema_field
@@ -16,6 +16,8 @@ from rest_framework.exceptions import ValidationError
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
 from webapp.trading.granularity import GRANULARITIES
 
+# SQLite keeps so many exactly.
+DIGITS_MAX = 15
 _AMOUNT = r"-?[0-9]{1,18}(\.[0-9]{1,10})?"
 # Named in settings, so that the schema and the client call them by these names.
 ORDER_STATES = [str(state) for state in OrderState]
@@ -60,10 +62,10 @@ class AmountText(serializers.CharField):
     def to_internal_value(self, data: Any) -> Decimal:
         if not isinstance(data, str) or not re.fullmatch(_AMOUNT, data):
             raise ValidationError('Must be a decimal number as text, such as "1.08425".')
-        try:
-            return Decimal(data)
-        except InvalidOperation as error:  # the pattern admits only decimals
-            raise ValidationError("Must be a decimal number.") from error
+        value = Decimal(data)
+        if len(value.normalize().as_tuple().digits) > DIGITS_MAX:
+            raise ValidationError(f"Must have at most {DIGITS_MAX} significant digits.")
+        return value
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "null"]}})
@@ -493,6 +495,10 @@ class HistoryIn(Strict):
 
 
 class ConfigKeyIn(Strict):
+    key = serializers.CharField(required=False, max_length=128)
+
+
+class ConfigHistoryIn(PageIn):
     key = serializers.CharField(required=False, max_length=128)
 
 

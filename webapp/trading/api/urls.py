@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from webapp.trading.api import account, auth, control, health, market, orders
+from webapp.trading.api import account, auth, config, control, health, market, orders
 
 urlpatterns = [
     path("health", health.Health.as_view()),
@@ -25,6 +25,11 @@ urlpatterns = [
     path("positions/<str:instrument>/close", control.PositionClose.as_view()),
     path("trading/state", control.TradingStateSet.as_view()),
     path("trading/close-everything", control.CloseEverything.as_view()),
+    path("config/get", config.ConfigGet.as_view()),
+    path("config/set", config.ConfigSet.as_view()),
+    path("config/schema", config.ConfigSchema.as_view()),
+    path("config/history", config.ConfigHistory.as_view()),
+    path("config/rollback", config.ConfigRollback.as_view()),
     path("feed", control.FeedControl.as_view()),
     path("analyze", control.Analyze.as_view()),
     path("jobs/<uuid:job_id>", control.Job.as_view()),
