@@ -226,6 +226,12 @@ class Order(models.Model):
     )
     stop_loss = AmountField(null=True, blank=True)
     take_profit = AmountField(null=True, blank=True)
+    stop_distance = AmountField(
+        null=True, blank=True, help_text="Of the stop from the fill's price, in price; > 0."
+    )
+    target_distance = AmountField(
+        null=True, blank=True, help_text="Of the target from the fill's price, in price; > 0."
+    )
     reduce_only = models.BooleanField(default=False)
     time_in_force = models.CharField(
         max_length=4, default="FOK", choices=[(t, t) for t in ("FOK", "GTC")]
@@ -299,7 +305,9 @@ class Order(models.Model):
             CheckConstraint(
                 condition=(Q(stop_loss__isnull=True) | Q(stop_loss__gt=0))
                 & (Q(take_profit__isnull=True) | Q(take_profit__gt=0))
-                & (Q(price_bound__isnull=True) | Q(price_bound__gt=0)),
+                & (Q(price_bound__isnull=True) | Q(price_bound__gt=0))
+                & (Q(stop_distance__isnull=True) | Q(stop_distance__gt=0))
+                & (Q(target_distance__isnull=True) | Q(target_distance__gt=0)),
                 name="order_prices_are_positive",
             ),
             CheckConstraint(

@@ -30,12 +30,19 @@ LIMIT_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is wanted. `price`: of a limit or stop order, None for a market order."""
+    """What is wanted.
+
+    Attributes:
+        units: signed, + buys.
+        price: of a limit or stop order, None for a market order.
+        stop_loss: price of the protective stop; stop_distance: its distance from the fill instead.
+    """
 
     instrument: str
     units: Decimal
     price: Decimal | None
     stop_loss: Decimal | None
+    stop_distance: Decimal | None
     reduce_only: bool
     origin: Origin
 
@@ -253,6 +260,9 @@ def _collar(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime
 
 def _stop(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
     assert e.quote is not None
+    if i.stop_distance is not None:
+        good = i.stop_distance.is_finite() and i.stop_distance > 0
+        return Check("stop_loss", "distance > 0", f"distance {i.stop_distance}", good)
     if i.stop_loss is None:
         return Check("stop_loss", "present", "absent", False)
     if not i.stop_loss.is_finite() or i.stop_loss <= 0:

@@ -38,7 +38,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """An order as it is sent. Units are signed; prices are on the instrument's grid."""
+    """An order as it is sent. Units are signed; prices are on the instrument's grid.
+
+    A stop or target is given as a price, or as a distance (> 0) from the price of the fill.
+    """
 
     client_id: str
     instrument: str
@@ -48,6 +51,8 @@ class OrderRequest:
     price_bound: Decimal | None
     stop_loss: Decimal | None
     take_profit: Decimal | None
+    stop_distance: Decimal | None
+    target_distance: Decimal | None
     reduce_only: bool
 
 

@@ -53,6 +53,8 @@ CREATE TABLE IF NOT EXISTS orders (
     bound TEXT,
     stop_loss TEXT,
     take_profit TEXT,
+    stop_distance TEXT,
+    target_distance TEXT,
     reduce_only INTEGER NOT NULL,
     parent_id TEXT NOT NULL DEFAULT '',
     working INTEGER NOT NULL,
@@ -77,6 +79,8 @@ class _Order:
     bound: Decimal | None
     stop_loss: Decimal | None
     take_profit: Decimal | None
+    stop_distance: Decimal | None
+    target_distance: Decimal | None
     reduce_only: bool
     parent_id: str
     working: bool
@@ -237,7 +241,7 @@ class PaperBroker:
         self, order_id: str, request: OrderRequest, *, working: bool, parent_id: str = ""
     ) -> None:
         self._db.execute(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 order_id,
                 request.client_id,
@@ -248,6 +252,8 @@ class PaperBroker:
                 _text(request.price_bound),
                 _text(request.stop_loss),
                 _text(request.take_profit),
+                _text(request.stop_distance),
+                _text(request.target_distance),
                 int(request.reduce_only),
                 parent_id,
                 int(working),
@@ -433,7 +439,7 @@ class PaperBroker:
         if before.units * after.units <= 0:
             self._drop_protection(done, order.instrument, time)
         if after.units * units > 0:
-            self._open_protection(done, order, units, time)
+            self._open_protection(done, order, units, price, time)
 
     def _drop_protection(self, done: list[Transaction], instrument: str, time: datetime) -> None:
         for order in self._working(instrument):
@@ -441,13 +447,23 @@ class PaperBroker:
                 self._end(done, order, Kind.CANCELLED, time, "POSITION_CLOSED")
 
     def _open_protection(
-        self, done: list[Transaction], order: _Order, units: Decimal, time: datetime
+        self,
+        done: list[Transaction],
+        order: _Order,
+        units: Decimal,
+        fill_price: Decimal,
+        time: datetime,
     ) -> None:
-        for type_, suffix, price in (
-            (OrderType.STOP_LOSS, "sl", order.stop_loss),
-            (OrderType.TAKE_PROFIT, "tp", order.take_profit),
+        ahead = 1 if units > 0 else -1
+        for type_, suffix, given, distance in (
+            (OrderType.STOP_LOSS, "sl", order.stop_loss, order.stop_distance),
+            (OrderType.TAKE_PROFIT, "tp", order.take_profit, order.target_distance),
         ):
-            if price is None:
+            price = given
+            if distance is not None:
+                away = distance if type_ == OrderType.TAKE_PROFIT else -distance
+                price = fill_price + ahead * away
+            if price is None or price <= 0:
                 continue
             client_id = f"{order.client_id}-{suffix}"
             number = self._write(
@@ -470,6 +486,8 @@ class PaperBroker:
                 price_bound=None,
                 stop_loss=None,
                 take_profit=None,
+                stop_distance=None,
+                target_distance=None,
                 reduce_only=True,
             )
             self._insert(str(number), request, working=True, parent_id=order.id)
@@ -518,6 +536,8 @@ def _order_of(row: sqlite3.Row) -> _Order:
         bound=_decimal(row["bound"]),
         stop_loss=_decimal(row["stop_loss"]),
         take_profit=_decimal(row["take_profit"]),
+        stop_distance=_decimal(row["stop_distance"]),
+        target_distance=_decimal(row["target_distance"]),
         reduce_only=bool(row["reduce_only"]),
         parent_id=row["parent_id"],
         working=bool(row["working"]),

@@ -113,7 +113,7 @@ def order_judge(
     order_id: int,
     exposure: Exposure,
     price_bound: Decimal | None,
-    default_stop: Decimal | None,
+    default_stop_distance: Decimal | None,
     now: datetime,
     timing: Timing,
 ) -> Order:
@@ -123,7 +123,7 @@ def order_judge(
         exposure: what the trader sees. Positions and orders in it were read by the caller, which
             is the only writer of them; the states are read here, under lock.
         price_bound: the worst price for a market order, kept with it.
-        default_stop: the stop of an opening order that names none.
+        default_stop_distance: of the stop of an opening order that names none, in price.
     """
     BrokerAccount.objects.select_for_update().get(orders__pk=order_id)
     order = _locked(order_id)
@@ -133,8 +133,8 @@ def order_judge(
         return _advance(order, Withdrawn(), now, timing)
     if order.expires_at is not None and now > order.expires_at:
         return _advance(order, Lapsed(), now, timing)
-    if order.stop_loss is None and not order.reduce_only:
-        order.stop_loss = default_stop
+    if order.stop_loss is None and order.stop_distance is None and not order.reduce_only:
+        order.stop_distance = default_stop_distance
     if order.type == OrderType.MARKET:
         order.price_bound = price_bound
     intent = Intent(
@@ -142,6 +142,7 @@ def order_judge(
         units=order.units,
         price=order.price,
         stop_loss=order.stop_loss,
+        stop_distance=order.stop_distance,
         reduce_only=order.reduce_only,
         origin=Origin(order.origin),
     )
@@ -359,6 +360,12 @@ def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) ->
     )
     order.save(force_insert=True)
     order_event(order, now=now)
+    if parent is not None:
+        # A stop that was wanted by its distance has its price now.
+        name = "stop_loss" if order.type == OrderType.STOP_LOSS else "take_profit"
+        setattr(parent, name, fact.price)
+        parent.save(update_fields=[name, "updated_at"])
+        order_event(parent, now=now)
     return order
 
 

@@ -47,6 +47,8 @@ def order_submit(
     price: Decimal | None = None,
     stop_loss: Decimal | None = None,
     take_profit: Decimal | None = None,
+    stop_distance: Decimal | None = None,
+    target_distance: Decimal | None = None,
     reduce_only: bool = False,
     strategy: Strategy | None = None,
     signal: Signal | None = None,
@@ -59,6 +61,7 @@ def order_submit(
 
     Args:
         units: signed, a multiple of the instrument's step.
+        stop_distance, target_distance: in price from the fill, in place of stop_loss, take_profit.
         client_id: given by those whose intents must be the same after a crash; else made here.
         idempotency_key: a second call with it returns the order that the first call made.
 
@@ -95,6 +98,8 @@ def order_submit(
         price=price,
         stop_loss=stop_loss,
         take_profit=take_profit,
+        stop_distance=stop_distance,
+        target_distance=target_distance,
         reduce_only=reduce_only,
         time_in_force="FOK" if type == OrderType.MARKET else "GTC",
         expires_at=now + INTENT_TTL,

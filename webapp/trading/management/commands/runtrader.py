@@ -1,0 +1,40 @@
+import asyncio
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from webapp.trading.models import BrokerAccount
+from webapp.trading.trader.lease import LeaseHeld
+from webapp.trading.trader.trader import Trader
+
+
+class Command(BaseCommand):
+    help = "Trade for one account: the only process that sends its orders. SIGTERM ends it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--account", help="Name of the account; the oldest by default.")
+        parser.add_argument(
+            "--relay", action="store_true", help="Also publish the event log (see manage.py relay)."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        accounts = BrokerAccount.objects.order_by("pk")
+        if options["account"]:
+            accounts = accounts.filter(name=options["account"])
+        account = accounts.first()
+        if account is None:
+            raise CommandError("there is no such account; run manage.py load_sample first")
+        try:
+            asyncio.run(_run(account.pk, with_relay=options["relay"]))
+        except LeaseHeld as error:
+            raise CommandError(str(error), returncode=3) from error
+
+
+async def _run(account_id: int, *, with_relay: bool) -> None:
+    trader = Trader(account_id=account_id, with_relay=with_relay)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, trader.stop)
+    await trader.run()

@@ -1,0 +1,93 @@
+"""The replay feed: stored bars, the durable cursor, and the storing of each complete bar."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from sep_engine.data import load_sample
+from sep_engine.model import QuoteBar
+from webapp.trading.models import Candle, Feed
+
+
+def load_feed(feed: Feed) -> tuple[tuple[QuoteBar, ...], str]:
+    """Return the feed's bars and the side that the source has; refuse a source that has changed."""
+    sample = load_sample(feed.source)
+    bars = sample.quote_bars()
+    if len(bars) != feed.total_bars:
+        raise ValueError(
+            f"sample {feed.source} has {len(bars)} bars, the feed was made for {feed.total_bars}; "
+            "run manage.py load_sample"
+        )
+    return bars, str(sample.metadata["price_side"])
+
+
+def candle_of(feed: Feed, bar: QuoteBar, price_side: str) -> Candle:
+    """Return the candle of the side that the source really has."""
+    side = bar.ask if price_side == "ask" else bar.bid
+    return Candle(
+        instrument_id=feed.instrument_id,
+        granularity=feed.granularity,
+        start=bar.start,
+        open=side.open,
+        high=side.high,
+        low=side.low,
+        close=side.close,
+        volume=bar.volume,
+        price_side=price_side,
+        source=feed.source,
+    )
+
+
+def close_of(bar: QuoteBar, price_side: str) -> Decimal:
+    return (bar.ask if price_side == "ask" else bar.bid).close
+
+
+def store_bar(feed: Feed, bar: QuoteBar, *, number: int, price_side: str, now: datetime) -> None:
+    """Store bar `number` (from 0) and move the cursor behind it, in the caller's transaction.
+
+    Raises:
+        RuntimeError: the cursor is elsewhere: another process moved it.
+    """
+    Candle.objects.bulk_create([candle_of(feed, bar, price_side)], ignore_conflicts=True)
+    moved = Feed.objects.filter(pk=feed.pk, cursor=number, run=feed.run).update(
+        cursor=number + 1, updated_at=now
+    )
+    if moved != 1:
+        raise RuntimeError(f"the cursor of feed {feed.pk} is not at {number}")
+    feed.cursor = number + 1
+
+
+def store_history(feed: Feed, bars: Sequence[QuoteBar], price_side: str) -> None:
+    """Store the bars that are known before the replay begins; those that are there stay."""
+    Candle.objects.bulk_create(
+        [candle_of(feed, bar, price_side) for bar in bars[: feed.history_bars]],
+        ignore_conflicts=True,
+        batch_size=500,
+    )
+
+
+def stored_candles(feed: Feed) -> list[Candle]:
+    """Return the feed's candles, oldest first."""
+    return list(
+        Candle.objects.filter(
+            instrument_id=feed.instrument_id, granularity=feed.granularity, source=feed.source
+        ).order_by("start")
+    )
+
+
+def rewind(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -> None:
+    """Begin a new pass: forget the candles after the history and put the cursor back.
+
+    Signals, orders and fills of earlier passes stay; their `run` and times tell them apart.
+    """
+    Candle.objects.filter(
+        instrument_id=feed.instrument_id,
+        granularity=feed.granularity,
+        source=feed.source,
+        start__gte=bars[feed.history_bars].start,
+    ).delete()
+    feed.run += 1
+    feed.run_started_at = now
+    feed.cursor = feed.history_bars
+    feed.restart_requested = False
+    feed.save()

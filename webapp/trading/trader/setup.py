@@ -1,0 +1,92 @@
+"""Making everything that a first run needs out of a sample; running it again changes nothing."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from sep_engine.data import load_sample
+from sep_engine.signals import DEFAULT_RULE
+from webapp.trading.models import (
+    BrokerAccount,
+    Feed,
+    Instrument,
+    RiskLimit,
+    Strategy,
+    TradingState,
+)
+from webapp.trading.trader import feeds
+
+OPENING_BALANCE = Decimal(100_000)
+
+# For the paper account of the sample. Money is in account currency.
+DEFAULT_LIMITS = {
+    "quote_age_s_max": Decimal(15),
+    "spread_pips_max": Decimal(5),
+    "order_units_max": Decimal(10_000),
+    "order_notional_max": Decimal(20_000),
+    "position_units_max": Decimal(20_000),
+    "open_positions_max": Decimal(1),
+    "open_orders_max": Decimal(5),
+    # A replay at 100 bars a second may want several orders a second.
+    "orders_per_minute_max": Decimal(600),
+    "price_collar_pips_max": Decimal(50),
+    "daily_loss_max": Decimal(500),
+    "default_stop_pips": Decimal(30),
+}
+
+
+@transaction.atomic
+def sample_load(*, name: str, now: datetime) -> Feed:
+    """Make instrument, account, strategy, limits, states and feed of a sample, with its history."""
+    there = Feed.objects.filter(source=name).first()
+    if there is not None:
+        return there  # made in one transaction, so everything else is there too
+    sample = load_sample(name)
+    value = sample.instrument
+    instrument, _ = Instrument.objects.get_or_create(
+        name=value.name,
+        defaults={
+            "display_name": sample.metadata["display_name"],
+            "base": value.base,
+            "quote": value.quote,
+            "tick": value.tick,
+            "pip": value.pip,
+            "units_step": value.units_step,
+            "price_decimals": value.price_decimals,
+            "calendar": value.calendar,
+        },
+    )
+    account, _ = BrokerAccount.objects.get_or_create(
+        name="Paper", defaults={"currency": value.quote, "opening_balance": OPENING_BALANCE}
+    )
+    strategy, _ = Strategy.objects.get_or_create(
+        name="Last-bit reversal",
+        defaults={
+            "account": account,
+            "instrument": instrument,
+            "granularity": sample.metadata["granularity"],
+            "rule": DEFAULT_RULE.to_json(),
+        },
+    )
+    for scope in (
+        {"scope": "GLOBAL"},
+        {"scope": "ACCOUNT", "account": account},
+        {"scope": "STRATEGY", "strategy": strategy},
+    ):
+        TradingState.objects.get_or_create(**scope, defaults={"changed_at": now})
+    for limit, amount in DEFAULT_LIMITS.items():
+        if not RiskLimit.objects.filter(account=account, name=limit).exists():
+            RiskLimit.objects.create(account=account, name=limit, value=amount)
+    feed = Feed.objects.create(
+        instrument=instrument,
+        granularity=sample.metadata["granularity"],
+        source=name,
+        history_bars=sample.history_bars,
+        cursor=sample.history_bars,
+        total_bars=len(sample.bars),
+        assumed_spread_pips=Decimal(sample.metadata["assumed_spread_pips"]),
+        run_started_at=now,
+    )
+    feeds.store_history(feed, sample.quote_bars(), sample.metadata["price_side"])
+    return feed

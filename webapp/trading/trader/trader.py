@@ -1,0 +1,868 @@
+"""The trader: the one process that judges, sends and records for one account.
+
+Prices come in, complete bars are stored with the signals and intents that follow from them in one
+transaction, and every intent, whoever made it, takes the same way: gate, claim, send, record.
+Starting is recovery: there is no other way to start, so a crash needs nothing special.
+
+Everything that writes runs under one lock, one step after another. All database work is done in
+one thread of its own, so that the loop always answers; no broker is asked within a transaction.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from django.db import connection, transaction
+
+from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
+from sep_engine.execution.reconcile import AccountView, Difference, reconcile
+from sep_engine.execution.states import (
+    TERMINAL,
+    OrderState,
+    OrderType,
+    Origin,
+    TradingMode,
+)
+from sep_engine.model import Quote, QuoteBar
+from sep_engine.venues.replay import Pace, ReplayVenue, paced_events
+from webapp.trading.brokers.base import (
+    AccountReport,
+    Broker,
+    BrokerError,
+    FedBroker,
+    OrderRequest,
+    Transaction,
+)
+from webapp.trading.brokers.registry import broker_for
+from webapp.trading.killpoint import killpoint
+from webapp.trading.models import (
+    BrokerAccount,
+    Feed,
+    Order,
+    PerformanceSnapshot,
+    Position,
+    Strategy,
+)
+from webapp.trading.selectors.market import Market
+from webapp.trading.selectors.performance import performance_current
+from webapp.trading.services import events, order_path, system
+from webapp.trading.services.heartbeat import beat
+from webapp.trading.services.order_path import FactGap
+from webapp.trading.services.orders import order_submit
+from webapp.trading.services.trading_state import trading_state_worsen
+from webapp.trading.streams import MarketStream, Relay, connect, listen_for_hints
+from webapp.trading.trader import feeds, lease
+from webapp.trading.trader.exposure import Received, day_pl, exposure_for, instrument_value
+from webapp.trading.trader.strategies import RunningStrategy
+from webapp.trading.wire import decimal_text, time_text
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+LOOK_S = 0.2
+HEARTBEAT_S = 2.0
+RECONCILE_S = 60.0
+SEND_TIMEOUT_S = 5.0
+DOUBT_LOOK_S = 0.25
+SNAPSHOTS_KEPT = 20_000
+DEFAULT_STOP_PIPS = Decimal(30)
+
+_S = OrderState
+_DOUBT = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
+_PROTECTIVE = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
+
+
+class Stop(Exception):
+    """The process was asked to end."""
+
+
+class RestartFeed(Exception):
+    """The replay was asked to begin again."""
+
+
+class DatabaseThread:
+    """Runs database work one after another in a thread that keeps its connection."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+
+    async def __call__(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+    async def close(self) -> None:
+        await self(lambda: connection.close())
+        self._pool.shutdown()
+
+
+def utc_now() -> datetime:
+    """Return the wall clock; the trader's only reading of it."""
+    return datetime.now(UTC)
+
+
+class FeedClock:
+    """The replay's clock. It ends a wait when the trader stops or the replay begins again."""
+
+    def __init__(self, stopping: asyncio.Event, restart: asyncio.Event) -> None:
+        self._stopping = stopping
+        self._restart = restart
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self._stopping.is_set():
+            raise Stop
+        if self._restart.is_set():
+            raise RestartFeed
+
+
+class Trader:
+    """One account's trader. `run` returns after `stop` was called, or raises."""
+
+    def __init__(self, *, account_id: int, with_relay: bool) -> None:
+        self._account_id = account_id
+        self._with_relay = with_relay
+        self._db = DatabaseThread("trader-database")
+        self._relay_db = DatabaseThread("relay-database")
+        self._writing = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._restart = asyncio.Event()
+        self._work = asyncio.Event()
+        self._tell = asyncio.Event()
+        self._pace = Pace()
+        self._quotes: dict[str, Received] = {}
+        self._strategies: list[RunningStrategy] = []
+        self._armed = False
+        self._started_at = utc_now()
+        self._lease_until = 0.0
+        self._last_performance = 0.0
+        self._behind_s = 0.0
+
+    def stop(self) -> None:
+        """Ask the trader to finish its step and end."""
+        self._stopping.set()
+        self._work.set()
+        self._tell.set()
+
+    async def run(self) -> None:
+        """Recover, arm and trade until stopped.
+
+        Raises:
+            LeaseHeld: another trader has the account.
+            LeaseLost: another trader took the account.
+        """
+        await self._db(self._open)
+        self._broker: Broker = broker_for(self._account)
+        self._timing = self._broker.timing
+        client = connect()
+        try:
+            await self._recover()
+            async with asyncio.TaskGroup() as group:
+                endless = [
+                    group.create_task(self._market.run(client)),
+                    group.create_task(listen_for_hints(client, self._work, self._tell)),
+                ]
+                if self._with_relay:
+                    relay = Relay(self._relay_db, now=utc_now)
+                    endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
+                for loop in (
+                    self._feed_loop,
+                    self._order_loop,
+                    self._reconcile_loop,
+                    self._heartbeat_loop,
+                ):
+                    group.create_task(self._until_stopped(loop))
+                await self._stopping.wait()
+                async with self._writing:
+                    for task in endless:
+                        task.cancel()
+        finally:
+            await self._broker.close()
+            await client.aclose()
+            if self._lease is not None:
+                await self._db(lease.give_back, self._lease, now=utc_now())
+            await self._db.close()
+            await self._relay_db.close()
+
+    async def _until_stopped(self, loop: Callable[[], Any]) -> None:
+        with contextlib.suppress(Stop):
+            await loop()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or end when the trader is stopped."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stop
+
+    # Starting.
+
+    def _open(self) -> None:
+        self._lease: lease.Lease | None = None
+        if connection.vendor == "sqlite":
+            # A claim must be on the disk before its order is sent, even if the power fails.
+            with connection.cursor() as cursor:
+                cursor.execute("PRAGMA synchronous=FULL")
+        self._lease = lease.take(
+            account_id=self._account_id, holder=lease.own_name(), now=utc_now()
+        )
+        self._lease_until = time.monotonic() + lease.LEASE.total_seconds()
+        self._account = BrokerAccount.objects.get(pk=self._account_id)
+        self._feed = Feed.objects.select_related("instrument").order_by("pk").first()
+        if self._feed is None:
+            raise ValueError("there is no feed; run manage.py load_sample")
+        if self._feed.run_started_at is None:
+            self._feed.run_started_at = utc_now()
+            self._feed.save(update_fields=["run_started_at"])
+        self._instrument = instrument_value(self._feed.instrument)
+        self._market = MarketStream(self._instrument.name)
+        self._bars, self._price_side = feeds.load_feed(self._feed)
+        self._warm_up()
+        self._beat()
+
+    def _warm_up(self) -> None:
+        candles = feeds.stored_candles(self._feed)
+        if len(candles) < self._feed.cursor:
+            raise ValueError(
+                f"{len(candles)} candles are stored, the feed is at {self._feed.cursor}; "
+                "run manage.py load_sample"
+            )
+        self._strategies = []
+        rows = Strategy.objects.filter(
+            account=self._account, instrument=self._feed.instrument
+        ).select_related("instrument", "account")
+        for row in rows:
+            running = RunningStrategy(row)
+            running.warm_up(candles[: self._feed.cursor])
+            self._strategies.append(running)
+
+    async def _recover(self) -> None:
+        """Take up every order that the last process left half done; arm if the books agree."""
+        unfinished = await self._db(
+            self._order_ids, _S.SENDING, _S.CANCEL_PENDING, _S.REPLACE_PENDING, *_DOUBT
+        )
+        for order_id in unfinished:
+            await self._happened(order_id, Restarted())
+            killpoint("recovering")
+        await self._read_facts()
+        await self._look_up_doubtful()
+        await self._reconcile()
+        self._armed = True
+        logger.info(
+            "armed: account %s, epoch %d, bar %d of %d, %d orders were unfinished",
+            self._account.name,
+            self._account.epoch,
+            self._feed.cursor,
+            self._feed.total_bars,
+            len(unfinished),
+        )
+
+    # The feed.
+
+    async def _feed_loop(self) -> None:
+        clock = FeedClock(self._stopping, self._restart)
+        while True:
+            venue = ReplayVenue(self._bars, cursor=self._feed.cursor)
+            try:
+                async for event in paced_events(venue, self._pace, clock):
+                    async with self._writing:
+                        await self._on_event(event)
+                await self._at_end(clock)
+            except RestartFeed:
+                async with self._writing:
+                    await self._begin_again()
+
+    async def _at_end(self, clock: FeedClock) -> None:
+        async with self._writing:
+            await self._db(self._announce, "The replay is at its end; restart it from the page.")
+        while True:
+            await clock.sleep(LOOK_S)
+
+    async def _on_event(self, event: Quote | QuoteBar) -> None:
+        started = time.monotonic()
+        if isinstance(event, Quote):
+            await self._on_quote(event)
+        else:
+            await self._on_bar(event)
+        await self._work_orders()
+        self._behind_s = time.monotonic() - started
+
+    def _event_number(self, bar_number: int, *, complete: bool) -> int:
+        """Number the feed's events for ever: two a bar, going on through every restart."""
+        return self._feed.run * 2 * self._feed.total_bars + 2 * bar_number + (2 if complete else 1)
+
+    async def _on_quote(self, quote: Quote) -> None:
+        bar = self._bars[self._feed.cursor]
+        self._receive(quote)
+        if isinstance(self._broker, FedBroker):
+            number = self._event_number(self._feed.cursor, complete=False)
+            await self._apply(
+                await self._broker.on_quote(quote, event=number, assumed_spread=bar.assumed_spread)
+            )
+        side = bar.ask if self._price_side == "ask" else bar.bid
+        forming = self._bar_data(bar.start, side.open, side.open, side.open, side.open)
+        self._publish(quote, bar=forming | {"complete": False}, assumed=bar.assumed_spread)
+        await self._watch_losses()
+
+    async def _on_bar(self, bar: QuoteBar) -> None:
+        number = self._feed.cursor
+        self._receive(bar.close_quote)
+        if isinstance(self._broker, FedBroker):
+            event = self._event_number(number, complete=True)
+            await self._apply(await self._broker.on_bar(bar, event=event))
+        await self._db(self._bar_done, bar, number, utc_now())
+        killpoint("intent_committed")
+        side = bar.ask if self._price_side == "ask" else bar.bid
+        done = self._bar_data(bar.start, side.open, side.high, side.low, side.close)
+        self._publish(bar.close_quote, bar=done | {"complete": True}, assumed=bar.assumed_spread)
+        self._tell.set()
+        await self._watch_losses()
+
+    def _receive(self, quote: Quote) -> None:
+        self._quotes[quote.instrument] = Received(quote, utc_now(), "")
+
+    def _bar_done(self, bar: QuoteBar, number: int, now: datetime) -> None:
+        close = feeds.close_of(bar, self._price_side)
+        decisions = [(running, running.decide(bar.start, close)) for running in self._strategies]
+        with transaction.atomic():
+            feeds.store_bar(self._feed, bar, number=number, price_side=self._price_side, now=now)
+            for running, decision in decisions:
+                running.record(decision=decision, close=close, feed=self._feed, now=now)
+            self._snapshot(bar.end, now)
+            killpoint("intent_before_commit")
+
+    def _snapshot(self, market_time: datetime, now: datetime) -> None:
+        """Store one point of the equity line and tell the figures at most once a second."""
+        received = self._quotes[self._instrument.name]
+        quote = {
+            "time": time_text(received.quote.time),
+            "bid": str(received.quote.bid),
+            "ask": str(received.quote.ask),
+        }
+        markets: dict[str, Market | None] = {
+            self._instrument.name: Market(data={"quote": quote}, published_at=now)
+        }
+        figures = performance_current(self._account, markets=markets, now=now)
+        if figures["equity"] is None:
+            return
+        point = PerformanceSnapshot.objects.create(
+            account=self._account,
+            time=market_time,
+            equity=Decimal(figures["equity"]),
+            balance=Decimal(figures["balance"]),
+            realised_pl=Decimal(figures["realised_pl"]),
+            open_pl=Decimal(figures["open_pl"]),
+            drawdown=Decimal(figures["drawdown"]),
+            trades=figures["trades"],
+            wins=figures["wins"],
+        )
+        if point.pk % 1000 == 0:
+            PerformanceSnapshot.objects.filter(pk__lte=point.pk - SNAPSHOTS_KEPT).delete()
+        if time.monotonic() - self._last_performance >= 1.0:
+            self._last_performance = time.monotonic()
+            events.record(stream="performance", type="performance_update", data=figures, now=now)
+
+    async def _begin_again(self) -> None:
+        """Close all positions through the order path, then rewind the replay."""
+        await self._db(self._ask_to_flatten, utc_now())
+        await self._work_orders()
+        await self._stand_still("restarting")
+        await self._work_orders()
+        flat = await self._db(self._is_flat)
+        self._restart.clear()
+        if not flat:
+            await self._db(
+                self._give_up_restart,
+                "The replay was not restarted: positions or orders are still open. "
+                "See the orders for the reason.",
+            )
+            return
+        await self._db(self._rewind, utc_now())
+        self._quotes.clear()
+
+    def _ask_to_flatten(self, now: datetime) -> None:
+        with transaction.atomic():
+            live = Order.objects.filter(account=self._account).exclude(state__in=TERMINAL)
+            live.exclude(type__in=_PROTECTIVE).filter(cancel_requested_at__isnull=True).update(
+                cancel_requested_at=now
+            )
+            for position in Position.objects.filter(account=self._account).exclude(units=0):
+                order_submit(
+                    account=self._account,
+                    instrument=position.instrument,
+                    units=-position.units,
+                    origin=Origin.EXIT,
+                    reduce_only=True,
+                    now=now,
+                )
+
+    def _is_flat(self) -> bool:
+        held = Position.objects.filter(account=self._account).exclude(units=0)
+        live = Order.objects.filter(account=self._account).exclude(state__in=TERMINAL)
+        return not held.exists() and not live.exists()
+
+    def _give_up_restart(self, text: str) -> None:
+        with transaction.atomic():
+            Feed.objects.filter(pk=self._feed.pk).update(restart_requested=False)
+            self._announce(text)
+
+    def _rewind(self, now: datetime) -> None:
+        with transaction.atomic():
+            self._feed.refresh_from_db()
+            feeds.rewind(self._feed, self._bars, now=now)
+            self._announce("The replay begins again.")
+        self._warm_up()
+
+    def _announce(self, text: str) -> None:
+        with transaction.atomic():
+            system.alert(level="info", text=text, now=utc_now())
+            system.status_changed(now=utc_now())
+
+    # Orders.
+
+    async def _order_loop(self) -> None:
+        looked_at = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._work.wait(), LOOK_S)
+            self._work.clear()
+            if self._stopping.is_set():
+                raise Stop
+            async with self._writing:
+                await self._db(self._read_feed_controls)
+                await self._work_orders()
+                if time.monotonic() - looked_at >= DOUBT_LOOK_S:
+                    await self._look_up_doubtful()
+                    looked_at = time.monotonic()
+                if self._feed_stands():
+                    await self._stand_still(self._feed_stands())
+
+    def _read_feed_controls(self) -> None:
+        row = Feed.objects.get(pk=self._feed.pk)
+        self._pace.bars_per_second = row.bars_per_second
+        self._pace.paused = row.paused
+        if row.restart_requested:
+            self._restart.set()
+
+    def _feed_stands(self) -> str:
+        if self._feed.at_end:
+            return "at its end"
+        return "paused" if self._pace.paused else ""
+
+    async def _stand_still(self, why: str) -> None:
+        """Fill waiting exits at the price at which the replay stands: no other will come."""
+        for name, received in self._quotes.items():
+            self._quotes[name] = replace(received, stands=why)
+            if isinstance(self._broker, FedBroker) and await self._db(self._exits_wait):
+                await self._apply(
+                    await self._broker.on_standing_quote(received.quote, assumed_spread=True)
+                )
+
+    def _exits_wait(self) -> bool:
+        return Order.objects.filter(
+            account=self._account,
+            type=OrderType.MARKET,
+            reduce_only=True,
+            state__in=(_S.ACCEPTED, _S.PARTIAL),
+        ).exists()
+
+    def _order_ids(self, *states: OrderState) -> list[int]:
+        rows = Order.objects.filter(account=self._account, state__in=states).order_by("pk")
+        return list(rows.values_list("pk", flat=True))
+
+    async def _work_orders(self) -> None:
+        """Do everything that any order of the account waits for."""
+        if not self._armed:
+            return
+        for order_id in await self._db(self._to_withdraw):
+            await self._withdraw(order_id)
+        for order_id in await self._db(self._order_ids, _S.CREATED):
+            await self._judge(order_id)
+        for order_id in await self._db(self._order_ids, _S.QUEUED):
+            await self._send(order_id)
+        await self._db(self._protect)
+
+    def _to_withdraw(self) -> list[int]:
+        rows = Order.objects.filter(
+            account=self._account,
+            cancel_requested_at__isnull=False,
+            state__in=(_S.CREATED, _S.QUEUED, _S.ACCEPTED, _S.PARTIAL),
+        )
+        return list(rows.order_by("pk").values_list("pk", flat=True))
+
+    async def _withdraw(self, order_id: int) -> None:
+        order, cancel = await self._happened(order_id, Withdrawn())
+        if not cancel:
+            return
+        killpoint("cancel_claimed")
+        try:
+            facts = await asyncio.wait_for(self._broker.cancel(order.client_id), SEND_TIMEOUT_S)
+        except (BrokerError, TimeoutError) as error:
+            await self._happened(order_id, Doubted(str(error)))
+            return
+        killpoint("cancel_sent")
+        await self._apply(facts)
+
+    async def _judge(self, order_id: int) -> None:
+        order = await self._db(self._judge_now, order_id, utc_now())
+        killpoint("judged")
+        if order is not None and order.state == _S.QUEUED:
+            await self._send(order_id)
+
+    def _judge_now(self, order_id: int, now: datetime) -> Order | None:
+        order = Order.objects.select_related("instrument", "account").get(pk=order_id)
+        received = self._quotes.get(order.instrument.name)
+        lapsed = order.expires_at is not None and now > order.expires_at
+        if received is None and not lapsed:
+            return None  # just started: the first quote is on its way
+        bound = stop = None
+        if received is not None:
+            limits = order_path.limits_of(self._account)
+            if not order.reduce_only and "price_collar_pips_max" in limits:
+                quote = received.quote
+                away = limits["price_collar_pips_max"] * order.instrument.pip
+                bound = (
+                    quote.ask + away if order.units > 0 else max(quote.bid - away, quote.bid / 2)
+                )
+            stop = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * order.instrument.pip
+        return order_path.order_judge(
+            order_id=order_id,
+            exposure=exposure_for(order, quotes=self._quotes, now=now),
+            price_bound=bound,
+            default_stop_distance=stop,
+            now=now,
+            timing=self._timing,
+        )
+
+    async def _send(self, order_id: int) -> None:
+        """Claim an order and send it once; whatever is not a clear answer is a doubt."""
+        assert self._lease is not None
+        claimed = await self._db(
+            order_path.order_claim,
+            order_id=order_id,
+            epoch=self._lease.epoch,
+            now=utc_now(),
+            timing=self._timing,
+        )
+        if not claimed:
+            return
+        killpoint("claimed")
+        request, refusal = await self._db(self._last_look, order_id)
+        if refusal:
+            await self._happened(order_id, Doubted(refusal))
+            return
+        try:
+            facts = await asyncio.wait_for(self._broker.submit(request), SEND_TIMEOUT_S)
+        except (BrokerError, TimeoutError) as error:
+            logger.warning("order %s is in doubt: %s", request.client_id, error or "timeout")
+            await self._happened(order_id, Doubted(str(error)))
+            return
+        killpoint("sent")
+        await self._apply(facts)
+        killpoint("recorded")
+        if await self._db(self._state_of, order_id) == _S.SENDING:
+            await self._happened(order_id, Doubted("the answer said nothing of the order"))
+
+    def _last_look(self, order_id: int) -> tuple[OrderRequest, str]:
+        """Return the request, and why it must not be sent after all ("" if it may)."""
+        order = Order.objects.select_related("instrument").get(pk=order_id)
+        request = OrderRequest(
+            client_id=order.client_id,
+            instrument=order.instrument.name,
+            type=OrderType(order.type),
+            units=order.units,
+            price=order.price,
+            price_bound=order.price_bound,
+            stop_loss=order.stop_loss,
+            take_profit=order.take_profit,
+            stop_distance=order.stop_distance,
+            target_distance=order.target_distance,
+            reduce_only=order.reduce_only,
+        )
+        if time.monotonic() >= self._lease_until:
+            return request, "the lease ended before the send"
+        if not order_path.allowed_by(order_path.modes_for(order, lock=False), order):
+            return request, "the kill switch was pulled before the send"
+        received = self._quotes.get(order.instrument.name)
+        age_max = order_path.limits_of(self._account).get("quote_age_s_max", Decimal(0))
+        if not order.reduce_only and (
+            received is None or (utc_now() - received.at).total_seconds() > age_max
+        ):
+            return request, "the quote grew too old before the send"
+        return request, ""
+
+    def _state_of(self, order_id: int) -> OrderState:
+        return OrderState(Order.objects.values_list("state", flat=True).get(pk=order_id))
+
+    async def _happened(
+        self, order_id: int, event: Doubted | Restarted | Absent | Found | Withdrawn | Lapsed
+    ) -> tuple[Order, bool]:
+        return await self._db(
+            order_path.order_happened,
+            order_id=order_id,
+            event=event,
+            now=utc_now(),
+            timing=self._timing,
+        )
+
+    async def _look_up_doubtful(self) -> None:
+        """Ask the venue for every order in doubt: by its id, then by all that happened since."""
+        for order_id in await self._db(self._order_ids, *_DOUBT):
+            client_id = await self._db(
+                Order.objects.values_list("client_id", flat=True).get, pk=order_id
+            )
+            try:
+                found = await asyncio.wait_for(
+                    self._broker.order_by_client_id(client_id), SEND_TIMEOUT_S
+                )
+                await self._read_facts()
+            except (BrokerError, TimeoutError) as error:
+                logger.warning("order %s cannot be looked up: %s", client_id, error or "timeout")
+                return
+            if await self._db(self._state_of, order_id) not in _DOUBT:
+                continue
+            if found is None:
+                # This process has no send open: it holds the lock under which it sends.
+                await self._happened(order_id, Absent(send_closed=True))
+            elif found.working:
+                await self._happened(order_id, Found(found.venue_order_id))
+
+    def _protect(self) -> None:
+        """See that a stop works for every position; ask for one, or for the way out, if not."""
+        now = utc_now()
+        for position in Position.objects.filter(account=self._account).exclude(units=0):
+            stops = order_path.stops_of(position)
+            covered = sum((abs(stop.units) for stop in stops), Decimal(0))
+            missing = abs(position.units) - covered
+            waiting = Order.objects.filter(
+                account=self._account, instrument=position.instrument, reduce_only=True
+            ).exclude(state__in=TERMINAL)
+            if missing <= 0 or waiting.exclude(pk__in=[stop.pk for stop in stops]).exists():
+                continue
+            received = self._quotes.get(position.instrument.name)
+            if received is None or position.average_price is None:
+                continue
+            self._cover(position, missing, received.quote, now)
+
+    def _cover(self, position: Position, missing: Decimal, quote: Quote, now: datetime) -> None:
+        assert position.average_price is not None
+        instrument = instrument_value(position.instrument)
+        limits = order_path.limits_of(self._account)
+        away = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * instrument.pip
+        long = position.units > 0
+        price = instrument.round_price(position.average_price + (-away if long else away))
+        units = -missing if long else missing
+        modes = order_path.modes_for(Order(account=self._account, reduce_only=True), lock=False)
+        if TradingMode.HALTED in modes:
+            return
+        passed = price >= quote.bid if long else price <= quote.ask
+        text = f"{instrument.name} has {missing:f} units without a stop"
+        with transaction.atomic():
+            system.alert(
+                level="error", text=f"{text}: {'closing' if passed else 'adding one'}", now=now
+            )
+            if passed:
+                order_submit(
+                    account=self._account,
+                    instrument=position.instrument,
+                    units=units,
+                    origin=Origin.PROTECTIVE,
+                    reduce_only=True,
+                    now=now,
+                )
+            else:
+                order_submit(
+                    account=self._account,
+                    instrument=position.instrument,
+                    units=units,
+                    type=OrderType.STOP_LOSS,
+                    price=price,
+                    origin=Origin.PROTECTIVE,
+                    reduce_only=True,
+                    now=now,
+                )
+        self._work.set()
+
+    # Facts.
+
+    async def _apply(self, facts: list[Transaction]) -> None:
+        if not facts:
+            return
+        try:
+            await self._db(self._apply_now, facts)
+        except FactGap:
+            await self._read_facts()
+        killpoint("facts_committed")
+        self._tell.set()
+
+    async def _read_facts(self) -> None:
+        """Read every transaction since the last applied one; what was missed is caught up here."""
+        last = await self._db(self._last_transaction)
+        facts = await self._broker.transactions_since(last)
+        if facts:
+            await self._db(self._apply_now, facts)
+            self._tell.set()
+
+    def _last_transaction(self) -> int:
+        return BrokerAccount.objects.values_list("last_transaction_id", flat=True).get(
+            pk=self._account.pk
+        )
+
+    def _apply_now(self, facts: list[Transaction]) -> None:
+        with transaction.atomic():
+            order_path.facts_apply(
+                account_id=self._account.pk, facts=facts, now=utc_now(), timing=self._timing
+            )
+            killpoint("facts_before_commit")
+
+    async def _watch_losses(self) -> None:
+        await self._db(self._watch_losses_now)
+
+    def _watch_losses_now(self) -> None:
+        """Let a day that lost its limit only reduce. Nothing but a person makes it ACTIVE again."""
+        held = Position.objects.filter(account=self._account).exclude(units=0).exists()
+        if not held:
+            return
+        limit = order_path.limits_of(self._account).get("daily_loss_max")
+        result = day_pl(self._account, self._quotes)
+        if limit is None or result is None or -result < limit:
+            return
+        trading_state_worsen(
+            account=self._account,
+            state=TradingMode.REDUCING,
+            reason=f"the day's loss {-result:f} {self._account.currency} reached {limit:f}",
+            now=utc_now(),
+        )
+
+    # Reconciliation, heartbeat, publishing.
+
+    async def _reconcile_loop(self) -> None:
+        while True:
+            await self._pause(RECONCILE_S)
+            async with self._writing:
+                await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        """Compare our books with the venue's; halt the account if they differ."""
+        for _ in range(3):
+            try:
+                report = await asyncio.wait_for(self._broker.account(), SEND_TIMEOUT_S)
+                await self._read_facts()
+            except (BrokerError, TimeoutError) as error:
+                logger.warning("the venue cannot be compared with: %s", error or "timeout")
+                return
+            differences = await self._db(self._differences, report)
+            killpoint("reconciling")
+            if not differences:
+                return
+        await self._db(self._halt_for, differences)
+
+    def _differences(self, report: AccountReport) -> tuple[Difference, ...]:
+        doubtful = set(
+            Order.objects.filter(account=self._account, state__in=_DOUBT).values_list(
+                "client_id", flat=True
+            )
+        )
+        working = (_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.REPLACE_PENDING)
+        ours = Order.objects.filter(account=self._account, state__in=working)
+        positions = Position.objects.filter(account=self._account).select_related("instrument")
+        local = AccountView(
+            last_transaction_id=self._last_transaction(),
+            positions={p.instrument.name: p.units for p in positions},
+            open_orders={order.client_id: order.units - order.filled_units for order in ours},
+        )
+        reported = AccountView(
+            last_transaction_id=report.last_transaction_id,
+            positions=report.positions,
+            open_orders={
+                order.client_id: order.units
+                for order in report.open_orders
+                if order.client_id not in doubtful
+            },
+        )
+        return reconcile(local, reported)
+
+    def _halt_for(self, differences: tuple[Difference, ...]) -> None:
+        text = "; ".join(str(difference) for difference in differences)
+        logger.error("halted: our books and the venue's differ: %s", text)
+        trading_state_worsen(
+            account=self._account,
+            state=TradingMode.HALTED,
+            reason=f"books differ: {text}",
+            now=utc_now(),
+        )
+
+    async def _heartbeat_loop(self) -> None:
+        while True:
+            await self._db(self._beat)
+            await self._pause(HEARTBEAT_S)
+
+    def _beat(self) -> None:
+        assert self._lease is not None
+        now = utc_now()
+        lease.renew(self._lease, now=now)
+        self._lease_until = time.monotonic() + lease.LEASE.total_seconds()
+        detail = {
+            "armed": self._armed,
+            "epoch": self._lease.epoch,
+            "bar": self._feed.cursor,
+            "last_event_ms": round(self._behind_s * 1000, 2),
+            "market_updates_dropped": self._market.dropped,
+        }
+        names = ["trader", "relay"] if self._with_relay else ["trader"]
+        for name in names:
+            beat(name, started_at=self._started_at, now=now, detail=detail)
+
+    def _bar_data(
+        self, start: datetime, open_: Decimal, high: Decimal, low: Decimal, close: Decimal
+    ) -> dict[str, Any]:
+        return {
+            "start": time_text(start),
+            "open": self._price(open_),
+            "high": self._price(high),
+            "low": self._price(low),
+            "close": self._price(close),
+        }
+
+    def _price(self, value: Decimal) -> str:
+        return decimal_text(value, decimals_min=self._instrument.price_decimals)
+
+    def _publish(self, quote: Quote, *, bar: dict[str, Any], assumed: bool) -> None:
+        now = utc_now()
+        feed = self._feed
+        data = {
+            "instrument": quote.instrument,
+            "granularity": feed.granularity,
+            "quote": {
+                "time": time_text(quote.time),
+                "bid": self._price(quote.bid),
+                "ask": self._price(quote.ask),
+                "mid": self._price(quote.mid),
+                "assumed_spread": assumed,
+            },
+            "bar": bar,
+            "qfh": self._metrics(),
+            "feed": {
+                "cursor": feed.cursor,
+                "total": feed.total_bars,
+                "bars_per_second": self._pace.bars_per_second,
+                "paused": self._pace.paused,
+                "at_end": feed.at_end,
+            },
+        }
+        self._market.put(data, complete=bar["complete"], now=now)
+
+    def _metrics(self) -> dict[str, Any] | None:
+        """Return the newest metrics: those of the last complete bar."""
+        return self._strategies[0].metrics_resource() if self._strategies else None
