@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -148,10 +149,15 @@ def test_a_stream_that_cannot_be_opened_says_why(serve: Serve, path: str, status
 
 
 def test_a_recording_is_replayed_and_triggers_orders(serve: Serve) -> None:
+    second_ns = 1_000_000_000
     events = [
-        (0 if n == 0 else 1_000_000_000, Quote("EUR_USD", n * 1_000_000_000, bid, bid + Decimal("0.0001")))
-        for n, bid in enumerate([Decimal("1.1"), Decimal("1.2"), Decimal("1.3")])
-    ]  # fmt: skip
+        (gap_ns, Quote("EUR_USD", time_ns, Decimal(price), Decimal(price)))
+        for gap_ns, time_ns, price in (
+            (0, 0, "1.1"),
+            (second_ns, second_ns, "1.2"),
+            (second_ns, 2 * second_ns, "1.3"),
+        )
+    ]
     served = serve(events=events, pace=Pace(speed=1000, paused=True), wall_clock=False)
     call(served, "POST", "/control/quote", {"instrument": "EUR_USD", "bid": "1.1", "ask": "1.1001"})
     order = BUY["order"] | {"type": "STOP", "price": "1.25"}
@@ -230,7 +236,7 @@ def test_answers_can_be_malformed_truncated_and_padded(serve: Serve) -> None:
     served.fault({"truncate": 40})
     _, headers, content = call(served, "POST", f"{BASE}/orders", BUY)
     assert len(content) == int(headers["Content-Length"]) == 40
-    with pytest.raises(ValueError, match="Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         json.loads(content)
     served.fault({"pad": 3_000_000})
     assert len(call(served, "GET", f"{BASE}/summary")[2]) > 3_000_000
@@ -327,8 +333,10 @@ def test_a_stream_can_fall_silent_break_off_or_garble(serve: Serve) -> None:
     served.fault({"path": "stream", "cut_after": 1})
     lines = Lines(served, f"{BASE}/transactions/stream")
     call(served, "POST", f"{BASE}/orders", BUY)
-    with pytest.raises(BREAKS):
-        lines.events(2)
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(http.client.HTTPException, ConnectionError):
+        found = lines.events(2)  # a broken-off stream ends early or with an error, not in time
+    assert len(found) < 2
     lines.close()
 
     served.fault({"path": "pricing/stream", "garble": True})
