@@ -264,7 +264,15 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TIMEZONE = "UTC"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "socket_timeout": 15}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_timeout": 15,
+    "socket_connect_timeout": 1,
+    # Who queues a job is told at once when that cannot be done; workers try on by themselves.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_max": 0.1,
+}
 CELERY_BEAT_SCHEDULE = {
     "performance": {
         "task": "trading.performance_record",

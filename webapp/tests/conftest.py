@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.testing")
+
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +26,50 @@ def valkey_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def valkey(valkey_server: None) -> Iterator[str]:
-    """The URL of an empty Valkey."""
+def valkey(valkey_server: None) -> Iterator[Any]:
+    """A client of an empty Valkey."""
     from django.conf import settings
     from valkey import Valkey
 
     client = Valkey.from_url(settings.VALKEY_URL)
     client.flushall()
-    yield settings.VALKEY_URL
+    yield client
     client.close()
+
+
+@pytest.fixture
+def sample(db: None) -> Any:
+    """The feed of the sample, with its account, strategy, limits and 2,000 candles of history."""
+    from django.utils import timezone
+
+    from webapp.trading.trader.setup import sample_load
+
+    return sample_load(name="eur_usd_h1", now=timezone.now())
+
+
+@pytest.fixture
+def alice(db: None) -> Any:
+    """Staff: may see and do everything here."""
+    return _user("alice", is_staff=True)
+
+
+@pytest.fixture
+def charlie(db: None) -> Any:
+    """Has a login and no business here."""
+    return _user("charlie", is_staff=False)
+
+
+@pytest.fixture
+def api(alice: Any) -> Any:
+    """A client of the API with alice's session."""
+    from rest_framework.test import APIClient
+
+    client = APIClient()
+    client.force_login(alice)
+    return client
+
+
+def _user(name: str, *, is_staff: bool) -> Any:
+    from django.contrib.auth import get_user_model
+
+    return get_user_model().objects.create_user(name, password=PASSWORD, is_staff=is_staff)

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from celery import current_app
 from django.db import transaction
 from kombu.exceptions import OperationalError
 
+from webapp.config.celery import app
 from webapp.trading.models import AnalysisJob, Instrument
 from webapp.trading.selectors.resources import job_resource
 from webapp.trading.services import events
@@ -53,7 +53,7 @@ def analysis_submit(
         _tell(job, now)
     try:
         # The row is committed before the worker can look for it.
-        current_app.send_task("trading.analyze", [str(job.pk)], retry=False)
+        app.send_task("trading.analyze", [str(job.pk)], retry=False)
     except OperationalError as error:
         job_fail(job=job, error="Valkey does not answer: the job was not queued.", now=now)
         raise QueueDown(job.error) from error
