@@ -1,7 +1,7 @@
 """Both sides of the market in whole ticks, from bars of one side and a spread."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sep_engine.errors import ArgumentError
 
 PriceSide = Literal["bid", "ask", "mid"]
+SIDES: Final[tuple[PriceSide, ...]] = ("bid", "ask", "mid")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,24 +69,20 @@ class Market:
 def market(own: Side, *, side: PriceSide, costs: Costs) -> Market:
     """Return both sides from the one that the bars are of.
 
+    Mid prices lie half way; the odd tick of an odd spread lies between them and the ask, so that
+    in and out together pay the whole spread.
+
     Raises:
-        ArgumentError: the spread series has another length than the bars; or the bars are mid
-            prices and a spread is odd, so that its half is no whole tick.
+        ArgumentError: the spread series has another length than the bars.
     """
     bars = own.open.size
     spread = np.asarray(costs.spread_ticks, dtype=np.int64)
     if spread.ndim > 0 and spread.shape != (bars,):
         raise ArgumentError(f"spread_ticks must have one value a bar ({bars}), has {spread.size}")
     spread = np.broadcast_to(spread, (bars,))
-    if side not in get_args(PriceSide):
-        raise ArgumentError(f"side must be bid, ask or mid, was {side!r}")
-    if side == "mid" and np.any(spread % 2):
-        raise ArgumentError(
-            "spread_ticks must be even for mid prices, so that half of it is whole ticks; "
-            "give the bars half of their tick"
-        )
+    if side not in SIDES:
+        raise ArgumentError(f"side must be one of {', '.join(SIDES)}; was {side!r}")
     zero = np.zeros(bars, dtype=np.int64)
-    down, up = {"bid": (zero, spread), "ask": (spread, zero), "mid": (spread // 2, spread // 2)}[
-        side
-    ]
+    half = spread // 2
+    down, up = {"bid": (zero, spread), "ask": (spread, zero), "mid": (half, spread - half)}[side]
     return Market(bid=own.shifted(-down), ask=own.shifted(up), bid_to_own=down, ask_to_own=-up)

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -80,7 +80,7 @@ def load_sample(name: str = DEFAULT_SAMPLE) -> Sample:
             f"{metadata['sha256']}; make it again with samples/make_{name}.py"
         )
     return Sample(
-        bars=bars,
+        bars=replace(bars, name=name),
         instrument=instrument,
         assumed_spread=Decimal(metadata["assumed_spread_pips"]) * instrument.pip,
         history_bars=metadata["history_bars"],

@@ -35,8 +35,10 @@ def write_columns(
             text = pa.compute.strftime(
                 table["time"].cast(pa.timestamp("us", "UTC")), "%Y-%m-%dT%H:%M:%SZ"
             )
-            options = pacsv.WriteOptions(quoting_style="none")
-            pacsv.write_csv(table.set_column(0, "time", text), unfinished, options)
+            options = pacsv.WriteOptions(quoting_style="none", include_header=False)
+            with unfinished.open("wb") as file:
+                file.write((",".join(table.column_names) + "\n").encode())
+                pacsv.write_csv(table.set_column(0, "time", text), file, options)
         unfinished.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error

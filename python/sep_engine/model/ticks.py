@@ -7,8 +7,13 @@ from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError
 
-# How far a price may lie from the grid, in ticks: room for binary rounding, not for other grids.
+# How far a price may lie from a grid that it is said to be on, in ticks.
 TOLERANCE_TICKS = 1e-3
+
+# The same for a grid that is only guessed: tighter, or 1.10005 would pass for a multiple of 0.1.
+# A price and the division by a tick are each right to half an ulp of a double.
+_GUESS_TOLERANCE_TICKS = 1e-6
+_ULPS = 2.0**-51
 
 # Steps that venues use, per decade; halves come from mid prices of two grid prices.
 _STEPS = ("1", "0.5", "0.25", "0.2")
@@ -29,7 +34,7 @@ def infer_tick(prices: NDArray[np.float64]) -> Decimal:
     for decade in range(_DECADES + 1):
         for step in _STEPS:
             tick = Decimal(step).scaleb(-decade)
-            if _on_grid(head, tick).all() and _on_grid(prices, tick).all():
+            if _fits(head, tick) and _fits(prices, tick):
                 return tick
     raise ArgumentError("prices must be multiples of a tick >= 1e-9; none fits all of them")
 
@@ -49,6 +54,12 @@ def to_ticks(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.int64]:
         row = int(off[0])
         raise ArgumentError(f"prices must be multiples of tick {tick}, row {row} is {prices[row]}")
     return np.rint(prices / float(tick)).astype(np.int64)
+
+
+def _fits(prices: NDArray[np.float64], tick: Decimal) -> bool:
+    counts = prices / float(tick)
+    tolerance = np.minimum(_GUESS_TOLERANCE_TICKS + counts * _ULPS, TOLERANCE_TICKS)
+    return bool(np.all(np.abs(counts - np.rint(counts)) <= tolerance))
 
 
 def _on_grid(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.bool_]:

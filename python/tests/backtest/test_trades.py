@@ -193,8 +193,9 @@ def test_half_of_the_spread_is_paid_at_each_side_of_mid_prices() -> None:
     both = market(asks(), side="mid", costs=Costs(10))
     assert both.ask.open[0] - both.bid.open[0] == 10
     assert (both.ask.open[0], both.bid.open[0]) == (1005, 995)
-    with pytest.raises(ArgumentError, match="must be even for mid prices"):
-        market(asks(), side="mid", costs=Costs(13))
+    # Of an odd spread the odd tick lies on the ask's side: 6 below and 7 above.
+    odd = market(asks(), side="mid", costs=Costs(13))
+    assert (odd.ask.open[0], odd.bid.open[0]) == (1007, 994)
 
 
 def test_a_spread_series_gives_each_bar_its_own() -> None:

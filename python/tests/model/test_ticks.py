@@ -14,6 +14,7 @@ from sep_engine.model.ticks import infer_tick, to_ticks
         ([1.05227, 1.052275], "0.000005"),  # a mid price: half a tick
         ([112.341, 112.3], "0.001"),
         ([97.31, 97.84], "0.01"),
+        ([1.10005, 1.10006], "0.00001"),  # within a thousandth of a tick of 0.1, but not on it
         ([46319.0, 46377.0], "1"),
         ([5000.0, 4999.75], "0.25"),
         ([103428.00000000001, 103427.0], "1"),  # binary noise is no finer grid

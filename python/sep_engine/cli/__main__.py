@@ -1,0 +1,3 @@
+from sep_engine.cli import main
+
+main()

@@ -1,0 +1,22 @@
+"""Times and durations as text."""
+
+from datetime import UTC, datetime, timedelta
+
+
+def time_text(time_ns: int | None) -> str | None:
+    """Return nanoseconds since 1970 as ISO-8601 UTC to the second."""
+    if time_ns is None:
+        return None
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def duration_text(duration: timedelta | None) -> str:
+    """Return a bar's length as traders write it: M1, H4, D1; "ticks" for None."""
+    if duration is None:
+        return "ticks"
+    seconds = duration.total_seconds()
+    for letter, unit_s in (("D", 86_400), ("H", 3_600), ("M", 60)):
+        if seconds % unit_s == 0:
+            return f"{letter}{seconds // unit_s:.0f}"
+    return f"{seconds:g} s"

@@ -1,0 +1,5 @@
+"""Results as one self-contained HTML page: no other file, no network."""
+
+from sep_engine.report.backtest import Provenance, backtest_page
+
+__all__ = ["Provenance", "backtest_page"]

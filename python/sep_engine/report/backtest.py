@@ -1,0 +1,207 @@
+"""The page of one backtest."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sep_engine.backtest import BacktestResult
+from sep_engine.report.html import (
+    escape,
+    figure_svg,
+    heading,
+    note,
+    page,
+    paragraph,
+    preformatted,
+    table,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+UNPROVEN = "Unproven: no evidence of edge after costs."
+
+# Beyond this many, single trades can no longer be told apart on the price plot.
+_TRADES_SHOWN_MAX = 1_000
+_POINTS_MAX = 4_000
+
+_GAIN, _LOSS, _INK, _DIM = "#1a7f5a", "#c0392b", "#27425f", "#8a94a3"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the bars of a report come from.
+
+    Attributes:
+        rows: names and values to print, e.g. ("origin", "gym-anytrading 2.0.0").
+        warnings: what the data's check found.
+        synthetic: True stamps SYNTHETIC on the page and on every plot.
+    """
+
+    rows: Sequence[tuple[str, str]]
+    warnings: Sequence[str] = ()
+    synthetic: bool = False
+
+
+def backtest_page(
+    result: BacktestResult,
+    *,
+    times: NDArray[np.int64],
+    closes: NDArray[np.float64],
+    pip: Decimal,
+    provenance: Provenance,
+    engine_version: str,
+) -> str:
+    """Return the HTML page of a backtest.
+
+    Args:
+        result: what to show.
+        times, closes: (n,) of the bars it ran on, int64 nanoseconds and float64.
+        pip: price of one pip, for people; the result itself counts ticks.
+        provenance: of the bars.
+        engine_version: of sep_engine.
+    """
+    pips_per_tick = float(result.tick / pip)
+    made = result.figures
+    spread_pips = float(np.mean(result.costs.spread_ticks)) * pips_per_tick
+
+    def pips(ticks: float | None) -> str:
+        return "none" if ticks is None else f"{ticks * pips_per_tick:+,.2f} pips"
+
+    title = f"Backtest of {result.rule.direction} on {result.name}"
+    if provenance.synthetic:
+        title = f"SYNTHETIC: {title}"
+    kind = "Assumed" if result.costs.assumed else "Measured"
+    parts = [
+        note(UNPROVEN),
+        paragraph(
+            f"{kind} spread {spread_pips:.2f} pips"
+            f"{' on average' if np.ndim(result.costs.spread_ticks) else ''}. One rule on one "
+            "series says nothing about other rules or times: sep verdict asks what is left of it "
+            "against chance and after selection."
+        ),
+        heading("Result"),
+        table(
+            [
+                ("net", pips(made.net_ticks)),
+                ("net per trade", pips(made.net_ticks_per_trade)),
+                ("gross, without costs", pips(made.gross_ticks)),
+                ("gross per trade", pips(made.gross_ticks_per_trade)),
+                ("trades", f"{made.trades:,} ({made.signals:,} decisions to trade)"),
+                ("won", "none" if made.win_rate is None else f"{made.win_rate:.1%}"),
+                ("largest drawdown", pips(-made.max_drawdown_ticks)),
+                ("longest losing run", f"{made.longest_losing_run} trades"),
+                ("in the market", f"{made.exposure:.1%} of bars"),
+                ("exits", ", ".join(f"{reason} {n:,}" for reason, n in made.exits.items() if n)),
+            ]
+        ),
+        figure_svg(
+            _equity_figure(result, times, pips_per_tick, provenance.synthetic),
+            label="Equity and drawdown in pips",
+        ),
+        figure_svg(
+            _price_figure(result, times, closes, provenance.synthetic),
+            label="Price with entries and exits",
+        ),
+    ]
+    if made.trades > _TRADES_SHOWN_MAX:
+        parts.append(paragraph(f"{made.trades:,} trades are too many to mark on the price."))
+    parts += [
+        heading("Rule"),
+        preformatted(json.dumps(result.rule.to_json(), indent=2)),
+        heading("Data"),
+        table(
+            [
+                ("bars", f"{made.bars:,}"),
+                ("tick", str(result.tick)),
+                ("pip", str(pip)),
+                ("price side", result.side),
+                *provenance.rows,
+                ("sha256 of times and prices", result.content_sha256),
+                ("engine", f"sep_engine {engine_version}"),
+            ]
+        ),
+    ]
+    if provenance.warnings:
+        listed = "".join(f"<li>{escape(warning)}</li>" for warning in provenance.warnings)
+        parts.append(f"<p>The data's check found:</p><ul>{listed}</ul>")
+    return page(title, parts)
+
+
+def _equity_figure(
+    result: BacktestResult, times: NDArray[np.int64], pips_per_tick: float, synthetic: bool
+) -> "Figure":
+    figure, (top, bottom) = _figure(rows=2)
+    equity = result.equity_ticks * pips_per_tick
+    peaks = np.maximum.accumulate(np.maximum(equity, 0.0))
+    shown = _thinned(equity)
+    at = times[shown].astype("datetime64[ns]")
+    top.plot(at, equity[shown], color=_INK, linewidth=1)
+    top.axhline(0, color=_DIM, linewidth=0.8)
+    top.set_ylabel("net, pips")
+    bottom.fill_between(at, (equity - peaks)[shown], color=_LOSS, alpha=0.4, linewidth=0)
+    bottom.set_ylabel("below peak, pips")
+    _finish(figure, [top, bottom], synthetic)
+    return figure
+
+
+def _price_figure(
+    result: BacktestResult, times: NDArray[np.int64], closes: NDArray[np.float64], synthetic: bool
+) -> "Figure":
+    figure, (axes,) = _figure(rows=1)
+    shown = _thinned(closes)
+    axes.plot(times[shown].astype("datetime64[ns]"), closes[shown], color=_DIM, linewidth=0.8)
+    axes.set_ylabel("price")
+    if len(result.trades) <= _TRADES_SHOWN_MAX:
+        tick = float(result.tick)
+        for trade in result.trades:
+            axes.plot(
+                times[[trade.entry_bar, trade.exit_bar]].astype("datetime64[ns]"),
+                [trade.entry_ticks * tick, trade.exit_ticks * tick],
+                color=_GAIN if trade.net_ticks > 0 else _LOSS,
+                linewidth=1,
+                marker="^" if trade.direction > 0 else "v",
+                markersize=3,
+                markevery=[0],
+            )
+        axes.set_title(
+            "▲ bought, ▼ sold; green won, red lost, after costs", fontsize=8, color=_INK, loc="left"
+        )
+    _finish(figure, [axes], synthetic)
+    return figure
+
+
+def _figure(*, rows: int) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 2.1 * rows + 1.4), layout="constrained")
+    return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
+
+
+def _finish(figure: "Figure", every: "list[Axes]", synthetic: bool) -> None:
+    for axes in every:
+        axes.grid(visible=True, color="#e4e8ed", linewidth=0.6)
+        axes.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    if synthetic:
+        figure.text(0.5, 0.5, "SYNTHETIC", fontsize=48, color=_LOSS, alpha=0.25, ha="center")
+
+
+def _thinned(values: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return rows to plot: all, or the lowest and the highest of each of equal stretches."""
+    if values.size <= _POINTS_MAX:
+        return np.arange(values.size)
+    edges = np.linspace(0, values.size, _POINTS_MAX // 2 + 1).astype(np.int64)
+    rows = {0, values.size - 1}
+    for start, end in pairwise(edges.tolist()):
+        rows.add(int(start + values[start:end].argmin()))
+        rows.add(int(start + values[start:end].argmax()))
+    return np.array(sorted(rows))
