@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,9 +108,13 @@ class PaperBroker:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
         self._db.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('balance', ?), ('currency', ?), ('event', '0')",
+            "INSERT OR IGNORE INTO meta VALUES ('balance', ?), ('currency', ?), ('event', '0'),"
+            " ('time', '1970-01-01T00:00:00+00:00')",
             (str(opening_balance), currency),
         )
+        # Known events that changed nothing are kept in memory only; what follows writes them.
+        self._event = int(self._meta("event"))
+        self._time = self._meta("time")
         kept = self._meta("currency")
         if kept != currency:
             raise BrokerError(f"the paper ledger {path} is in {kept}, the account in {currency}")
@@ -164,6 +168,8 @@ class PaperBroker:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield done
+            self._set_meta("event", str(self._event))
+            self._set_meta("time", self._time)
             killpoint("broker_before_commit")
             self._db.execute("COMMIT")
         except BaseException:
@@ -257,7 +263,7 @@ class PaperBroker:
                 int(request.reduce_only),
                 parent_id,
                 int(working),
-                int(self._meta("event")),
+                self._event,
             ),
         )
 
@@ -310,11 +316,7 @@ class PaperBroker:
 
     def _now(self) -> datetime:
         """Market time: that of the last quote, the epoch before the first."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'time'").fetchone()
-        return datetime.fromisoformat(row["value"]) if row else datetime(1970, 1, 1, tzinfo=UTC)
-
-    def _seen(self, event: int | None) -> bool:
-        return event is not None and event <= int(self._meta("event"))
+        return datetime.fromisoformat(self._time)
 
     def _working(self, instrument: str) -> list[_Order]:
         rows = self._db.execute(
@@ -324,23 +326,28 @@ class PaperBroker:
         return [_order_of(row) for row in rows]
 
     def _on_quote(self, quote: Quote, event: int | None, assumed_spread: bool) -> list[Transaction]:
-        if self._seen(event):
+        if event is not None and event <= self._event:
             return []
-        with self._transaction() as done:
-            self._set_meta("time", quote.time.isoformat())
-            self._fill_market(done, quote, assumed_spread)
-            if event is not None:
-                self._set_meta("event", str(event))
+        self._time = quote.time.isoformat()
+        done: list[Transaction] = []
+        if self._working(quote.instrument):
+            with self._transaction() as done:
+                self._fill_market(done, quote, assumed_spread)
+                self._event = event or self._event
+        self._event = event or self._event
         return done
 
     def _on_bar(self, bar: QuoteBar, event: int) -> list[Transaction]:
-        if self._seen(event):
+        if event <= self._event:
             return []
-        with self._transaction() as done:
-            self._fill_resting(done, bar, event)
-            self._set_meta("time", bar.end.isoformat())
-            self._fill_market(done, bar.close_quote, bar.assumed_spread)
-            self._set_meta("event", str(event))
+        done: list[Transaction] = []
+        if self._working(bar.instrument):
+            with self._transaction() as done:
+                self._fill_resting(done, bar, event)
+                self._time = bar.end.isoformat()
+                self._fill_market(done, bar.close_quote, bar.assumed_spread)
+                self._event = event
+        self._time, self._event = bar.end.isoformat(), event
         return done
 
     def _fill_market(self, done: list[Transaction], quote: Quote, assumed_spread: bool) -> None:

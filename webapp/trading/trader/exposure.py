@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Sum
+from django.db.models import Count, Q, Sum
 
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import AT_VENUE, OrderState, OrderType
@@ -49,63 +49,88 @@ def day_start(market_time: datetime) -> datetime:
     return datetime.combine(day - timedelta(days=1), _ROLLOVER, _NEW_YORK).astimezone(UTC)
 
 
-def day_realised(account: BrokerAccount, *, market_time: datetime) -> Decimal:
-    """Return what the fills of this trading day and this pass of the feed have realised."""
-    fills = Fill.objects.filter(account=account, time__gte=day_start(market_time))
-    started = (
-        Feed.objects.exclude(run_started_at__isnull=True)
-        .order_by("-run_started_at")
-        .values_list("run_started_at", flat=True)
-        .first()
-    )
-    if started is not None:
-        # A replay that began again lives through the same market days once more.
-        fills = fills.filter(created_at__gte=started)
-    return fills.aggregate(total=Sum("realised_pl"))["total"] or Decimal(0)
+@dataclass(slots=True)
+class Book:
+    """Positions and profit of an account, read again whenever a fact was applied.
+
+    Only the trader changes them, so between two facts nothing needs to be read.
+
+    Attributes:
+        positions: by instrument name, without flat ones.
+        realised, trades, wins: over all fills; a trade is a fill that realised something.
+        day_start: when the trading day began that `day_realised` counts.
+    """
+
+    account: BrokerAccount
+    positions: dict[str, NetPosition]
+    realised: Decimal
+    trades: int
+    wins: int
+    day_start: datetime
+    day_realised: Decimal
+
+    @classmethod
+    def read(cls, account: BrokerAccount, *, market_time: datetime) -> "Book":
+        held = (
+            Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
+        )
+        fills = Fill.objects.filter(account=account)
+        totals = fills.aggregate(
+            realised=Sum("realised_pl"),
+            trades=Count("pk", filter=~Q(realised_pl=0)),
+            wins=Count("pk", filter=Q(realised_pl__gt=0)),
+        )
+        start = day_start(market_time)
+        today = fills.filter(time__gte=start)
+        feed = Feed.objects.exclude(run_started_at__isnull=True).order_by("-run_started_at").first()
+        if feed is not None:
+            # A replay that began again lives through the same market days once more.
+            today = today.filter(created_at__gte=feed.run_started_at)
+        return cls(
+            account=account,
+            positions={
+                row.instrument.name: NetPosition(row.units, row.average_price) for row in held
+            },
+            realised=totals["realised"] or Decimal(0),
+            trades=totals["trades"],
+            wins=totals["wins"],
+            day_start=start,
+            day_realised=today.aggregate(total=Sum("realised_pl"))["total"] or Decimal(0),
+        )
+
+    def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
+        """Return what closing everything now would realise; None if a price or rate is missing."""
+        total = Decimal(0)
+        for name, position in self.positions.items():
+            received = quotes.get(name)
+            if received is None or not name.endswith(f"_{self.account.currency}"):
+                return None
+            quote = received.quote
+            total += position.open_pl(quote.bid if position.units > 0 else quote.ask)
+        return total
+
+    def day_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
+        """Return the day's realised and open profit; None if it is not known."""
+        open_now = self.open_pl(quotes)
+        return None if open_now is None else self.day_realised + open_now
 
 
-def open_pl(account: BrokerAccount, quotes: Mapping[str, Received]) -> Decimal | None:
-    """Return what closing everything now would realise; None if a price or a rate is missing."""
-    total = Decimal(0)
-    held = Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
-    for position in held:
-        received = quotes.get(position.instrument.name)
-        if received is None or position.instrument.quote != account.currency:
-            return None
-        quote = received.quote
-        mark = quote.bid if position.units > 0 else quote.ask
-        total += NetPosition(position.units, position.average_price).open_pl(mark)
-    return total
-
-
-def day_pl(account: BrokerAccount, quotes: Mapping[str, Received]) -> Decimal | None:
-    """Return the day's realised and open profit; None if it is not known."""
-    if not quotes:
-        return None
-    open_now = open_pl(account, quotes)
-    if open_now is None:
-        return None
-    newest = max(received.quote.time for received in quotes.values())
-    return day_realised(account, market_time=newest) + open_now
-
-
-def exposure_for(order: Order, *, quotes: Mapping[str, Received], now: datetime) -> Exposure:
+def exposure_for(
+    order: Order, *, book: Book, quotes: Mapping[str, Received], now: datetime
+) -> Exposure:
     """Return what the gate must know to judge `order`; its states are filled in under lock."""
     account, row = order.account, order.instrument
     live = [
         other
-        for other in Order.objects.filter(account=account, state__in=sorted(AT_VENUE))
+        for other in Order.objects.filter(
+            account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
+        ).select_related("instrument")
         if other.pk != order.pk
     ]
-    queued = Order.objects.filter(account=account, state=OrderState.QUEUED).exclude(pk=order.pk)
-    live += list(queued)
     entering = [other for other in live if not other.reduce_only]
     here = [other.units - other.filled_units for other in entering if other.instrument_id == row.pk]
-    held = {
-        position.instrument_id: position.units
-        for position in Position.objects.filter(account=account).exclude(units=0)
-    }
-    busy = {*held, *(other.instrument_id for other in entering)} - {row.pk}
+    busy = {*book.positions, *(other.instrument.name for other in entering)} - {row.name}
+    held = book.positions.get(row.name)
     received = quotes.get(row.name)
     protective = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
     return Exposure(
@@ -115,7 +140,7 @@ def exposure_for(order: Order, *, quotes: Mapping[str, Received], now: datetime)
         quote_received_at=received.at if received else None,
         feed_stands=received.stands if received else "without a quote",
         account_per_quote=Decimal(1) if row.quote == account.currency else None,
-        position_units=held.get(row.pk, Decimal(0)),
+        position_units=held.units if held else Decimal(0),
         pending_buy_units=sum((units for units in here if units > 0), Decimal(0)),
         pending_sell_units=sum((units for units in here if units < 0), Decimal(0)),
         unresolved=any(
@@ -126,5 +151,5 @@ def exposure_for(order: Order, *, quotes: Mapping[str, Received], now: datetime)
         sent_last_minute=Order.objects.filter(
             account=account, sent_at__gt=now - timedelta(minutes=1)
         ).count(),
-        day_pl=day_pl(account, quotes),
+        day_pl=book.day_pl(quotes),
     )

@@ -24,7 +24,7 @@ from sep_engine.execution.states import (
 from sep_engine.model.calendar import gap_mask
 from sep_engine.signals import Decision, Rule, RuleEvaluator
 from webapp.trading.granularity import duration
-from webapp.trading.models import Candle, Feed, Order, Position, Signal, Strategy
+from webapp.trading.models import Candle, Feed, Order, Signal, Strategy
 from webapp.trading.selectors.resources import numbers, signal_resource
 from webapp.trading.services import events
 from webapp.trading.services.order_path import allowed_by, modes_for
@@ -62,9 +62,15 @@ class RunningStrategy:
         self.decision = self._evaluator.on_bar(float(close), gap=gap)
         return self.decision
 
-    def record(self, *, decision: Decision, close: Decimal, feed: Feed, now: datetime) -> None:
-        """Write what follows from a decision, within the transaction that stores its bar."""
-        self._exit_when_due(now)
+    def record(
+        self, *, decision: Decision, close: Decimal, held: Decimal, feed: Feed, now: datetime
+    ) -> None:
+        """Write what follows from a decision, within the transaction that stores its bar.
+
+        held: signed units of the instrument that the account holds.
+        """
+        if held:
+            self._exit_when_due(held, now)
         if decision.direction == 0 or not self.row.enabled:
             return
         assert self._last_start is not None
@@ -81,7 +87,7 @@ class RunningStrategy:
             run=feed.run,
         )
         signal.save(force_insert=True)
-        if self._is_free():
+        if not held and not self._wants():
             signal.order = self._enter(signal, now)
             signal.save(update_fields=["order"])
         events.record(
@@ -118,31 +124,19 @@ class RunningStrategy:
             now=now,
         )
 
-    def _is_free(self) -> bool:
-        """Return whether nothing is held or wanted: signals meanwhile are only recorded."""
-        held = Position.objects.filter(
-            account=self.row.account, instrument=self.row.instrument
-        ).exclude(units=0)
-        wanted = Order.objects.filter(
-            account=self.row.account, instrument=self.row.instrument
-        ).exclude(state__in=TERMINAL)
-        return not held.exists() and not wanted.exists()
+    def _wants(self) -> bool:
+        """Return whether an order is on its way: signals meanwhile are only recorded."""
+        live = Order.objects.filter(account=self.row.account, instrument=self.row.instrument)
+        return live.exclude(state__in=TERMINAL).exists()
 
-    def _exit_when_due(self, now: datetime) -> None:
+    def _exit_when_due(self, held: Decimal, now: datetime) -> None:
         """Ask for the position that this strategy opened to be closed after its horizon."""
-        position = (
-            Position.objects.filter(account=self.row.account, instrument=self.row.instrument)
-            .exclude(units=0)
-            .first()
-        )
-        if position is None or self.rule.horizon_bars is None:
-            return
         entry = (
             Order.objects.filter(strategy=self.row, origin=Origin.RULE, state=OrderState.FILLED)
             .order_by("-pk")
             .first()
         )
-        if entry is None or entry.units * position.units < 0:
+        if entry is None or entry.units * held < 0:
             return
         filled = entry.fills.order_by("transaction_id").first()
         if filled is None or self._last_start is None:
@@ -166,7 +160,7 @@ class RunningStrategy:
         order_submit(
             account=self.row.account,
             instrument=self.row.instrument,
-            units=-position.units,
+            units=-held,
             origin=Origin.EXIT,
             reduce_only=True,
             strategy=self.row,

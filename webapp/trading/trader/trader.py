@@ -12,14 +12,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
+from django.db.models import Max
 
 from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
 from sep_engine.execution.reconcile import AccountView, Difference, reconcile
@@ -59,7 +61,13 @@ from webapp.trading.services.orders import order_submit
 from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.streams import MarketStream, Relay, connect, listen_for_hints
 from webapp.trading.trader import feeds, lease
-from webapp.trading.trader.exposure import Received, day_pl, exposure_for, instrument_value
+from webapp.trading.trader.exposure import (
+    Book,
+    Received,
+    day_start,
+    exposure_for,
+    instrument_value,
+)
 from webapp.trading.trader.strategies import RunningStrategy
 from webapp.trading.wire import decimal_text, time_text
 
@@ -101,6 +109,20 @@ class DatabaseThread:
     async def close(self) -> None:
         await self(lambda: connection.close())
         self._pool.shutdown()
+
+
+@contextmanager
+def _durable() -> Iterator[None]:
+    """Make the commits within reach the disk, and with them all before; PostgreSQL always does."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA synchronous=FULL")
+        try:
+            yield
+        finally:
+            cursor.execute("PRAGMA synchronous=NORMAL")
 
 
 def utc_now() -> datetime:
@@ -146,6 +168,7 @@ class Trader:
         self._started_at = utc_now()
         self._lease_until = 0.0
         self._last_performance = 0.0
+        self._peak_equity = Decimal(0)
         self._behind_s = 0.0
 
     def stop(self) -> None:
@@ -210,10 +233,6 @@ class Trader:
 
     def _open(self) -> None:
         self._lease: lease.Lease | None = None
-        if connection.vendor == "sqlite":
-            # A claim must be on the disk before its order is sent, even if the power fails.
-            with connection.cursor() as cursor:
-                cursor.execute("PRAGMA synchronous=FULL")
         self._lease = lease.take(
             account_id=self._account_id, holder=lease.own_name(), now=utc_now()
         )
@@ -226,9 +245,14 @@ class Trader:
             self._feed.run_started_at = utc_now()
             self._feed.save(update_fields=["run_started_at"])
         self._instrument = instrument_value(self._feed.instrument)
+        peak = PerformanceSnapshot.objects.filter(account=self._account).aggregate(
+            equity=Max("equity")
+        )
+        self._peak_equity = max(self._account.opening_balance, peak["equity"] or Decimal(0))
         self._market = MarketStream(self._instrument.name)
         self._bars, self._price_side = feeds.load_feed(self._feed)
         self._warm_up()
+        self._read_book()
         self._beat()
 
     def _warm_up(self) -> None:
@@ -246,6 +270,10 @@ class Trader:
             running = RunningStrategy(row)
             running.warm_up(candles[: self._feed.cursor])
             self._strategies.append(running)
+
+    def _read_book(self) -> None:
+        bar = self._bars[min(self._feed.cursor, len(self._bars) - 1)]
+        self._book = Book.read(self._account, market_time=bar.start)
 
     async def _recover(self) -> None:
         """Take up every order that the last process left half done; arm if the books agree."""
@@ -313,7 +341,7 @@ class Trader:
         side = bar.ask if self._price_side == "ask" else bar.bid
         forming = self._bar_data(bar.start, side.open, side.open, side.open, side.open)
         self._publish(quote, bar=forming | {"complete": False}, assumed=bar.assumed_spread)
-        await self._watch_losses()
+        await self._watch_losses(quote.time)
 
     async def _on_bar(self, bar: QuoteBar) -> None:
         number = self._feed.cursor
@@ -327,7 +355,7 @@ class Trader:
         done = self._bar_data(bar.start, side.open, side.high, side.low, side.close)
         self._publish(bar.close_quote, bar=done | {"complete": True}, assumed=bar.assumed_spread)
         self._tell.set()
-        await self._watch_losses()
+        await self._watch_losses(bar.end)
 
     def _receive(self, quote: Quote) -> None:
         self._quotes[quote.instrument] = Received(quote, utc_now(), "")
@@ -337,41 +365,58 @@ class Trader:
         decisions = [(running, running.decide(bar.start, close)) for running in self._strategies]
         with transaction.atomic():
             feeds.store_bar(self._feed, bar, number=number, price_side=self._price_side, now=now)
+            position = self._book.positions.get(bar.instrument)
+            held = position.units if position else Decimal(0)
             for running, decision in decisions:
-                running.record(decision=decision, close=close, feed=self._feed, now=now)
+                running.record(decision=decision, close=close, held=held, feed=self._feed, now=now)
             self._snapshot(bar.end, now)
             killpoint("intent_before_commit")
 
     def _snapshot(self, market_time: datetime, now: datetime) -> None:
         """Store one point of the equity line and tell the figures at most once a second."""
-        received = self._quotes[self._instrument.name]
-        quote = {
-            "time": time_text(received.quote.time),
-            "bid": str(received.quote.bid),
-            "ask": str(received.quote.ask),
-        }
-        markets: dict[str, Market | None] = {
-            self._instrument.name: Market(data={"quote": quote}, published_at=now)
-        }
-        figures = performance_current(self._account, markets=markets, now=now)
-        if figures["equity"] is None:
+        book = self._book
+        open_pl = book.open_pl(self._quotes)
+        if open_pl is None:
             return
+        balance = self._account.opening_balance + book.realised
+        equity = balance + open_pl
+        self._peak_equity = max(self._peak_equity, equity)
         point = PerformanceSnapshot.objects.create(
             account=self._account,
             time=market_time,
-            equity=Decimal(figures["equity"]),
-            balance=Decimal(figures["balance"]),
-            realised_pl=Decimal(figures["realised_pl"]),
-            open_pl=Decimal(figures["open_pl"]),
-            drawdown=Decimal(figures["drawdown"]),
-            trades=figures["trades"],
-            wins=figures["wins"],
+            equity=equity,
+            balance=balance,
+            realised_pl=book.realised,
+            open_pl=open_pl,
+            drawdown=self._peak_equity - equity,
+            trades=book.trades,
+            wins=book.wins,
         )
         if point.pk % 1000 == 0:
             PerformanceSnapshot.objects.filter(pk__lte=point.pk - SNAPSHOTS_KEPT).delete()
         if time.monotonic() - self._last_performance >= 1.0:
             self._last_performance = time.monotonic()
-            events.record(stream="performance", type="performance_update", data=figures, now=now)
+            events.record(
+                stream="performance",
+                type="performance_update",
+                data=performance_current(self._account, markets=self._markets(now), now=now),
+                now=now,
+            )
+
+    def _markets(self, now: datetime) -> dict[str, Market | None]:
+        return {
+            name: Market(
+                data={
+                    "quote": {
+                        "time": time_text(received.quote.time),
+                        "bid": str(received.quote.bid),
+                        "ask": str(received.quote.ask),
+                    }
+                },
+                published_at=now,
+            )
+            for name, received in self._quotes.items()
+        }
 
     async def _begin_again(self) -> None:
         """Close all positions through the order path, then rewind the replay."""
@@ -485,21 +530,26 @@ class Trader:
         """Do everything that any order of the account waits for."""
         if not self._armed:
             return
-        for order_id in await self._db(self._to_withdraw):
-            await self._withdraw(order_id)
-        for order_id in await self._db(self._order_ids, _S.CREATED):
-            await self._judge(order_id)
-        for order_id in await self._db(self._order_ids, _S.QUEUED):
-            await self._send(order_id)
-        await self._db(self._protect)
+        for order_id, state, withdrawn in await self._db(self._live_orders):
+            if withdrawn and state in (_S.CREATED, _S.QUEUED, _S.ACCEPTED, _S.PARTIAL):
+                await self._withdraw(order_id)
+            elif state == _S.CREATED:
+                await self._judge(order_id)
+            elif state == _S.QUEUED:
+                await self._send(order_id)
+        if self._book.positions:
+            await self._db(self._protect)
 
-    def _to_withdraw(self) -> list[int]:
-        rows = Order.objects.filter(
-            account=self._account,
-            cancel_requested_at__isnull=False,
-            state__in=(_S.CREATED, _S.QUEUED, _S.ACCEPTED, _S.PARTIAL),
+    def _live_orders(self) -> list[tuple[int, OrderState, bool]]:
+        """Return (id, state, whether it is to be withdrawn), those to be withdrawn first."""
+        rows = (
+            Order.objects.filter(account=self._account)
+            .exclude(state__in=sorted(TERMINAL))
+            .order_by("pk")
+            .values_list("pk", "state", "cancel_requested_at")
         )
-        return list(rows.order_by("pk").values_list("pk", flat=True))
+        live = [(key, OrderState(state), at is not None) for key, state, at in rows]
+        return sorted(live, key=lambda one: not one[2])
 
     async def _withdraw(self, order_id: int) -> None:
         order, cancel = await self._happened(order_id, Withdrawn())
@@ -538,7 +588,7 @@ class Trader:
             stop = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * order.instrument.pip
         return order_path.order_judge(
             order_id=order_id,
-            exposure=exposure_for(order, quotes=self._quotes, now=now),
+            exposure=exposure_for(order, book=self._book, quotes=self._quotes, now=now),
             price_bound=bound,
             default_stop_distance=stop,
             now=now,
@@ -548,14 +598,7 @@ class Trader:
     async def _send(self, order_id: int) -> None:
         """Claim an order and send it once; whatever is not a clear answer is a doubt."""
         assert self._lease is not None
-        claimed = await self._db(
-            order_path.order_claim,
-            order_id=order_id,
-            epoch=self._lease.epoch,
-            now=utc_now(),
-            timing=self._timing,
-        )
-        if not claimed:
+        if not await self._db(self._claim, order_id, self._lease.epoch):
             return
         killpoint("claimed")
         request, refusal = await self._db(self._last_look, order_id)
@@ -573,6 +616,13 @@ class Trader:
         killpoint("recorded")
         if await self._db(self._state_of, order_id) == _S.SENDING:
             await self._happened(order_id, Doubted("the answer said nothing of the order"))
+
+    def _claim(self, order_id: int, epoch: int) -> bool:
+        """Claim the order; the claim is on the disk when this returns, should the power fail."""
+        with _durable():
+            return order_path.order_claim(
+                order_id=order_id, epoch=epoch, now=utc_now(), timing=self._timing
+            )
 
     def _last_look(self, order_id: int) -> tuple[OrderRequest, str]:
         """Return the request, and why it must not be sent after all ("" if it may)."""
@@ -725,17 +775,18 @@ class Trader:
                 account_id=self._account.pk, facts=facts, now=utc_now(), timing=self._timing
             )
             killpoint("facts_before_commit")
+        self._read_book()
 
-    async def _watch_losses(self) -> None:
-        await self._db(self._watch_losses_now)
+    async def _watch_losses(self, market_time: datetime) -> None:
+        if self._book.day_start != day_start(market_time):
+            await self._db(self._read_book)
+        if self._book.positions:
+            await self._db(self._watch_losses_now)
 
     def _watch_losses_now(self) -> None:
         """Let a day that lost its limit only reduce. Nothing but a person makes it ACTIVE again."""
-        held = Position.objects.filter(account=self._account).exclude(units=0).exists()
-        if not held:
-            return
         limit = order_path.limits_of(self._account).get("daily_loss_max")
-        result = day_pl(self._account, self._quotes)
+        result = self._book.day_pl(self._quotes)
         if limit is None or result is None or -result < limit:
             return
         trading_state_worsen(
