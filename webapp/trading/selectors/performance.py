@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, Max, Q, Sum
 
 from sep_engine.model.calendar import trading_day
-from webapp.trading.models import BrokerAccount, Fill, PerformanceSnapshot, Position
+from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.wire import money_text, time_text
@@ -50,10 +50,14 @@ def position_read(
 
 
 def markets_of_positions(account: BrokerAccount) -> dict[str, Market | None]:
-    """Return the newest market of every instrument that the account holds."""
+    """Return the newest market of every instrument that the account holds or a feed brings.
+
+    The feed's instrument is among them while nothing is held, so that market time goes on.
+    """
     held = Position.objects.filter(account=account).exclude(units=0)
     names = held.values_list("instrument__name", flat=True)
-    return {name: market_latest(name) for name in names}
+    fed = Feed.objects.values_list("instrument__name", flat=True)
+    return {name: market_latest(name) for name in {*names, *fed}}
 
 
 def performance_current(
