@@ -4,6 +4,7 @@ import { createRoot } from 'react-dom/client';
 
 import { ApiError } from '../shared/api/http';
 import { App } from './app';
+import { Failure } from './failure';
 import './app.css';
 
 const RETRIES_MAX = 3;
@@ -32,7 +33,9 @@ if (page !== null) {
   createRoot(page).render(
     <StrictMode>
       <QueryClientProvider client={client}>
-        <App user={user} staff={staff === 'yes'} csrfToken={csrf} />
+        <Failure>
+          <App user={user} staff={staff === 'yes'} csrfToken={csrf} />
+        </Failure>
       </QueryClientProvider>
     </StrictMode>,
   );

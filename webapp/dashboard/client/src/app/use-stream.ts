@@ -46,8 +46,9 @@ function follow(queryClient: QueryClient, instrument: string): () => void {
       connection(connection) {
         setStanding({ connection });
       },
-      refused(message) {
-        notify('warning', message);
+      refused(code, message) {
+        // What cannot be read now is asked for again; the connection's mark says so.
+        if (code !== 'unavailable') notify('warning', message);
       },
     },
     followedStreams(instrument),

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState, type ReactNode } from 'react';
 
 import type { EquityPoint } from '../../shared/api/model';
 import { equityQuery, performanceQuery } from '../../shared/api/queries';
-import { MISSING, moneyText, shareText } from '../../shared/format';
+import { moneyText, shareText } from '../../shared/format';
 import { useShade } from '../../shared/theme';
 import { Change } from '../../shared/ui/amount';
 import { Answer, Panel } from '../../shared/ui/panel';
@@ -43,8 +43,6 @@ export function AccountPanel() {
               <Figure name="Sharpe">
                 {figures.sharpe === null ? 'not yet' : figures.sharpe.toFixed(2)}
               </Figure>
-              <Figure name="Trades">{figures.trades}</Figure>
-              <Figure name="Spread">{figures.assumed_spread ? 'assumed' : MISSING}</Figure>
             </dl>
           </>
         )}

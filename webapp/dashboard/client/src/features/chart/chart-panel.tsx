@@ -62,6 +62,7 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
   const [chart, setChart] = useState<PriceChart | null>(null);
   const [hover, setHover] = useState<Hover>(null);
   const [shown, setShown] = useState<ReadonlySet<MetricName>>(new Set(['coherence', 'entropy']));
+  const [away, setAway] = useState(false);
   const [priceHeight, setPriceHeight] = useState(0);
   const shade = useShade();
 
@@ -82,7 +83,7 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
 
   useEffect(() => {
     if (container.current === null) return;
-    const made = new PriceChart(container.current, setHover);
+    const made = new PriceChart(container.current, setHover, setAway);
     const sizes = new ResizeObserver(() => {
       requestAnimationFrame(() => {
         setPriceHeight(made.priceHeight);
@@ -133,9 +134,6 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
         </h2>
         <PriceLegend bar={bar} decimals={decimals} />
         <StaleMark />
-        <button type="button" className="quiet" onClick={() => chart?.goToEnd()}>
-          Newest bar
-        </button>
       </header>
       <div className="chart-area">
         <div
@@ -156,6 +154,11 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
             <p role="alert">The metrics could not be read. {qfhError.message}</p>
           )}
         </div>
+        {away ? (
+          <button type="button" className="to-end" onClick={() => chart?.goToEnd()}>
+            Newest bar →
+          </button>
+        ) : null}
         {hover === null || onBar === undefined ? null : (
           <EventCard
             events={onBar}

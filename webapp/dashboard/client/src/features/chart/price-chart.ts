@@ -38,10 +38,16 @@ export class PriceChart {
   #lines: IPriceLine[] = [];
   #drawnCandles: readonly Candle[] = [];
   #drawnPoints: readonly QfhPoint[] = [];
+  #newest_s = 0;
   #decimals = 0;
   #marked: readonly Mark[] = [];
 
-  constructor(container: HTMLElement, onHover: (hover: Hover) => void) {
+  /** @param onAway  told when the newest bar leaves the view, and when it comes back. */
+  constructor(
+    container: HTMLElement,
+    onHover: (hover: Hover) => void,
+    onAway: (away: boolean) => void,
+  ) {
     this.#chart = createChart(container, {
       autoSize: true,
       crosshair: { mode: CrosshairMode.Normal },
@@ -50,7 +56,7 @@ export class PriceChart {
       localization: { locale: 'en-GB' },
     });
     this.#candles = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
-    this.#marks = createSeriesMarkers(this.#candles, []);
+    this.#marks = createSeriesMarkers(this.#candles, [], { autoScale: false });
     this.#metrics = new Map(
       METRICS.map(({ name }) => [
         name,
@@ -60,7 +66,7 @@ export class PriceChart {
             lineWidth: 1,
             priceLineVisible: false,
             crosshairMarkerRadius: 3,
-            priceFormat: { type: 'custom', formatter: (value: number) => value.toFixed(0) },
+            priceFormat: { type: 'custom', formatter: percentText },
             autoscaleInfoProvider: () => ({ priceRange: { minValue: 0, maxValue: 100 } }),
           },
           1,
@@ -70,6 +76,7 @@ export class PriceChart {
     const [price, metrics] = this.#chart.panes();
     price?.setStretchFactor(PRICE_STRETCH);
     metrics?.setStretchFactor(1);
+    this.#chart.priceScale('right', 0).applyOptions({ scaleMargins: { top: 0.09, bottom: 0.09 } });
     this.#chart.priceScale('right', 1).applyOptions({ scaleMargins: { top: 0.16, bottom: 0.06 } });
     this.#metrics
       .get('coherence')
@@ -80,6 +87,9 @@ export class PriceChart {
           ? { time, x: point.x, y: point.y, width: this.#chart.timeScale().width() }
           : null,
       );
+    });
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+      onAway(this.#chart.timeScale().scrollPosition() < -1);
     });
     this.paint();
   }
@@ -124,7 +134,7 @@ export class PriceChart {
       this.#metrics.get(name)?.applyOptions({ color: colour(token) });
     }
     for (const line of this.#metrics.get('coherence')?.priceLines() ?? []) {
-      line.applyOptions({ color: colour('--text-faint', 0.7), title: 'coin 95 %', axisLabelVisible: false });
+      line.applyOptions({ color: colour('--text-faint', 0.7), title: 'coin 95 %' });
     }
     this.setMarks(this.#marked);
   }
@@ -141,18 +151,20 @@ export class PriceChart {
     if (continues(this.#drawnCandles, candles)) {
       for (const bar of candles.slice(this.#drawnCandles.length - 1)) this.updateBar(bar);
     } else {
+      const last = candles.at(-1);
+      this.#newest_s = last === undefined ? 0 : secondsOf(last.start);
       this.#candles.setData(candles.map(barOf));
     }
     this.#drawnCandles = candles;
     if (first && candles.length > 0) this.goToEnd();
   }
 
-  /** Draw a bar at the end that is not complete yet. */
+  /** Draw a bar at the end, complete or still forming; nothing if a newer one is drawn already. */
   updateBar(bar: Candle): void {
-    const last = this.#drawnCandles.at(-1);
-    if (last === undefined || Date.parse(bar.start) >= Date.parse(last.start)) {
-      this.#candles.update(barOf(bar));
-    }
+    const start_s = secondsOf(bar.start);
+    if (start_s < this.#newest_s) return;
+    this.#newest_s = start_s;
+    this.#candles.update(barOf(bar));
   }
 
   setPoints(points: readonly QfhPoint[]): void {
@@ -181,7 +193,7 @@ export class PriceChart {
         color: side === 'buy' ? up : down,
         position: kind === 'fill' ? 'inBar' : side === 'buy' ? 'belowBar' : 'aboveBar',
         shape: kind === 'fill' ? 'circle' : side === 'buy' ? 'arrowUp' : 'arrowDown',
-        size: kind === 'fill' ? 0.6 : 1,
+        size: kind === 'fill' ? 0.5 : 0.8,
       })),
     );
   }
@@ -213,6 +225,11 @@ export class PriceChart {
   get priceHeight(): number {
     return this.#chart.panes()[0]?.getHeight() ?? 0;
   }
+}
+
+/** No label where the pane's margin goes beyond the scale. */
+function percentText(value: number): string {
+  return value < 0 || value > 100 ? '' : value.toFixed(0);
 }
 
 /** Whether `next` is `drawn` with changes at its last item or after it only. */

@@ -41,10 +41,10 @@ export function PositionsPanel() {
                 <tr>
                   <th scope="col">Instrument</th>
                   <th scope="col" className="number">
-                    Entry
+                    Entry, now
                   </th>
                   <th scope="col" className="number">
-                    Now
+                    Stop
                   </th>
                   <th scope="col" className="number">
                     Open P&L
@@ -94,13 +94,14 @@ function PositionRow({ position }: { position: Position }) {
       </th>
       <td className="number">
         {priceText(average_price, decimals)}
-        <small className={stop_loss === null ? 'warn' : ''}>
-          {stop_loss === null ? 'no stop' : `stop ${priceText(stop_loss, decimals)}`}
-        </small>
+        <small>{priceText(mark, decimals)}</small>
       </td>
-      <td className="number">{priceText(mark, decimals)}</td>
+      <td className={stop_loss === null ? 'number warn' : 'number'}>
+        {stop_loss === null ? 'none' : priceText(stop_loss, decimals)}
+      </td>
       <td className="number">
-        <Change amount={open_pl} unit={currency} />
+        <Change amount={open_pl} />
+        <small>{currency}</small>
       </td>
       <td className="number">
         <button

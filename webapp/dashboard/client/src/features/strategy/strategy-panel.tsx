@@ -17,10 +17,11 @@ export function StrategyPanel({ status }: { status: Status }) {
             {strategy.enabled ? null : <span className="chip bad">off</span>}
           </p>
           <p className="soft">{ruleText(strategy.rule)}</p>
-          <p className="verdict">{strategy.verdict_text}</p>
         </div>
       )}
-      {assumed_spread === null ? null : <p className="verdict">{assumed_spread.text}</p>}
+      <p className="verdict">
+        {strategy?.verdict_text} {assumed_spread?.text}
+      </p>
     </Panel>
   );
 }

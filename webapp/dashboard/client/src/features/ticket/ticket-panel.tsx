@@ -96,7 +96,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
           <button
             key={side}
             type="button"
-            className={`side ${side}`}
+            className={`ticket-send ${side}`}
             disabled={place.isPending || fault !== null}
             onClick={() => {
               place.mutate(side);

@@ -63,6 +63,8 @@ export function resourcesOf(stream: string): QueryKey[] {
 export class LiveCache {
   readonly #client: QueryClient;
   readonly #onAlert: (alert: model.Alert) => void;
+  /** Where each instrument's replay was by its own stream, whose order is certain. */
+  readonly #cursors = new Map<string, number>();
   readonly #waiting = new Map<string, Envelope[]>();
 
   constructor(client: QueryClient, onAlert: (alert: model.Alert) => void) {
@@ -77,7 +79,7 @@ export class LiveCache {
       if (change.action.manual === true) return;
       for (const [stream, events] of this.#waiting) {
         if (resourcesOf(stream).some((queryKey) => matchQuery({ queryKey }, change.query))) {
-          for (const event of events) this.#write(event);
+          for (const event of events) this.#write(event, true);
         }
         if (!this.#isReading(stream)) this.#waiting.delete(stream);
       }
@@ -97,7 +99,7 @@ export class LiveCache {
       if (waiting.push(event) > WAITING_MAX) waiting.shift();
       this.#waiting.set(event.stream, waiting);
     }
-    this.#write(event);
+    this.#write(event, false);
     if (event.stream === 'alerts') {
       const parsed = model.alert.safeParse(event.data);
       if (parsed.success) this.#onAlert(parsed.data);
@@ -109,16 +111,18 @@ export class LiveCache {
   }
 
   /** An event that does not read as its type says means that its resource must be read. */
-  #write(event: Envelope): void {
-    const understood = this.#WRITERS[event.type]?.(event.data) ?? true;
+  #write(event: Envelope, again: boolean): void {
+    const understood = this.#WRITERS[event.type]?.(event.data, again) ?? true;
     if (!understood) this.readAgain([event.stream]);
   }
 
-  readonly #WRITERS: Record<string, (data: unknown) => boolean> = {
-    market_update: (data) => {
+  readonly #WRITERS: Record<string, (data: unknown, again: boolean) => boolean> = {
+    market_update: (data, again) => {
       const { success, data: update } = model.marketUpdate.safeParse(data);
-      if (success) this.#writeMarket(update);
-      return success;
+      if (!success) return false;
+      if (!again) this.#noticeRestart(update);
+      this.#writeMarket(update);
+      return true;
     },
     trading_signal: (data) => {
       const { success, data: signal } = model.signal.safeParse(data);
@@ -149,7 +153,11 @@ export class LiveCache {
       if (success) this.#writePerformance(figures);
       return success;
     },
-    system_status: () => false,
+    system_status: (data) => {
+      const { success, data: status } = model.status.safeParse(data);
+      if (success) this.#client.setQueryData(statusQuery.queryKey, status);
+      return success;
+    },
   };
 
   #writePerformance(figures: model.Performance): void {
@@ -160,12 +168,13 @@ export class LiveCache {
     this.#client.setQueryData(equityQuery.queryKey, (history) =>
       history === undefined
         ? undefined
-        : {
-            points: [...history.points.filter((other) => other.time !== time), point].slice(
-              -BARS_MAX,
-            ),
-          },
+        : { points: append(history.points, point, (each) => each.time) },
     );
+    // A position's own event comes with its fills; what it is worth changes with every price.
+    const held = this.#client.getQueryData(positionsQuery.queryKey) ?? [];
+    if (held.length > 0) {
+      void this.#client.invalidateQueries({ queryKey: positionsQuery.queryKey });
+    }
   }
 
   #writeMarket(update: model.MarketUpdate): void {
@@ -200,16 +209,21 @@ export class LiveCache {
     );
   }
 
-  /** Where the replay stands belongs to the status; a replay that went back starts all anew. */
+  /** A replay that went back began again: nothing that is held is true any more. */
+  #noticeRestart({ instrument, feed }: model.MarketUpdate): void {
+    const wentBack = feed.cursor < (this.#cursors.get(instrument) ?? 0);
+    this.#cursors.set(instrument, feed.cursor);
+    if (wentBack) void this.#client.invalidateQueries();
+  }
+
+  /** Where the replay stands belongs to the status. */
   #writeFeed({ instrument, feed }: model.MarketUpdate): void {
     const status = this.#client.getQueryData(statusQuery.queryKey);
     if (!status?.feed || status.feed.instrument !== instrument) return;
-    const wentBack = feed.cursor < status.feed.cursor;
     this.#client.setQueryData(statusQuery.queryKey, {
       ...status,
       feed: { ...status.feed, ...feed },
     });
-    if (wentBack) void this.#client.invalidateQueries();
   }
 }
 

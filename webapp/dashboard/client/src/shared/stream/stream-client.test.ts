@@ -114,7 +114,7 @@ beforeEach(() => {
       event: ({ stream, seq }) => events.push(`${stream}:${String(seq)}`),
       snapshotRequired: (streams) => snapshots.push(streams),
       connection: (connection) => connections.push(connection),
-      refused: (message) => refusals.push(message),
+      refused: (_code, message) => refusals.push(message),
     },
     { orders: { gapless: true }, 'market.EUR_USD': { gapless: false } },
   );
@@ -153,6 +153,15 @@ describe('the first connection', () => {
     await settle();
     await world.pass(500);
     expect(world.sockets).toHaveLength(1);
+  });
+
+  test('is not called live while a stream cannot be read', async () => {
+    client.start();
+    await settle();
+    world.socket.onopen?.();
+    world.socket.says({ type: 'error', code: 'unavailable', message: 'Valkey does not answer.' });
+    world.socket.says({ type: 'subscribed', streams: { orders: { seq: 10 } } });
+    expect(connections.at(-1)).toMatchObject({ state: 'reconnecting', attempt: 1 });
   });
 });
 
@@ -286,7 +295,10 @@ describe('a lost connection', () => {
 
     await world.pass(8_000);
     world.socket.onopen?.();
-    world.socket.says({ type: 'subscribed', streams: { orders: { seq: 10 } } });
+    world.socket.says({
+      type: 'subscribed',
+      streams: { orders: { seq: 10 }, 'market.EUR_USD': { seq: 500 } },
+    });
     world.socket.onclose?.(1006);
     expect(connections.at(-1)).toMatchObject({ attempt: 1, retryAt: world.time + 500 });
   });
@@ -337,7 +349,10 @@ describe('a lost connection', () => {
     world.socket.onclose?.(1006);
     await world.pass(500);
     world.socket.onopen?.();
-    world.socket.says({ type: 'subscribed', streams: { orders: { seq: 14 } } });
+    world.socket.says({
+      type: 'subscribed',
+      streams: { orders: { seq: 14 }, 'market.EUR_USD': { seq: 500 } },
+    });
     for (const seq of [11, 12, 13, 14]) world.socket.says(order(seq));
     expect(events).toEqual([11, 12, 13, 14].map((seq) => `orders:${String(seq)}`));
     expect(snapshots).toHaveLength(1);

@@ -55,7 +55,7 @@ export type Listener = {
   snapshotRequired(streams: string[]): void;
   connection(connection: Connection): void;
   /** The server refused what the client asked, in its words. */
-  refused(message: string): void;
+  refused(code: string, message: string): void;
 };
 
 type StreamState = { gapless: boolean; last: number | null; held: Map<number, Envelope> };
@@ -204,7 +204,9 @@ export class StreamClient {
     const control = serverMessage.safeParse(message);
     if (!control.success) return;
     if (control.data.type === 'subscribed') this.#subscribed(control.data.streams);
-    if (control.data.type === 'error') this.#listener.refused(control.data.message);
+    if (control.data.type === 'error') {
+      this.#listener.refused(control.data.code, control.data.message);
+    }
     if (control.data.type === 'snapshot_required') {
       this.#startFrom([[control.data.stream, control.data.seq]]);
     }
@@ -219,6 +221,11 @@ export class StreamClient {
     });
     if (unknown.length > 0) this.#startFrom(unknown);
     if (!this.#timers.has('opening')) return;
+    if ([...this.#streams.keys()].some((name) => heads[name] === undefined)) {
+      // A stream could not be read just now. Half a page that looks live would lie.
+      this.#retry();
+      return;
+    }
     this.#cancel('opening');
     this.#attempt = 0;
     this.#expectWithin(SILENCE_MAX_MS);
