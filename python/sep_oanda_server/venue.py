@@ -5,7 +5,6 @@ The HTTP server and an in-process simulator drive the same `Venue`, each with it
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from sep_oanda_server.fields import Malformed, Rejected, instrument_named, next_
 from sep_oanda_server.ledger import Ledger, Order, Reply, Terms, Trade
 from sep_oanda_server.market import Instrument, Market, Quote
 from sep_oanda_server.matching import NONE, Interference, charge_financing, on_quote, on_time
-from sep_oanda_server.wire import Json, read_time, time_text, with_unix_times
+from sep_oanda_server.wire import Json, read_json, read_time, time_text, with_unix_times
 
 LIST_COUNT, LIST_COUNT_MAX = 50, 500
 PAGE_SIZE, PAGE_SIZE_MAX = 100, 1000
@@ -77,7 +76,7 @@ class Call:
     def json(self) -> Json:
         """The request's body, an object."""
         try:
-            body = json.loads(self.request.body or b"{}")
+            body = read_json(self.request.body or b"{}")
         except (ValueError, RecursionError):
             raise Failure(400, "Invalid JSON in the request body") from None
         if not isinstance(body, dict):

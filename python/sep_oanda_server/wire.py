@@ -5,6 +5,7 @@ Times are int64 nanoseconds since 1970-01-01 UTC inside the server.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -105,6 +106,25 @@ def read_decimal(value: object) -> Decimal:
         return Decimal(text)
     except InvalidOperation as error:
         raise ValueError(f"not a decimal number: {text[:40]!r}") from error
+
+
+def read_json(text: bytes) -> Any:
+    """JSON whose fractions come as plain decimal text, never as floats.
+
+    Raises:
+        ValueError: not JSON, or a number that is not finite or beyond 30 digits.
+    """
+
+    def fraction(number: str) -> str:
+        value = Decimal(number)
+        if abs(value.adjusted()) > 30:
+            raise ValueError(f"number out of range: {number[:40]}")
+        return plain(value)
+
+    def constant(name: str) -> None:
+        raise ValueError(f"not a number: {name}")
+
+    return json.loads(text, parse_float=fraction, parse_constant=constant)
 
 
 def decimals_of(value: Decimal) -> int:
