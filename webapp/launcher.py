@@ -302,7 +302,12 @@ def check_port(port: int) -> None:
 def _user_of(port: int) -> str:
     with contextlib.suppress(psutil.Error):
         for one in psutil.net_connections("tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+            if (
+                one.status == psutil.CONN_LISTEN
+                and one.laddr
+                and one.laddr.port == port
+                and one.pid
+            ):
                 return f" by {psutil.Process(one.pid).name()} (pid {one.pid})"
     return ""
 

@@ -58,7 +58,7 @@ def _client() -> "Valkey[bytes]":
 class CountedLogin(ModelBackend):
     """Django's user table, behind a count of failed attempts per address and per user."""
 
-    def authenticate(
+    def authenticate(  # type: ignore[override]  # as Django's own, narrower than its base
         self,
         request: HttpRequest | None,
         username: str | None = None,

@@ -53,7 +53,7 @@ class _BadMessage(Exception):
     pass
 
 
-class EventConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+class EventConsumer(AsyncWebsocketConsumer):
     """One socket. The hub offers texts; a task of its own sends them as fast as the client reads.
 
     Quotes of one instrument that wait are replaced by newer ones. Everything else waits in full; a

@@ -1,11 +1,13 @@
 """Celery tasks: they translate, services do. A task that runs twice does no harm."""
 
 import logging
+from typing import cast
 
 from celery import shared_task
 from django.utils import timezone
 
 from sep_engine.errors import SepError
+from sep_engine.qfh import Encoding
 from webapp.trading.selectors.analysis import analysis_result
 from webapp.trading.services import jobs
 from webapp.trading.services.performance import performance_record as record
@@ -30,7 +32,7 @@ def analyze(job_id: str) -> None:
             job.instrument,
             granularity=job.granularity,
             window=job.window,
-            encoding=job.encoding,
+            encoding=cast(Encoding, job.encoding),
             progress=lambda share: jobs.job_progress(job=job, progress=share, now=timezone.now()),
         )
     except SepError as error:

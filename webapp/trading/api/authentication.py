@@ -11,6 +11,6 @@ class TokenAuthentication(JWTAuthentication):
     """
 
 
-class TokenScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]
-    target_class = TokenAuthentication
+class TokenScheme(SimpleJWTScheme):
+    target_class = TokenAuthentication  # type: ignore[assignment]
     name = "token"

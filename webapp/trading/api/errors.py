@@ -67,7 +67,7 @@ def _body(exc: exceptions.APIException) -> dict[str, Any]:
         return error(str(detail.get("code", exc.default_code)), str(detail.get("detail", "")))
     if isinstance(detail, list):
         return error(exc.default_code, str(detail[0]))
-    return error(detail.code, str(detail))
+    return error(detail.code or exc.default_code, str(detail))
 
 
 def _flat(path: str, detail: Any) -> dict[str, list[str]]:

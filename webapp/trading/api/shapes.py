@@ -86,7 +86,7 @@ class AnyJson(serializers.JSONField):
 class ErrorOut(Out):
     code = serializers.CharField()
     message = serializers.CharField()
-    fields = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))  # type: ignore[assignment]
+    fields = serializers.DictField(child=serializers.ListField(child=serializers.CharField()))
 
 
 _REASONS = {

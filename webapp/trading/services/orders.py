@@ -115,8 +115,8 @@ def order_submit(
             order_event(order, now=now)
     except IntegrityError:
         # Somebody with the same key was faster; anything else is not ours to hide.
-        stored = idempotency_key and _stored(created_by, idempotency_key, request_hash)
-        if not stored:
+        stored = _stored(created_by, idempotency_key, request_hash) if idempotency_key else None
+        if stored is None:
             raise
         return stored
     return order
@@ -164,9 +164,9 @@ def close_everything(
         order_cancel(order_id=order.pk, now=now)
     flatten = []
     for position in Position.objects.filter(account=account).select_related("instrument"):
-        order = _flatten(account, position.instrument, Origin.CLOSE_EVERYTHING, now, created_by)
-        if order is not None:
-            flatten.append(order)
+        closing = _flatten(account, position.instrument, Origin.CLOSE_EVERYTHING, now, created_by)
+        if closing is not None:
+            flatten.append(closing)
     system.alert(level="warning", text=f"Close everything: {reason}", now=now)
     return flatten
 

@@ -238,9 +238,10 @@ class Trader:
         )
         self._lease_until = time.monotonic() + lease.LEASE.total_seconds()
         self._account = BrokerAccount.objects.get(pk=self._account_id)
-        self._feed = Feed.objects.select_related("instrument").order_by("pk").first()
-        if self._feed is None:
+        feed = Feed.objects.select_related("instrument").order_by("pk").first()
+        if feed is None:
             raise ValueError("there is no feed; run manage.py load_sample")
+        self._feed = feed
         if self._feed.run_started_at is None:
             self._feed.run_started_at = utc_now()
             self._feed.save(update_fields=["run_started_at"])
