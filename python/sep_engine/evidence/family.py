@@ -15,7 +15,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.simulation import Directions, Exit
-from sep_engine.qfh import Encoding, RollingMetrics, encode, rolling
+from sep_engine.qfh import Encoded, Encoding, RollingMetrics, encode, rolling
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator
 
 _GATES = (
@@ -37,7 +37,8 @@ class Family:
     configurations: JSON objects for the ledger, one a rule.
     exits: one a rule.
     directions: from bars to (n, K) int8; row t uses bars up to t.
-    columns: everything that the rules are made of, for the causality gate.
+    columns: rule number and bars to its (n,) directions as "direction" and everything that the
+        rules are made of, for the causality gate.
     stream: rule number and bars to (n,) directions taken one bar at a time; None if there is no
         such form.
     window: bars that a decision looks back on, at the most; also the fewest bars less one.
@@ -47,7 +48,7 @@ class Family:
     configurations: tuple[Mapping[str, object], ...]
     exits: tuple[Exit, ...]
     directions: Callable[[Market], Directions]
-    columns: Callable[[Market], Columns]
+    columns: Callable[[int, Market], Columns]
     stream: Callable[[int, Market], Directions] | None
     window: int
 
@@ -126,22 +127,16 @@ def rule_family(rules: Sequence[Rule]) -> Family:
             for rule in rules
         ),
         directions=lambda market: _Decider(market).matrix(rules),
-        columns=lambda market: _Decider(market).columns(rules),
+        columns=lambda number, market: _Decider(market).columns(rules, number),
         stream=stream,
         window=max(rule.window for rule in rules),
     )
 
 
-def reversal(leave: Exit) -> Rule:
-    """Return last-bit reversal without gates, the baseline, leaving as `leave` says."""
-    return Rule(
-        direction="last_bit_reversal",
-        horizon_bars=leave.horizon,
-        stop_ticks=leave.stop,
-        target_ticks=leave.target,
-        units=Decimal(1000),
-        window=8,
-    )
+def last_bit_reversal(market: Market) -> Directions:
+    """Return (n,) directions of the baseline: against every move of the close, without gates."""
+    step = np.sign(np.diff(market.bars.close, prepend=market.bars.close[:1]))
+    return -step.astype(np.int8)
 
 
 class _Decider:
@@ -151,6 +146,7 @@ class _Decider:
         self._market = market
         self._closes = market.closes
         self._kept: dict[tuple[object, ...], npt.NDArray[Any]] = {}
+        self._encoded: dict[Encoding, Encoded] = {}
         self._metrics: dict[tuple[Encoding, int], RollingMetrics] = {}
 
     def matrix(self, rules: Sequence[Rule]) -> Directions:
@@ -159,16 +155,20 @@ class _Decider:
             result[:, number] = self.decided(rule)
         return result
 
-    def columns(self, rules: Sequence[Rule]) -> Columns:
-        """The directions of every way and gate that the rules use, and the metrics under them."""
-        self.matrix(rules)
+    def columns(self, rules: Sequence[Rule], number: int) -> Columns:
+        """The directions of one rule, the ways and gates of all, and the metrics under them."""
+        for rule in rules:
+            if len(self._market) > rule.window:
+                self._way(rule)
+                for gate in rule.gates:
+                    self._passes(rule, gate)
         named: dict[str, npt.NDArray[np.generic]] = {
             " ".join(map(str, key)): values for key, values in self._kept.items()
         }
         for (encoding, window), metrics in self._metrics.items():
             for name in ("entropy", "coherence", "stability", "balance", "lambda_", "damped"):
                 named[f"{name} {encoding} {window}"] = getattr(metrics, name)
-        return {"direction": self.decided(rules[0]), **named}
+        return {"direction": self.decided(rules[number]), **named}
 
     def decided(self, rule: Rule) -> Directions:
         if len(self._market) <= rule.window:
@@ -191,7 +191,11 @@ class _Decider:
         key = ("way", rule.encoding, rule.window, rule.direction)
         if key not in self._kept:
             m = self._market
-            encoded = encode(self._closes, tick=m.tick, encoding=rule.encoding, gap=m.gap)
+            if rule.encoding not in self._encoded:
+                self._encoded[rule.encoding] = encode(
+                    self._closes, tick=m.tick, encoding=rule.encoding, gap=m.gap
+                )
+            encoded = self._encoded[rule.encoding]
             # Bars with a bit of their own and a full window; elsewhere nothing is decided.
             at = encoded.index[rule.window - 1 :]
             with_bit = 2 * encoded.bits.astype(np.int8) - 1

@@ -9,7 +9,7 @@ Rules and series are lanes of one loop over bars, since only "am I flat?" needs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,32 +117,72 @@ def simulate(
         spread: in ticks, >= 0; moves stops and targets. Gains are still before costs.
     """
     n, k = directions[0].shape
+    lanes_count = k * len(worlds)
+    taken = np.zeros((n, lanes_count), dtype=bool)
+    gains = np.zeros((n, lanes_count), dtype=np.int32)
+    for t, lanes, gained in _entries(worlds, directions, exits, spread):
+        taken[t, lanes] = True
+        gains[t, lanes] = gained
+    return [
+        Tape(taken[:, first : first + k], gains[:, first : first + k])
+        for first in range(0, lanes_count, k)
+    ]
+
+
+def simulate_days(
+    worlds: Sequence[BarTicks],
+    directions: Sequence[Directions],
+    exits: Sequence[Exit],
+    *,
+    day: Ints,
+    spread: int = 0,
+) -> list[tuple[Ints, Ints]]:
+    """Return for each world (T, K) gross ticks and trades by the day of the bar that decided.
+
+    The same trades as `simulate`, without keeping them.
+
+    Args:
+        day: (n,) number of each bar's day, 0..T-1, ascending.
+    """
+    k = len(exits)
+    shape = (int(day[-1]) + 1, k * len(worlds))
+    gross, trades = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for t, lanes, gained in _entries(worlds, directions, exits, spread):
+        gross[day[t], lanes] += gained
+        trades[day[t], lanes] += 1
+    return [
+        (gross[:, first : first + k], trades[:, first : first + k])
+        for first in range(0, shape[1], k)
+    ]
+
+
+def _entries(
+    worlds: Sequence[BarTicks],
+    directions: Sequence[Directions],
+    exits: Sequence[Exit],
+    spread: int,
+) -> Iterator[tuple[int, Ints, Ints]]:
+    """Yield each deciding bar, the lanes that enter after it, and what each gains."""
+    n, k = directions[0].shape
     if any(d.shape != (n, k) for d in directions) or any(len(w) != n for w in worlds):
         raise ArgumentError(f"every world must have {n} bars and ({n}, {k}) directions")
     if len(exits) != k or len(worlds) != len(directions):
         raise ArgumentError(f"exits must be {k}, were {len(exits)}, one direction array a world")
     kinds = sorted(set(exits), key=repr)
-    kind = np.array([kinds.index(e) for e in exits])
+    kind = np.array([kinds.index(leave) for leave in exits])
     # Lane l = world * K + rule; slot[l] is where its world's and exit's outcomes are, sold first.
-    tables = [[outcomes(world, leave, spread=spread) for leave in kinds] for world in worlds]
-    exited = np.concatenate([o.exited for row in tables for o in row], axis=1)
-    gross = np.concatenate([o.gross for row in tables for o in row], axis=1)
+    tables = [outcomes(world, leave, spread=spread) for world in worlds for leave in kinds]
+    exited = np.concatenate([table.exited for table in tables], axis=1)
+    gross = np.concatenate([table.gross for table in tables], axis=1)
     slot = 2 * (np.arange(len(worlds))[:, None] * len(kinds) + kind[None, :]).ravel()
     decided = np.concatenate(directions, axis=1)
-    taken = np.zeros(decided.shape, dtype=bool)
-    gains = np.zeros(decided.shape, dtype=np.int32)
     free = np.zeros(decided.shape[1], dtype=np.int64)
     for t in np.flatnonzero(decided[:-1].any(axis=1)).tolist():
         row = decided[t]
         lanes = np.flatnonzero((row != 0) & (free <= t))
         column = slot[lanes] + (row[lanes] > 0)
         free[lanes] = exited[t, column]
-        taken[t, lanes] = True
-        gains[t, lanes] = gross[t, column]
-    return [
-        Tape(taken[:, w * k : (w + 1) * k], gains[:, w * k : (w + 1) * k])
-        for w in range(len(worlds))
-    ]
+        yield t, lanes, gross[t, column]
 
 
 def round_trips(bars: BarTicks, directions: Directions, leave: Exit, *, spread: int = 0) -> Trades:
@@ -150,17 +190,22 @@ def round_trips(bars: BarTicks, directions: Directions, leave: Exit, *, spread: 
 
     A position that the end of the data closed is left out.
     """
-    tape = simulate([bars], [directions[:, None]], [leave], spread=spread)[0]
-    decided = np.flatnonzero(tape.taken[:, 0])
-    decided = decided[decided + 1 + leave.horizon < len(bars)]
+    result = outcomes(bars, leave, spread=spread)
+    column = (directions > 0).astype(np.int64)
+    until = result.exited[np.arange(len(bars)), column].tolist()
+    taken, free = [], 0
+    for t in np.flatnonzero(directions[: max(0, len(bars) - 1 - leave.horizon)]).tolist():
+        if t >= free:
+            taken.append(t)
+            free = until[t]
+    decided = np.array(taken, dtype=np.int64)
     side = directions[decided].astype(np.int64)
     entry = bars.open[decided + 1]
-    exited = outcomes(bars, leave, spread=spread).exited
     return Trades(
         decided=decided,
         entered=decided + 1,
-        exited=exited[decided, (side > 0).astype(np.int64)],
+        exited=result.exited[decided, column[decided]],
         direction=side,
         entry=entry,
-        exit=entry + side * tape.gross[decided, 0],
+        exit=entry + side * result.gross[decided, column[decided]],
     )

@@ -9,7 +9,13 @@ import pytest
 from python.tests.evidence import worlds
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Subject, inspect
-from sep_engine.evidence.family import Family, default_rules, rule_family, rule_name
+from sep_engine.evidence.family import (
+    Family,
+    default_rules,
+    last_bit_reversal,
+    rule_family,
+    rule_name,
+)
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, directions
 
 MARKET = worlds.market(900)
@@ -36,6 +42,8 @@ def test_a_family_decides_as_its_rules_do(market: worlds.Market) -> None:
     for number, rule in enumerate(rules):
         alone = directions(rule, market.closes, tick=market.tick, gaps=market.gap)
         assert np.array_equal(together[:, number], alone), rule_name(rule)
+    direction = rule_family(rules).columns(7, market)["direction"]
+    assert np.array_equal(direction, together[:, 7])
 
 
 def test_the_stream_of_a_rule_is_its_batch() -> None:
@@ -59,9 +67,21 @@ def test_the_default_family_has_145_rules_with_the_traded_one_first() -> None:
 def test_the_default_family_passes_the_causality_gate_to_the_last_bit() -> None:
     family = rule_family(default_rules())
     report = inspect(
-        Subject("default", family.columns, bars_min=family.window + 1), WITH_GAPS, truncations=100
+        Subject(
+            "default",
+            lambda m: family.columns(7, m),
+            bars_min=family.window + 1,
+        ),
+        WITH_GAPS,
+        truncations=100,
     )
     assert report.findings == ()
+
+
+def test_the_baseline_is_the_rule_of_its_name_from_the_first_move_on() -> None:
+    rule = Rule(direction="last_bit_reversal", horizon_bars=1, stop_ticks=None, units=Decimal(1))
+    alone = directions(rule, MARKET.closes, tick=MARKET.tick)
+    assert np.array_equal(last_bit_reversal(MARKET)[100:], alone[100:])
 
 
 def test_rules_of_a_family_have_names_of_their_own() -> None:

@@ -8,7 +8,7 @@ from sep_engine.backtest.market import Costs, PriceSide, Side, market
 from sep_engine.backtest.trades import trade
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks
-from sep_engine.evidence.simulation import Exit, outcomes, round_trips, simulate
+from sep_engine.evidence.simulation import Exit, outcomes, round_trips, simulate, simulate_days
 
 
 def by_hand() -> BarTicks:
@@ -94,6 +94,18 @@ def test_lanes_equal_the_backtester(
             trips = round_trips(m.bars, d[:, lane], leave, spread=spread)
             complete = expected[: len(trips)]
             assert trips.exited.tolist() == [t.exit_bar for t in complete]
+
+
+def test_days_sum_the_same_trades() -> None:
+    m = worlds.market(150)
+    d = np.random.default_rng(4).integers(-1, 2, (150, 3)).astype(np.int8)
+    exits = [Exit(1), Exit(5, stop=60), Exit(24)]
+    day = np.arange(150) // 40
+    tape = simulate([m.bars], [d], exits, spread=6)[0]
+    gross, trades = simulate_days([m.bars], [d], exits, day=day, spread=6)[0]
+    for number in range(4):
+        assert np.array_equal(gross[number], tape.gross[day == number].sum(axis=0))
+        assert np.array_equal(trades[number], tape.taken[day == number].sum(axis=0))
 
 
 def test_costless_trades_of_a_series_and_its_mirror_are_opposite() -> None:

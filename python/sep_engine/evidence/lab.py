@@ -1,0 +1,742 @@
+"""`evaluate`: everything that is asked of a family of rules on bars, and the verdict.
+
+The report has eight sections, named as in SECTIONS, and is one JSON document. P&L in it is in
+ticks of the bars, unless a name ends in `_pips`. Days are trading days. "The best" rule is the best
+over all days, so its own figures flatter it; controls and selection say by how much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sep_engine.errors import ArgumentError
+from sep_engine.evidence import causality, selection, splits, verdict
+from sep_engine.evidence import statistics as st
+from sep_engine.evidence.causality import GateReport, Subject
+from sep_engine.evidence.family import Family, last_bit_reversal
+from sep_engine.evidence.market import Market
+from sep_engine.evidence.pipeline import Forward, Panel, path_pnl, t_values, walk_forward
+from sep_engine.evidence.simulation import (
+    Directions,
+    Exit,
+    Tape,
+    round_trips,
+    simulate,
+    simulate_days,
+)
+from sep_engine.evidence.surrogates import Kind, permutation_p, surrogate_bars, words
+from sep_engine.qfh import coin_distribution, encode, rolling
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+
+SECTIONS = (
+    "provenance",
+    "causality",
+    "controls",
+    "direction",
+    "money",
+    "selection",
+    "metrics",
+    "verdict",
+)
+_CELLS_MAX = 20_000_000  # bars times rules of the worlds that are simulated together
+_YEAR_NS = 365.25 * 86_400e9
+_RANDOM_LANES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a round trip costs.
+
+    spread: in ticks, >= 0, as measured or, if `assumed`, as configured.
+    pip: ticks in a pip, > 0.
+    source: where the spread is from, for people.
+    """
+
+    spread: int
+    pip: float
+    assumed: bool
+    source: str
+
+    def __post_init__(self) -> None:
+        if self.spread < 0 or not self.pip > 0:
+            raise ArgumentError(f"spread must be >= 0 and pip > 0, were {self.spread}, {self.pip}")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What the ledger says: distinct configurations tried on these data, and which look this is."""
+
+    trials: int
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much is computed. Other settings make another report.
+
+    surrogates: how many worlds of each kind.
+    truncations: rows at which the causality gate cuts; it works on the first `gate_bars` bars.
+    folds: of walk-forward, after the first `train_share` of the days.
+    cv_folds, cv_test_folds: of combinatorial cross-validation; fewer folds where days are few.
+    pbo_blocks, draws: of the probability of overfitting, and of the bootstrap.
+    purge_bars, embargo_bars: None for horizon and window; less needs `reason`.
+    """
+
+    seed: int = 0
+    surrogates: Mapping[Kind, int] = field(
+        default_factory=lambda: {"sign": 200, "walk": 50, "iaaft": 50}
+    )
+    truncations: int = 1000
+    gate_bars: int = 20_000
+    folds: int = 8
+    train_share: float = 0.5
+    cv_folds: int = 10
+    cv_test_folds: int = 2
+    pbo_blocks: int = 12
+    draws: int = 1000
+    purge_bars: int | None = None
+    embargo_bars: int | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.surrogates.get("sign", 0) < 19:
+            raise ArgumentError("surrogates must hold at least 19 of kind sign")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """The verdict, and the JSON document that it stands on."""
+
+    verdict: verdict.Verdict
+    document: dict[str, Any]
+
+
+def evaluate(
+    market: Market,
+    family: Family,
+    *,
+    costs: Costs,
+    provenance: Mapping[str, Any],
+    settings: Settings | None = None,
+    count: Callable[[Sequence[float | None]], Count] | None = None,
+    enough: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda part, done, total: None,
+) -> Report:
+    """Return the report on a family of rules.
+
+    Args:
+        market: at least 200 bars on at least 10 trading days.
+        provenance: where the bars are from, JSON; `synthetic` true if they were generated.
+        count: takes the Sharpe ratio per day of every rule, None where it has none, and returns
+            what has been tried by now: the ledger's `record`. None counts this family alone.
+        enough: asked by the causality gate after its fewest runs: has its time been used up?
+        progress: called with the part's name, how much of it is done, and how much there is.
+
+    Raises:
+        ArgumentError: the market is too short, or the settings do not fit it.
+    """
+    case = _case(market, family, costs, settings or Settings())
+    ratios = t_values(case.net) / math.sqrt(case.days)
+    sharpes = [float(ratio) if math.isfinite(ratio) else None for ratio in ratios]
+    counted = count(sharpes) if count else Count(len(family), 1)
+
+    gate = _gate(case, enough, progress)
+    controls = _controls(case, progress)
+    progress("figures", 0, 3)
+    direction = _direction(case)
+    progress("figures", 1, 3)
+    chosen = _selection(case, counted)
+    progress("figures", 2, 3)
+    money = _money(case)
+    figures: dict[str, float | None] = {
+        "leaks": float(len(gate.findings)),
+        "sign_flip_p": controls["sign"]["best_p"],
+        "trades": float(direction["trades"]),
+        "days": float(direction["days_traded"]),
+        "gross_low": _low(direction["gross"]),
+        "beyond_low": _low(direction["out_of_sample"]["difference"]),
+        "net": money["levels"]["measured"]["net"],
+        "walk_forward_net": chosen["walk_forward"]["net_a_day"],
+        "path_median": chosen["paths"]["median_a_day"],
+        "spa_p": chosen["spa"]["consistent"],
+        "survives": float(case.best in chosen["stepm"]["survivors"]),
+        "deflated_sharpe": chosen["deflated_sharpe"]["value"],
+        "deflated_sharpe_needed": chosen["deflated_sharpe"]["needed"],
+        "pbo": chosen["overfitting"]["probability"],
+        "years": chosen["length"]["years"],
+        "years_needed": chosen["length"]["years_needed"],
+    }
+    synthetic = bool(provenance.get("synthetic", False))
+    judged = verdict.judge(figures, synthetic=synthetic)
+    document: dict[str, Any] = _plain(
+        {
+            "format": "sep-evidence-1",
+            "synthetic": synthetic,
+            "settings": asdict(case.settings),
+            "costs": asdict(costs),
+            "best": {"number": case.best, "name": family.names[case.best]},
+            "rules": _rules(case),
+            "provenance": {**provenance, **_description(case)},
+            "causality": {**asdict(gate), "passed": gate.passed, "decision_lag_bars": 1},
+            "controls": controls,
+            "direction": direction,
+            "money": money,
+            "selection": chosen,
+            "metrics": _metrics(case),
+            "verdict": {**asdict(judged), "figures": figures},
+        }
+    )
+    progress("figures", 3, 3)
+    return Report(judged, document)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """A family at work on a market: what all sections start from."""
+
+    market: Market
+    family: Family
+    costs: Costs
+    settings: Settings
+    day: Ints  # (n,) number of each bar's day
+    day_labels: Ints  # (T,) days since 1970
+    decided: Directions
+    tape: Tape
+    panel: Panel
+    net: Floats
+    best: int
+    cut: splits.Guard
+    splits: tuple[splits.Split, ...]
+    forward: Forward
+
+    @property
+    def days(self) -> int:
+        return int(self.day_labels.size)
+
+    @property
+    def days_a_year(self) -> float:
+        return self.days / self.years
+
+    @property
+    def years(self) -> float:
+        return float(self.market.times[-1] - self.market.times[0]) / _YEAR_NS
+
+    def trades(self, rule: int) -> _Trades:
+        return _Trades.of(self.tape, self.day, rule)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trades:
+    """Trades of one rule: the bars that decided them, their days, their gains before costs."""
+
+    decided: Ints
+    day: Ints
+    gross: Floats
+
+    @classmethod
+    def of(cls, tape: Tape, day: Ints, rule: int) -> _Trades:
+        decided = np.flatnonzero(tape.taken[:, rule])
+        return cls(decided, day[decided], tape.gross[decided, rule].astype(np.float64))
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> _Trades:
+        return _Trades(self.decided[keep], self.day[keep], self.gross[keep])
+
+    @property
+    def hits(self) -> Floats:
+        """1 for a gain, 0 for a loss; call it on trades that moved."""
+        return (self.gross > 0).astype(np.float64)
+
+
+def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _Case:
+    labels, day = np.unique(market.days, return_inverse=True)
+    bars_min = max(200, family.window + 2)
+    if len(market) < bars_min or labels.size < 10:
+        raise ArgumentError(
+            f"evidence needs at least {bars_min} bars on 10 trading days, "
+            f"there are {len(market)} on {labels.size}"
+        )
+    decided = family.directions(market)
+    tape = simulate([market.bars], [decided], family.exits, spread=costs.spread)[0]
+    days = simulate_days([market.bars], [decided], family.exits, day=day, spread=costs.spread)
+    panel = Panel.of(*days[0])
+    net = panel.net(costs.spread)
+    in_bars = splits.guard(
+        horizon=family.horizon,
+        window=family.window,
+        purge=settings.purge_bars,
+        embargo=settings.embargo_bars,
+        reason=settings.reason,
+    )
+    bars_a_day = len(market) / labels.size
+    cut = splits.Guard(
+        math.ceil(in_bars.purge / bars_a_day),
+        math.ceil(in_bars.embargo / bars_a_day),
+        in_bars.reason,
+    )
+    train = max(int(labels.size * settings.train_share), cut.purge + 3)
+    made = splits.walk_forward(
+        labels.size, folds=min(settings.folds, labels.size - train), cut=cut, train_min=train
+    )
+    return _Case(
+        market=market,
+        family=family,
+        costs=costs,
+        settings=settings,
+        day=day,
+        day_labels=labels,
+        decided=decided,
+        tape=tape,
+        panel=panel,
+        net=net,
+        best=int(t_values(net).argmax()),
+        cut=cut,
+        splits=made,
+        forward=walk_forward(net, made),
+    )
+
+
+def _description(case: _Case) -> dict[str, Any]:
+    bars = case.market.bars
+    return {
+        "bars": len(case.market),
+        "first_ns": int(case.market.times[0]),
+        "last_ns": int(case.market.times[-1]),
+        "days": case.days,
+        "gaps": int(case.market.gap.sum()),
+        "tie_share": float((np.diff(bars.close) == 0).mean()),
+    }
+
+
+def _rules(case: _Case) -> list[dict[str, Any]]:
+    """Every rule, in the order of the family: the parameter surface."""
+    trades = case.tape.taken.sum(axis=0)
+    gross = case.tape.gross.sum(axis=0, dtype=np.int64)
+    won = (case.tape.gross > 0).sum(axis=0)
+    lost = (case.tape.gross < 0).sum(axis=0)
+    return [
+        {
+            "name": name,
+            "configuration": dict(configuration),
+            "trades": int(trades[k]),
+            "hit_rate": _ratio(won[k], won[k] + lost[k]),
+            "gross": _ratio(gross[k], trades[k]),
+            "net": _ratio(gross[k] - case.costs.spread * trades[k], trades[k]),
+            "t_value": float(t),
+        }
+        for k, (name, configuration, t) in enumerate(
+            zip(case.family.names, case.family.configurations, t_values(case.net), strict=True)
+        )
+    ]
+
+
+# Section 2: causality.
+
+
+def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateReport:
+    family, best, runs = case.family, case.best, 0
+    limit = case.settings.truncations
+
+    def columns(market: Market) -> causality.Columns:
+        nonlocal runs
+        runs += 1
+        progress("causality", min(runs, limit), limit)
+        return family.columns(best, market)
+
+    stream = family.stream
+    twins: dict[str, Callable[[Market], causality.Columns]] = {}
+    if stream is not None:
+        twins["stream"] = lambda market: {"direction": stream(best, market)}
+    return causality.inspect(
+        Subject(
+            family.names[best],
+            columns,
+            trades=lambda market: round_trips(
+                market.bars,
+                np.asarray(family.columns(best, market)["direction"], dtype=np.int8),
+                family.exits[best],
+                spread=case.costs.spread,
+            ),
+            twins=twins,
+            bars_min=family.window + 1,
+        ),
+        case.market.head(min(len(case.market), case.settings.gate_bars)),
+        truncations=limit,
+        seed=case.settings.seed,
+        enough=enough,
+    )
+
+
+# Section 3: negative controls.
+
+
+def _controls(case: _Case, progress: Progress) -> dict[str, Any]:
+    best_t, forward_t = float(t_values(case.net).max()), case.forward.t_value
+    result: dict[str, Any] = {"observed": {"best_t": best_t, "walk_forward_t": forward_t}}
+    total, done = sum(case.settings.surrogates.values()), 0
+    for kind, count in case.settings.surrogates.items():
+        null_best, null_forward, equity = [], [], []
+        for panel in _worlds(case, kind, count):
+            daily = panel.net(case.costs.spread)
+            t = t_values(daily)
+            null_best.append(float(t.max()))
+            null_forward.append(walk_forward(daily, case.splits).t_value)
+            if kind == "sign":
+                equity.append(np.cumsum(daily[:, int(t.argmax())]))
+            done += 1
+            progress("controls", done, total)
+        result[kind] = {
+            "worlds": count,
+            "best_p": permutation_p(best_t, null_best),
+            "walk_forward_p": permutation_p(forward_t, null_forward),
+            "best_t": sorted(null_best),
+            "walk_forward_t": sorted(null_forward),
+        }
+        if equity:
+            levels = np.quantile(np.stack(equity), (0.05, 0.5, 0.95), axis=0)
+            result["band"] = dict(zip(("low", "median", "high"), levels, strict=True))
+    return result
+
+
+def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[Panel]:
+    """Panels of surrogates 0 to count - 1, as many at a time as fit in memory."""
+    market, family = case.market, case.family
+    size = max(1, _CELLS_MAX // (len(market) * len(family)))
+    for first in range(0, count, size):
+        bars = [
+            surrogate_bars(market.bars, kind=kind, seed=case.settings.seed, index=index)
+            for index in range(first, min(first + size, count))
+        ]
+        decided = [family.directions(market.with_bars(b)) for b in bars]
+        for gross, trades in simulate_days(
+            bars, decided, family.exits, day=case.day, spread=case.costs.spread
+        ):
+            yield Panel.of(gross, trades)
+
+
+# Section 4: direction.
+
+
+def _direction(case: _Case) -> dict[str, Any]:
+    trades = case.trades(case.best)
+    moved = trades.where(trades.gross != 0)
+    signals = int(np.count_nonzero(case.decided[:, case.best]))
+    labels, places = np.unique(moved.day, return_inverse=True)
+    called_up = case.decided[moved.decided, case.best] > 0
+    rate = float(moved.hits.mean()) if moved.day.size else 0.5
+    return {
+        "signals": signals,
+        "coverage": signals / len(case.market),
+        "trades": int(trades.day.size),
+        "days_traded": int(np.unique(trades.day).size),
+        "tie_share": _ratio(trades.day.size - moved.day.size, trades.day.size),
+        "hit_rate": _clustered(moved.hits, moved.day),
+        "hit_rate_if_independent": asdict(st.wilson(int(moved.hits.sum()), calls=moved.day.size))
+        if moved.day.size
+        else None,
+        "signals_needed": st.signals_needed(rate) if rate not in (0.0, 0.5, 1.0) else None,
+        "gross": _clustered(trades.gross, trades.day),
+        # One position at a time: outcomes do not overlap, so the test is valid.
+        "pesaran_timmermann": asdict(
+            st.pesaran_timmermann(called_up, called_up == (moved.gross > 0))
+        )
+        if moved.day.size >= 2
+        else None,
+        "baselines": _baselines(case, signals / len(case.market)),
+        "out_of_sample": _out_of_sample(case),
+        "by_day": {
+            "day": case.day_labels[labels],
+            "moved": np.bincount(places, minlength=labels.size),
+            "hits": np.bincount(places, weights=moved.hits, minlength=labels.size),
+        },
+        "label_shift": [
+            asdict(shifted)
+            for shifted in causality.label_shift(case.decided[:, case.best], case.market)
+        ],
+    }
+
+
+def _baselines(case: _Case, rate: float) -> dict[str, Any]:
+    """What leaving like the best rule gives to rules that know nothing, and to the last bit."""
+    n = len(case.market)
+    reversal = last_bit_reversal(case.market)
+    raw = words(_RANDOM_LANES * n, seed=case.settings.seed, index=2**63).reshape(n, _RANDOM_LANES)
+    called = (raw >> np.uint64(1)) < np.uint64(int(rate * (2**63 - 1)))
+    random = np.where(called, 1 - 2 * (raw & np.uint64(1)).astype(np.int8), 0).astype(np.int8)
+    columns = {"always up": np.ones_like(reversal), "last-bit reversal": reversal}
+    columns["last-bit momentum"] = -reversal
+    decided = np.column_stack([*columns.values(), random])
+    leave = [case.family.exits[case.best]] * decided.shape[1]
+    tape = simulate([case.market.bars], [decided], leave, spread=case.costs.spread)[0]
+    result: dict[str, Any] = {}
+    for number, name in enumerate(columns):
+        trades = _Trades.of(tape, case.day, number)
+        moved = trades.where(trades.gross != 0)
+        result[name] = {
+            "trades": int(trades.day.size),
+            "hit_rate": _clustered(moved.hits, moved.day),
+            "gross": _clustered(trades.gross, trades.day),
+        }
+    chance = tape.gross[:, len(columns) :]
+    won, lost = int((chance > 0).sum()), int((chance < 0).sum())
+    taken = int(tape.taken[:, len(columns) :].sum())
+    result["random, same rate"] = {
+        "trades": taken / _RANDOM_LANES,
+        "hit_rate": _ratio(won, won + lost),
+        "gross": _ratio(chance.sum(), taken),
+    }
+    return result
+
+
+def _out_of_sample(case: _Case) -> dict[str, Any]:
+    """Walk-forward that chooses by gross gain, beside last-bit reversal that leaves likewise."""
+    forward = walk_forward(case.panel.net(0), case.splits)
+    reversal = last_bit_reversal(case.market)[:, None]
+    kept: dict[Exit, _Trades] = {}
+    ours: list[_Trades] = []
+    theirs: list[_Trades] = []
+    for split, pick in zip(forward.splits, forward.picks, strict=True):
+        if pick is None:
+            continue
+        leave = case.family.exits[pick]
+        if leave not in kept:
+            tape = simulate([case.market.bars], [reversal], [leave], spread=case.costs.spread)[0]
+            kept[leave] = _Trades.of(tape, case.day, 0)
+        for trades, found in ((case.trades(pick), ours), (kept[leave], theirs)):
+            tested = np.isin(trades.day, split.test) & (trades.gross != 0)
+            found.append(trades.where(tested))
+    hits, days = _joined(ours)
+    base_hits, base_days = _joined(theirs)
+    both = hits.size and base_hits.size and np.unique([*days, *base_days]).size >= 2
+    return {
+        "picks": [None if pick is None else case.family.names[pick] for pick in forward.picks],
+        "hit_rate": _clustered(hits, days),
+        "last_bit_reversal": _clustered(base_hits, base_days),
+        "difference": asdict(
+            st.clustered_difference(hits, days, others=base_hits, other_clusters=base_days)
+        )
+        if both
+        else None,
+    }
+
+
+def _joined(parts: list[_Trades]) -> tuple[Floats, Ints]:
+    if not parts:
+        return np.zeros(0), np.zeros(0, dtype=np.int64)
+    return np.concatenate([p.hits for p in parts]), np.concatenate([p.day for p in parts])
+
+
+# Section 5: money.
+
+
+def _money(case: _Case) -> dict[str, Any]:
+    trades, costs = case.trades(case.best), case.costs
+    gross = float(trades.gross.mean()) if trades.gross.size else None
+    move = float(np.abs(trades.gross).mean()) if trades.gross.size else 0.0
+    levels = {"zero": 0.0, "measured": costs.spread, "one pip": costs.pip}
+    levels["twice measured"] = 2.0 * costs.spread
+    top = 3 * max(float(costs.spread), costs.pip)
+    return {
+        "levels": {
+            name: {
+                "cost": cost,
+                "cost_pips": cost / costs.pip,
+                "net": None if gross is None else gross - cost,
+                "net_pips": None if gross is None else (gross - cost) / costs.pip,
+                "interval": _clustered(trades.gross - cost, trades.day),
+                "walk_forward_a_day": float(
+                    walk_forward(case.panel.net(cost), case.splits).pnl.mean()
+                ),
+            }
+            for name, cost in levels.items()
+        },
+        "mean_abs_move_pips": move / costs.pip,
+        "break_even_hit_rate": st.break_even_hit_rate(cost=costs.spread, mean_abs_move=move)
+        if move > 0
+        else None,
+        "break_even_cost_pips": None if gross is None else gross / costs.pip,
+        "trades_a_day": trades.day.size / case.days,
+        "max_drawdown": st.max_drawdown(case.net[:, case.best]),
+        "cost_curve": [
+            {"cost_pips": cost / costs.pip, "net_pips": (gross - cost) / costs.pip}
+            for cost in (np.linspace(0, top, 31) if gross is not None else ())
+        ],
+        "equity": np.cumsum(case.net[:, case.best]),
+        "capacity": "not estimated: the bars hold no depth of the market",
+    }
+
+
+# Section 6: selection.
+
+
+def _selection(case: _Case, counted: Count) -> dict[str, Any]:
+    net, settings, rules = case.net, case.settings, len(case.family)
+    best = net[:, case.best]
+    varies = bool(best.std() > 0)
+    block = min(max(st.block_length(best), st.block_length(net.mean(axis=1))), case.days / 4)
+    rows = selection.bootstrap_rows(
+        case.days, draws=settings.draws, block=block, seed=settings.seed
+    )
+    spa = selection.superior_ability(net, rows=rows, block=block)
+    survivors = selection.survivors(net, rows=rows, block=block)
+    correlation = selection.mean_correlation(net) if case.days > 1 else 0.0
+    observed = st.moments(best) if varies else None
+    annual = observed.sharpe * math.sqrt(case.days_a_year) if observed else None
+    effective = st.effective_trials(counted.trials, mean_correlation=correlation)
+    blocks = min(settings.pbo_blocks, case.days // 4 * 2)
+    overfit = selection.overfitting(net, blocks=blocks) if rules > 1 else None
+    return {
+        "trials": counted.trials,
+        "look": counted.look,
+        "rules": rules,
+        "mean_correlation": correlation,
+        "effective_trials": effective,
+        "guard_days": asdict(case.cut),
+        "block_days": block,
+        "sharpe_a_year": annual,
+        "moments": asdict(observed) if observed else None,
+        "probabilistic_sharpe": st.probabilistic_sharpe(observed) if observed else None,
+        "deflated_sharpe": {
+            "value": st.deflated_sharpe(observed, trials=counted.trials) if observed else None,
+            "needed": verdict.deflated_sharpe_needed(trials=counted.trials, look=counted.look),
+            "with_effective_trials": st.deflated_sharpe(observed, trials=effective)
+            if observed
+            else None,
+        },
+        "spa": asdict(spa),
+        "stepm": {
+            "level": 0.05,
+            "survivors": survivors,
+            "names": [case.family.names[k] for k in survivors],
+        },
+        "overfitting": {
+            "blocks": blocks,
+            "probability": overfit.probability if overfit else 0.0,
+            "note": "" if overfit else "one rule: nothing was selected",
+            "logits": np.quantile(overfit.logits, np.linspace(0, 1, 41)) if overfit else [],
+        },
+        "length": {
+            "years": case.years,
+            "years_needed": st.min_backtest_years(counted.trials, annual_sharpe=annual)
+            if annual and annual > 0
+            else None,
+        },
+        "walk_forward": {
+            "net_a_day": float(case.forward.pnl.mean()),
+            "t_value": case.forward.t_value,
+            "folds": [
+                {
+                    "first_day": case.day_labels[split.test[0]],
+                    "days": split.test.size,
+                    "pick": None if pick is None else case.family.names[pick],
+                    "net": float(net[split.test, pick].sum()) if pick is not None else 0.0,
+                }
+                for split, pick in zip(case.forward.splits, case.forward.picks, strict=True)
+            ],
+            "equity": np.cumsum(case.forward.pnl),
+        },
+        "paths": _paths(case),
+    }
+
+
+def _paths(case: _Case) -> dict[str, Any]:
+    tested = case.settings.cv_test_folds
+    for folds in range(case.settings.cv_folds, tested + 1, -1):
+        if case.cut.purge + case.cut.embargo < case.days // folds - 1:
+            pnl = path_pnl(case.net, folds=folds, test_folds=tested, cut=case.cut)
+            means = pnl.mean(axis=1)
+            deviation = pnl.std(axis=1)
+            traded = deviation > 0
+            sharpe = np.where(traded, means / np.where(traded, deviation, 1), 0.0)
+            return {
+                "folds": folds,
+                "test_folds": tested,
+                "median_a_day": float(np.median(means)),
+                "positive_share": float((means > 0).mean()),
+                "sharpe_a_year": sorted((sharpe * math.sqrt(case.days_a_year)).tolist()),
+                "reason": "",
+            }
+    return {
+        "folds": 0,
+        "test_folds": tested,
+        "median_a_day": None,
+        "positive_share": None,
+        "sharpe_a_year": [],
+        "reason": f"{case.days} days are too few for a purge of {case.cut.purge} "
+        f"and an embargo of {case.cut.embargo}",
+    }
+
+
+# Section 7: metrics.
+
+
+def _metrics(case: _Case) -> dict[str, Any]:
+    """How the metrics of the window in use lie in the coin's distribution."""
+    market, window = case.market, min(max(case.family.window, 8), 1024)
+    bits = encode(market.closes, tick=market.tick, gap=market.gap).bits
+    result: dict[str, Any] = {
+        "window": window,
+        "bits": int(bits.size),
+        "up_share": _ratio(bits.sum(), bits.size),
+        "words": {
+            str(length): asdict(st.word_test(bits, length=length))
+            for length in (1, 3)
+            if bits.size > length + 1
+        },
+        "coin": {},
+    }
+    metrics = rolling(market.closes, tick=market.tick, window=window, gap=market.gap)
+    for name in ("coherence", "entropy", "rupture_ratio"):
+        coin = coin_distribution(name, window)
+        levels = np.asarray(coin.cumulative) * 100
+        found = metrics.percentile(name)
+        found = found[np.isfinite(found)]
+        result["coin"][name] = {
+            "bars": int(found.size),
+            "deciles": np.histogram(found, bins=np.linspace(0, 100, 11))[0],
+            "at_least": [
+                {
+                    "percentile": q,
+                    "share": _ratio((found >= q).sum(), found.size),
+                    # The coin reaches q as often as it is not below it.
+                    "coin": 1 - float(levels[levels < q].max(initial=0.0)) / 100,
+                }
+                for q in (80, 95)
+            ],
+        }
+    return result
+
+
+def _clustered(values: Floats, days: Ints) -> dict[str, float] | None:
+    return asdict(st.clustered_mean(values, days)) if np.unique(days).size >= 2 else None
+
+
+def _low(interval: Mapping[str, float] | None) -> float | None:
+    return None if interval is None else interval["low"]
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part) / float(whole) if whole else None
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON: arrays as lists, numbers of NumPy as Python's, NaN and infinities as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [
+            _plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)
+        ]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
