@@ -369,7 +369,7 @@ class CheckOut(Out):
 class OrderEventOut(Out):
     seq = serializers.IntegerField()
     time = serializers.DateTimeField()
-    state = serializers.CharField()
+    state = serializers.ChoiceField(ORDER_STATES)
 
 
 class FactOut(Out):
