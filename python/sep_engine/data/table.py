@@ -222,8 +222,11 @@ def _read_parquet(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], l
 def _numbers(name: str, cells: pa.Array, reasons: dict[int, str]) -> NDArray[np.float64]:
     readable = cells
     if pa.types.is_string(cells.type):
-        readable = pc.if_else(pa.array(_matches(cells, _NUMBER)), cells, "nan")
-    numbers = readable.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        readable = _masked(cells, _matches(cells, _NUMBER), "nan")
+    readable = readable.cast(pa.float64())
+    if readable.null_count:
+        readable = readable.fill_null(np.nan)
+    numbers = readable.to_numpy()
     for row in np.flatnonzero(~np.isfinite(numbers)):
         reasons.setdefault(int(row), f"{name} {cells[int(row)].as_py()!r} is not a number")
     return np.array(numbers, dtype=np.float64)
@@ -249,9 +252,8 @@ def _times(
         matches = _matches(texts, rf"^\d{{{len(first)}}}$")
         # 10 digits are seconds until the year 2286, 13 milliseconds, 16 micro-, 19 nanoseconds.
         scale = 10 ** (9 - 3 * ((len(first) - 10 + 2) // 3))
-        counts = pc.if_else(pa.array(matches), texts, "0").cast(pa.int64())
-        times = np.asarray(counts.to_numpy(zero_copy_only=False)) * scale
-        return times, _time_reasons(texts, matches)
+        counts = _masked(texts, matches, "0").cast(pa.int64())
+        return counts.to_numpy() * scale, _time_reasons(texts, matches)
 
     pattern, iso, zoned = next(form for form in _TIME_FORMS if re.match(form[0], first))
     matches = _matches(texts, pattern)
@@ -273,8 +275,13 @@ def _first_time(path: Path, texts: pa.Array) -> str:
 
 
 def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
-    matches = pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
-    return np.array(matches, dtype=np.bool_)
+    matches = pc.match_substring_regex(texts, pattern).cast(pa.uint8())
+    return np.array(matches.to_numpy(), dtype=np.bool_)
+
+
+def _masked(texts: pa.Array, matches: NDArray[np.bool_], filler: str) -> pa.Array:
+    # Not needed for a clean file, and PyArrow would import pandas, where there is one, to do it.
+    return texts if matches.all() else pc.if_else(pa.array(matches), texts, filler)
 
 
 def _time_reasons(texts: pa.Array, matches: NDArray[np.bool_]) -> dict[int, str]:
@@ -289,16 +296,15 @@ def _cast_where(
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Cast the matching rows; a row of the right form may still name no day, as 2017-02-30."""
     filler = "1970-01-01T00:00:00" + ("Z" if kind.tz else "")
-    masked = pc.if_else(pa.array(matches), texts, filler)
     try:
-        return masked.cast(kind), matches
+        return _masked(texts, matches, filler).cast(kind), matches
     except pa.ArrowInvalid:
         for row in np.flatnonzero(matches):
             try:
                 texts[int(row) : int(row) + 1].cast(kind)
             except pa.ArrowInvalid:
                 matches[row] = False
-        return pc.if_else(pa.array(matches), texts, filler).cast(kind), matches
+        return _masked(texts, matches, filler).cast(kind), matches
 
 
 def _zoned(
@@ -334,4 +340,4 @@ def _zoned(
 
 
 def _int64(stamps: Any) -> NDArray[np.int64]:
-    return cast("NDArray[np.int64]", stamps.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    return cast("NDArray[np.int64]", stamps.cast(pa.int64()).to_numpy())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sep_engine.backtest import BacktestResult
+from sep_engine.backtest import BacktestResult, Trade
 from sep_engine.report.html import (
     escape,
     figure_svg,
@@ -160,22 +160,38 @@ def _price_figure(
     axes.plot(times[shown].astype("datetime64[ns]"), closes[shown], color=_DIM, linewidth=0.8)
     axes.set_ylabel("price")
     if len(result.trades) <= _TRADES_SHOWN_MAX:
-        tick = float(result.tick)
-        for trade in result.trades:
-            axes.plot(
-                times[[trade.entry_bar, trade.exit_bar]].astype("datetime64[ns]"),
-                [trade.entry_ticks * tick, trade.exit_ticks * tick],
-                color=_GAIN if trade.net_ticks > 0 else _LOSS,
-                linewidth=1,
-                marker="^" if trade.direction > 0 else "v",
-                markersize=3,
-                markevery=[0],
-            )
+        for direction, marker in ((1, "^"), (-1, "v")):
+            for won, color in ((True, _GAIN), (False, _LOSS)):
+                chosen = [
+                    trade
+                    for trade in result.trades
+                    if trade.direction == direction and (trade.net_ticks > 0) == won
+                ]
+                _draw_trades(axes, chosen, times, float(result.tick), marker, color)
         axes.set_title(
             "▲ bought, ▼ sold; green won, red lost, after costs", fontsize=8, color=_INK, loc="left"
         )
     _finish(figure, [axes], synthetic)
     return figure
+
+
+def _draw_trades(
+    axes: "Axes",
+    trades: Sequence[Trade],
+    times: NDArray[np.int64],
+    tick: float,
+    marker: str,
+    color: str,
+) -> None:
+    # One line for all: each trade is entry, exit and a break.
+    rows = np.array([(trade.entry_bar, trade.exit_bar) for trade in trades], dtype=np.int64)
+    at = times[rows.reshape(-1, 2)].astype("datetime64[ns]")
+    prices = np.array([(t.entry_ticks, t.exit_ticks) for t in trades], dtype=np.float64)
+    prices = prices.reshape(-1, 2) * tick
+    broken_at = np.column_stack([at, at[:, 1]]).ravel()
+    broken = np.column_stack([prices, np.full(len(trades), np.nan)]).ravel()
+    axes.plot(broken_at, broken, color=color, linewidth=1)
+    axes.plot(at[:, 0], prices[:, 0], color=color, marker=marker, markersize=3, linestyle="none")
 
 
 def _figure(*, rows: int) -> "tuple[Figure, list[Axes]]":
