@@ -10,7 +10,7 @@ const zone = (files, forbidden, message) => ({
 });
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'src/shared/api/openapi.gen.ts'] },
+  { ignores: ['dist', 'node_modules'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: {

@@ -1,4 +1,4 @@
-import type { Status } from '../../shared/api/model';
+import { rule as ruleSchema, type Rule, type Status } from '../../shared/api/model';
 import { sizeText, wordsOf } from '../../shared/format';
 import { Panel } from '../../shared/ui/panel';
 import './strategy.css';
@@ -26,9 +26,13 @@ export function StrategyPanel({ status }: { status: Status }) {
   );
 }
 
-type Rule = NonNullable<Status['strategy']>['rule'];
+/** A rule in words; one that the page has no words for is shown as it is stored. */
+function ruleText(stored: Record<string, unknown>): string {
+  const { success, data } = ruleSchema.safeParse(stored);
+  return success ? inWords(data) : JSON.stringify(stored);
+}
 
-function ruleText(rule: Rule): string {
+function inWords(rule: Rule): string {
   const gates = rule.gates.map(
     ({ metric, percentile: [low, high] }) =>
       `${wordsOf(metric)} percentile ${high >= 100 ? `≥ ${low}` : `${low} to ${high}`}`,

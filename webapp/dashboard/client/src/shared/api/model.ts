@@ -109,7 +109,17 @@ export type Qfh = z.infer<typeof qfh>;
 export const tradingStateName = z.enum(['ACTIVE', 'REDUCING', 'HALTED']);
 export type TradingStateName = z.infer<typeof tradingStateName>;
 
-const gate = z.object({ metric: z.string(), percentile: z.tuple([z.number(), z.number()]) });
+/** A strategy's rule, as far as the page tells it in words. */
+export const rule = z.object({
+  encoding: z.string(),
+  window: z.number(),
+  direction: z.string(),
+  gates: z.array(z.object({ metric: z.string(), percentile: z.tuple([z.number(), z.number()]) })),
+  horizon_bars: z.number(),
+  stop_ticks: z.number().nullable(),
+  units: decimalText,
+});
+export type Rule = z.infer<typeof rule>;
 
 export const status = z.object({
   trading: z.object({
@@ -125,15 +135,7 @@ export const status = z.object({
       id: z.number(),
       name: z.string(),
       enabled: z.boolean(),
-      rule: z.object({
-        encoding: z.string(),
-        window: z.number(),
-        direction: z.string(),
-        gates: z.array(gate),
-        horizon_bars: z.number(),
-        stop_ticks: z.number().nullable(),
-        units: decimalText,
-      }),
+      rule: z.record(z.string(), z.unknown()),
       verdict: z.string(),
       verdict_text: z.string(),
     })

@@ -1,0 +1,37 @@
+/**
+ * The API's own description, held against what the page reads and sends.
+ *
+ * The types of dist/openapi come from the OpenAPI schema (`npm run api`, part of `npm run lint`).
+ * Nothing here runs: when the API may answer something that a schema of the page refuses, or
+ * refuses something that the page sends, this file does not compile.
+ */
+import type { z } from 'zod';
+
+import type { components } from '../../../dist/openapi';
+import type { FeedControl, OrderIntent } from './commands';
+import type * as model from './model';
+
+type Server = components['schemas'];
+
+/** `Answer` must be something that `Schema` takes. */
+type Reads<Schema extends z.ZodType, Answer extends z.input<Schema>> = [Schema, Answer];
+/** `Body` must be something that the API takes. */
+type Sends<Accepted, Body extends Accepted> = [Accepted, Body];
+
+export type Contract = [
+  Reads<typeof model.status, Server['StatusOut']>,
+  Reads<typeof model.health, Server['HealthOut']>,
+  Reads<typeof model.marketData, Server['MarketsOut']>,
+  Reads<typeof model.candles, Server['CandlesOut']>,
+  Reads<typeof model.qfh, Server['MetricsOut']>,
+  Reads<typeof model.signal, Server['SignalOut']>,
+  Reads<typeof model.order, Server['OrderOut']>,
+  Reads<typeof model.orderDetail, Server['OrderDetailOut']>,
+  Reads<typeof model.position, Server['PositionOut']>,
+  Reads<typeof model.performance, Server['PerformanceOut']>,
+  Reads<typeof model.performanceHistory, Server['PerformanceHistoryOut']>,
+  Reads<typeof model.apiError, Server['ErrorOut']>,
+  Sends<Partial<Server['OrderInRequest']>, OrderIntent>,
+  Sends<Server['FeedInRequest'], FeedControl>,
+  Sends<Server['TradingStateInRequest']['state'], model.TradingStateName>,
+];
