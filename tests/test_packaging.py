@@ -1,6 +1,7 @@
 """The wheel works in an environment that has nothing of the web app."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -86,6 +89,30 @@ def test_the_locks_name_no_index_and_hash_every_package() -> None:
         pinned = [line for line in text.splitlines() if "==" in line and line[0] not in " #"]
         assert pinned, lock
         assert all(line.endswith("\\") for line in pinned), lock  # a hash follows
+
+
+@pytest.mark.parametrize(
+    ("lock", "groups"),
+    [("uv", ["uv"]), ("run", ["web"]), ("build", ["build"]), ("dev", ["web", "dev"])],
+)
+def test_a_lock_answers_what_the_project_asks_for(lock: str, groups: list[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = [Requirement(text) for name in groups for text in project["dependency-groups"][name]]
+    if lock in ("run", "dev"):
+        asked += map(Requirement, project["project"]["dependencies"])
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    pins: dict[str, list[str]] = {}
+    for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", text):
+        pins.setdefault(canonicalize_name(name), []).append(version)
+    unmet = [
+        str(requirement)
+        for requirement in asked
+        if not any(
+            requirement.specifier.contains(version)
+            for version in pins.get(canonicalize_name(requirement.name), [])
+        )
+    ]
+    assert unmet == [], "run make lock"
 
 
 def test_the_build_group_is_what_the_wheel_asks_for() -> None:
