@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,11 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
 from sep_engine.evidence.causality import GateReport, Subject
+from sep_engine.evidence.choice import Choice, choose
 from sep_engine.evidence.family import Family, last_bit_reversal
 from sep_engine.evidence.market import Market
-from sep_engine.evidence.pipeline import Forward, Panel, path_pnl, t_values, walk_forward
+from sep_engine.evidence.pipeline import Panel, t_values, walk_forward
+from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import (
     Directions,
     Exit,
@@ -69,47 +71,6 @@ class Costs:
     def __post_init__(self) -> None:
         if self.spread < 0 or not self.pip > 0:
             raise ArgumentError(f"spread must be >= 0 and pip > 0, were {self.spread}, {self.pip}")
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What the ledger says: distinct configurations tried on these data, and which look this is."""
-
-    trials: int
-    look: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How much is computed. Other settings make another report.
-
-    surrogates: how many worlds of each kind.
-    truncations: rows at which the causality gate cuts; it works on the first `gate_bars` bars.
-    folds: of walk-forward, after the first `train_share` of the days.
-    cv_folds, cv_test_folds: of combinatorial cross-validation; fewer folds where days are few.
-    pbo_blocks, draws: of the probability of overfitting, and of the bootstrap.
-    purge_bars, embargo_bars: None for horizon and window; less needs `reason`.
-    """
-
-    seed: int = 0
-    surrogates: Mapping[Kind, int] = field(
-        default_factory=lambda: {"sign": 200, "walk": 50, "iaaft": 50}
-    )
-    truncations: int = 1000
-    gate_bars: int = 20_000
-    folds: int = 8
-    train_share: float = 0.5
-    cv_folds: int = 10
-    cv_test_folds: int = 2
-    pbo_blocks: int = 12
-    draws: int = 1000
-    purge_bars: int | None = None
-    embargo_bars: int | None = None
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        if self.surrogates.get("sign", 0) < 19:
-            raise ArgumentError("surrogates must hold at least 19 of kind sign")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,15 +126,7 @@ def evaluate(
         "gross_low": _low(direction["gross"]),
         "beyond_low": _low(direction["out_of_sample"]["difference"]),
         "net": money["levels"]["measured"]["net"],
-        "walk_forward_net": chosen["walk_forward"]["net_a_day"],
-        "path_median": chosen["paths"]["median_a_day"],
-        "spa_p": chosen["spa"]["consistent"],
-        "survives": float(case.best in chosen["stepm"]["survivors"]),
-        "deflated_sharpe": chosen["deflated_sharpe"]["value"],
-        "deflated_sharpe_needed": chosen["deflated_sharpe"]["needed"],
-        "pbo": chosen["overfitting"]["probability"],
-        "years": chosen["length"]["years"],
-        "years_needed": chosen["length"]["years_needed"],
+        **case.choice.figures(counted),
     }
     synthetic = bool(provenance.get("synthetic", False))
     judged = verdict.judge(figures, synthetic=synthetic)
@@ -212,23 +165,19 @@ class _Case:
     decided: Directions
     tape: Tape
     panel: Panel
-    net: Floats
-    best: int
-    cut: splits.Guard
-    splits: tuple[splits.Split, ...]
-    forward: Forward
+    choice: Choice
+
+    @property
+    def net(self) -> Floats:
+        return self.choice.net
+
+    @property
+    def best(self) -> int:
+        return self.choice.best
 
     @property
     def days(self) -> int:
         return int(self.day_labels.size)
-
-    @property
-    def days_a_year(self) -> float:
-        return self.days / self.years
-
-    @property
-    def years(self) -> float:
-        return float(self.market.times[-1] - self.market.times[0]) / _YEAR_NS
 
     def trades(self, rule: int) -> _Trades:
         return _Trades.of(self.tape, self.day, rule)
@@ -268,7 +217,6 @@ def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _
     tape = simulate([market.bars], [decided], family.exits, spread=costs.spread)[0]
     days = simulate_days([market.bars], [decided], family.exits, day=day, spread=costs.spread)
     panel = Panel.of(*days[0])
-    net = panel.net(costs.spread)
     in_bars = splits.guard(
         horizon=family.horizon,
         window=family.window,
@@ -282,10 +230,6 @@ def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _
         math.ceil(in_bars.embargo / bars_a_day),
         in_bars.reason,
     )
-    train = max(int(labels.size * settings.train_share), cut.purge + 3)
-    made = splits.walk_forward(
-        labels.size, folds=min(settings.folds, labels.size - train), cut=cut, train_min=train
-    )
     return _Case(
         market=market,
         family=family,
@@ -296,11 +240,12 @@ def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _
         decided=decided,
         tape=tape,
         panel=panel,
-        net=net,
-        best=int(t_values(net).argmax()),
-        cut=cut,
-        splits=made,
-        forward=walk_forward(net, made),
+        choice=choose(
+            panel.net(costs.spread),
+            years=float(market.times[-1] - market.times[0]) / _YEAR_NS,
+            cut=cut,
+            settings=settings,
+        ),
     )
 
 
@@ -379,7 +324,7 @@ def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateRe
 
 
 def _controls(case: _Case, progress: Progress) -> dict[str, Any]:
-    best_t, forward_t = float(t_values(case.net).max()), case.forward.t_value
+    best_t, forward_t = float(t_values(case.net).max()), case.choice.forward.t_value
     result: dict[str, Any] = {"observed": {"best_t": best_t, "walk_forward_t": forward_t}}
     total, done = sum(case.settings.surrogates.values()), 0
     for kind, count in case.settings.surrogates.items():
@@ -388,7 +333,7 @@ def _controls(case: _Case, progress: Progress) -> dict[str, Any]:
             daily = panel.net(case.costs.spread)
             t = t_values(daily)
             null_best.append(float(t.max()))
-            null_forward.append(walk_forward(daily, case.splits).t_value)
+            null_forward.append(walk_forward(daily, case.choice.forward.splits).t_value)
             if kind == "sign":
                 equity.append(np.cumsum(daily[:, int(t.argmax())]))
             done += 1
@@ -498,7 +443,7 @@ def _baselines(case: _Case, rate: float) -> dict[str, Any]:
 
 def _out_of_sample(case: _Case) -> dict[str, Any]:
     """Walk-forward that chooses by gross gain, beside last-bit reversal that leaves likewise."""
-    forward = walk_forward(case.panel.net(0), case.splits)
+    forward = walk_forward(case.panel.net(0), case.choice.forward.splits)
     reversal = last_bit_reversal(case.market)[:, None]
     kept: dict[Exit, _Trades] = {}
     ours: list[_Trades] = []
@@ -553,7 +498,7 @@ def _money(case: _Case) -> dict[str, Any]:
                 "net_pips": None if gross is None else (gross - cost) / costs.pip,
                 "interval": _clustered(trades.gross - cost, trades.day),
                 "walk_forward_a_day": float(
-                    walk_forward(case.panel.net(cost), case.splits).pnl.mean()
+                    walk_forward(case.panel.net(cost), case.choice.forward.splits).pnl.mean()
                 ),
             }
             for name, cost in levels.items()
@@ -578,100 +523,70 @@ def _money(case: _Case) -> dict[str, Any]:
 
 
 def _selection(case: _Case, counted: Count) -> dict[str, Any]:
-    net, settings, rules = case.net, case.settings, len(case.family)
-    best = net[:, case.best]
-    varies = bool(best.std() > 0)
-    block = min(max(st.block_length(best), st.block_length(net.mean(axis=1))), case.days / 4)
-    rows = selection.bootstrap_rows(
-        case.days, draws=settings.draws, block=block, seed=settings.seed
-    )
-    spa = selection.superior_ability(net, rows=rows, block=block)
-    survivors = selection.survivors(net, rows=rows, block=block)
-    correlation = selection.mean_correlation(net) if case.days > 1 else 0.0
-    observed = st.moments(best) if varies else None
-    annual = observed.sharpe * math.sqrt(case.days_a_year) if observed else None
+    c = case.choice
+    correlation = selection.mean_correlation(c.net)
     effective = st.effective_trials(counted.trials, mean_correlation=correlation)
-    blocks = min(settings.pbo_blocks, case.days // 4 * 2)
-    overfit = selection.overfitting(net, blocks=blocks) if rules > 1 else None
+    figures = c.figures(counted)
+    means, deviations = c.path_pnl.mean(axis=1), c.path_pnl.std(axis=1)
+    sharpes = np.divide(means, deviations, out=np.zeros_like(means), where=deviations > 0)
+    names = case.family.names
     return {
         "trials": counted.trials,
         "look": counted.look,
-        "rules": rules,
+        "rules": len(names),
         "mean_correlation": correlation,
         "effective_trials": effective,
-        "guard_days": asdict(case.cut),
-        "block_days": block,
-        "sharpe_a_year": annual,
-        "moments": asdict(observed) if observed else None,
-        "probabilistic_sharpe": st.probabilistic_sharpe(observed) if observed else None,
+        "guard_days": asdict(c.cut),
+        "sharpe_a_year": c.annual_sharpe,
+        "moments": asdict(c.moments) if c.moments else None,
+        "probabilistic_sharpe": st.probabilistic_sharpe(c.moments) if c.moments else None,
         "deflated_sharpe": {
-            "value": st.deflated_sharpe(observed, trials=counted.trials) if observed else None,
-            "needed": verdict.deflated_sharpe_needed(trials=counted.trials, look=counted.look),
-            "with_effective_trials": st.deflated_sharpe(observed, trials=effective)
-            if observed
+            "value": figures["deflated_sharpe"],
+            "needed": figures["deflated_sharpe_needed"],
+            "with_effective_trials": st.deflated_sharpe(c.moments, trials=effective)
+            if c.moments
             else None,
         },
-        "spa": asdict(spa),
+        "spa": {**asdict(c.superior), "block_days": c.block},
         "stepm": {
             "level": 0.05,
-            "survivors": survivors,
-            "names": [case.family.names[k] for k in survivors],
+            "survivors": c.survivors,
+            "names": [names[k] for k in c.survivors],
         },
         "overfitting": {
-            "blocks": blocks,
-            "probability": overfit.probability if overfit else 0.0,
-            "note": "" if overfit else "one rule: nothing was selected",
-            "logits": np.quantile(overfit.logits, np.linspace(0, 1, 41)) if overfit else [],
+            "probability": figures["pbo"],
+            "note": "" if c.overfit else "one rule: nothing was selected",
+            "logit_quantiles": np.quantile(c.overfit.logits, np.linspace(0, 1, 41))
+            if c.overfit
+            else [],
         },
-        "length": {
-            "years": case.years,
-            "years_needed": st.min_backtest_years(counted.trials, annual_sharpe=annual)
-            if annual and annual > 0
-            else None,
-        },
+        "length": {"years": c.years, "years_needed": figures["years_needed"]},
         "walk_forward": {
-            "net_a_day": float(case.forward.pnl.mean()),
-            "t_value": case.forward.t_value,
+            "net_a_day": figures["walk_forward_net"],
+            "t_value": c.forward.t_value,
             "folds": [
                 {
                     "first_day": case.day_labels[split.test[0]],
                     "days": split.test.size,
-                    "pick": None if pick is None else case.family.names[pick],
-                    "net": float(net[split.test, pick].sum()) if pick is not None else 0.0,
+                    "pick": None if pick is None else names[pick],
+                    "net": 0.0 if pick is None else c.net[split.test, pick].sum(),
                 }
-                for split, pick in zip(case.forward.splits, case.forward.picks, strict=True)
+                for split, pick in zip(c.forward.splits, c.forward.picks, strict=True)
             ],
-            "equity": np.cumsum(case.forward.pnl),
+            "days": case.day_labels[c.forward.days],
+            "equity": np.cumsum(c.forward.pnl),
         },
-        "paths": _paths(case),
-    }
-
-
-def _paths(case: _Case) -> dict[str, Any]:
-    tested = case.settings.cv_test_folds
-    for folds in range(case.settings.cv_folds, tested + 1, -1):
-        if case.cut.purge + case.cut.embargo < case.days // folds - 1:
-            pnl = path_pnl(case.net, folds=folds, test_folds=tested, cut=case.cut)
-            means = pnl.mean(axis=1)
-            deviation = pnl.std(axis=1)
-            traded = deviation > 0
-            sharpe = np.where(traded, means / np.where(traded, deviation, 1), 0.0)
-            return {
-                "folds": folds,
-                "test_folds": tested,
-                "median_a_day": float(np.median(means)),
-                "positive_share": float((means > 0).mean()),
-                "sharpe_a_year": sorted((sharpe * math.sqrt(case.days_a_year)).tolist()),
-                "reason": "",
-            }
-    return {
-        "folds": 0,
-        "test_folds": tested,
-        "median_a_day": None,
-        "positive_share": None,
-        "sharpe_a_year": [],
-        "reason": f"{case.days} days are too few for a purge of {case.cut.purge} "
-        f"and an embargo of {case.cut.embargo}",
+        "paths": {
+            "folds": c.path_folds,
+            "test_folds": case.settings.cv_test_folds,
+            "median_a_day": figures["path_median"],
+            "positive_share": _ratio((means > 0).sum(), means.size),
+            "sharpe_a_year": np.sort(sharpes * math.sqrt(c.days_a_year)),
+            "reason": ""
+            if c.path_folds
+            else f"{case.days} days are too few for a purge of {c.cut.purge} "
+            f"and an embargo of {c.cut.embargo}",
+        },
     }
 
 

@@ -1,0 +1,50 @@
+"""How much is computed, and what the ledger says was tried before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sep_engine.errors import ArgumentError
+from sep_engine.evidence.surrogates import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What the ledger says: distinct configurations tried on these data, and which look this is."""
+
+    trials: int
+    look: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much is computed. Other settings make another report.
+
+    surrogates: how many worlds of each kind.
+    truncations: rows at which the causality gate cuts; it works on the first `gate_bars` bars.
+    folds: of walk-forward, after the first `train_share` of the days.
+    cv_folds, cv_test_folds: of combinatorial cross-validation; fewer folds where days are few.
+    pbo_blocks, draws: of the probability of overfitting, and of the bootstrap.
+    purge_bars, embargo_bars: None for horizon and window; less needs `reason`.
+    """
+
+    seed: int = 0
+    surrogates: Mapping[Kind, int] = field(
+        default_factory=lambda: {"sign": 200, "walk": 50, "iaaft": 50}
+    )
+    truncations: int = 1000
+    gate_bars: int = 20_000
+    folds: int = 8
+    train_share: float = 0.5
+    cv_folds: int = 10
+    cv_test_folds: int = 2
+    pbo_blocks: int = 12
+    draws: int = 1000
+    purge_bars: int | None = None
+    embargo_bars: int | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.surrogates.get("sign", 0) < 19:
+            raise ArgumentError("surrogates must hold at least 19 of kind sign")
