@@ -37,6 +37,10 @@ if PRODUCTION and not env.text("ALLOWED_HOSTS"):
 if "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name hosts, * is refused")
 
+# Proxies whose X-Forwarded-For is believed, as addresses or networks: failed logins are counted by
+# the address that a request comes from.
+SEP_TRUSTED_PROXIES = env.words("SEP_TRUSTED_PROXIES")
+
 # HTTPS is on in production unless a private network says otherwise.
 HTTPS = env.flag("SEP_HTTPS", default=PRODUCTION)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
