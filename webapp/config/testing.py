@@ -25,5 +25,7 @@ os.environ.pop("REDIS_URL", None)
 
 from webapp.config.settings import *  # noqa: E402,F403
 
+# A connection that stays open would keep the test database from being dropped.
+DATABASES["default"]["CONN_MAX_AGE"] = 0  # noqa: F405
 # Argon2 is slow on purpose; what it protects is not under test.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

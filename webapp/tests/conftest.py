@@ -12,21 +12,34 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.testing")
 PASSWORD = "correct horse battery"
 
 
+class ValkeyServer:
+    """A real Valkey at the address of the settings."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        from django.conf import settings
+
+        from webapp import embedded_valkey
+
+        self._process = embedded_valkey.start(Path(settings.SEP_VAR_PATH))
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+
 @pytest.fixture(scope="session")
-def valkey_server() -> Iterator[None]:
-    """A real Valkey at the address of the settings, for the whole run."""
-    from django.conf import settings
-
-    from webapp import embedded_valkey
-
-    server = embedded_valkey.start(Path(settings.SEP_VAR_PATH))
-    yield
-    server.terminate()
-    server.wait(timeout=10)
+def valkey_server() -> Iterator[ValkeyServer]:
+    """One Valkey for the whole run; who kills it starts it again."""
+    server = ValkeyServer()
+    yield server
+    server.kill()
 
 
 @pytest.fixture
-def valkey(valkey_server: None) -> Iterator[Any]:
+def valkey(valkey_server: ValkeyServer) -> Iterator[Any]:
     """A client of an empty Valkey."""
     from django.conf import settings
     from valkey import Valkey
