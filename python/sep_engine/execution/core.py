@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, IllegalTransition
 from sep_engine.execution.states import (
     AT_VENUE,
     TERMINAL,
@@ -265,7 +265,9 @@ def step(order: OrderRecord, event: OrderEvent, now: datetime, timing: Timing) -
 
 
 def _moved(order: OrderRecord, state: OrderState) -> OrderRecord:
-    check_transition(order.state, state)
+    if state not in TRANSITIONS[order.state]:
+        # Staying is refused too: a second claim would be a second send.
+        raise IllegalTransition(f"an order in {order.state} cannot become {state}")
     return replace(order, state=state)
 
 
@@ -298,7 +300,8 @@ def _doubted(order: OrderRecord, now: datetime) -> Step:
     if doubt not in (_S.UNKNOWN, _S.CHANGE_UNKNOWN):
         return Step(order)
     # A doubt that is raised again (a second crash) starts its waiting time again.
-    unsure = replace(_moved(order, doubt), doubt_since=now, absent_since=None)
+    check_transition(order.state, doubt)
+    unsure = replace(order, state=doubt, doubt_since=now, absent_since=None)
     return Step(unsure, (LookUp(order.client_id),))
 
 
@@ -324,7 +327,8 @@ def _found(order: OrderRecord, venue_order_id: str) -> Step:
 
 
 def _settled(order: OrderRecord, state: OrderState) -> OrderRecord:
-    return replace(_moved(order, state), doubt_since=None, absent_since=None)
+    check_transition(order.state, state)
+    return replace(order, state=state, doubt_since=None, absent_since=None)
 
 
 def _fact(order: OrderRecord, fact: Fact) -> Step:

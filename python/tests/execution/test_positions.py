@@ -1,0 +1,80 @@
+"""What fills do to a position."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sep_engine.errors import ArgumentError
+from sep_engine.execution.positions import NetPosition, apply_fill
+from sep_engine.execution.reconcile import AccountView, Difference, reconcile
+
+D = Decimal
+
+
+def test_adding_averages_and_reducing_realises() -> None:
+    position = apply_fill(NetPosition(), units=D(1000), price=D("1.10"))
+    position = apply_fill(position, units=D(3000), price=D("1.14"))
+    # (1000 * 1.10 + 3000 * 1.14) / 4000 = 4520 / 4000 = 1.13
+    assert position == NetPosition(D(4000), D("1.13"), D(0))
+    position = apply_fill(position, units=D(-1000), price=D("1.15"))
+    # 1000 * (1.15 - 1.13) = 20
+    assert position == NetPosition(D(3000), D("1.13"), D(20))
+    assert position.open_pl(D("1.12")) == D(-30)
+
+
+def test_turning_round_realises_everything_and_opens_at_the_fill() -> None:
+    position = NetPosition(D(-2000), D("1.20"), D(0))
+    # Buys 3000 at 1.19: 2000 * (1.20 - 1.19) = 20 realised, 1000 long at 1.19.
+    assert apply_fill(position, units=D(3000), price=D("1.19")) == NetPosition(
+        D(1000), D("1.19"), D(20)
+    )
+
+
+def test_closing_exactly_leaves_no_price() -> None:
+    closed = apply_fill(NetPosition(D(500), D("2"), D(1)), units=D(-500), price=D("1.9"))
+    assert closed == NetPosition(D(0), None, D(-49))  # 1 + 500 * (1.9 - 2) = -49
+
+
+@pytest.mark.parametrize(
+    ("units", "price"), [("0", "1"), ("1", "0"), ("1", "-1"), ("NaN", "1"), ("1", "NaN")]
+)
+def test_fills_without_size_or_price_are_refused(units: str, price: str) -> None:
+    with pytest.raises(ArgumentError):
+        apply_fill(NetPosition(), units=D(units), price=D(price))
+
+
+FILLS = st.lists(
+    st.tuples(
+        st.integers(min_value=-1_000_000, max_value=1_000_000).filter(bool),
+        st.integers(min_value=1, max_value=10_000_000),
+    ),
+    max_size=40,
+)
+
+
+@given(FILLS)
+def test_no_money_appears_or_is_lost(fills: list[tuple[int, int]]) -> None:
+    position, paid = NetPosition(), D(0)
+    for units, ticks in fills:
+        price = D(ticks) / 100_000
+        position = apply_fill(position, units=D(units), price=price)
+        paid += D(units) * price
+    assert position.units == sum(units for units, _ in fills)
+    assert (position.average_price is None) == (position.units == 0)
+    held = position.units * (position.average_price or D(0))
+    assert position.realised_pl - held == -paid
+
+
+def test_reconciliation_names_every_difference() -> None:
+    ours = AccountView(7, {"EUR_USD": D(1000), "USD_JPY": D(0)}, {"a": D(5), "b": D(6)})
+    theirs = AccountView(9, {"EUR_USD": D(900)}, {"a": D(5), "c": D(-2)})
+    assert reconcile(ours, theirs) == (
+        Difference("transaction", "last", D(7), D(9)),
+        Difference("position", "EUR_USD", D(1000), D(900)),
+        Difference("order", "b", D(6), None),
+        Difference("order", "c", None, D(-2)),
+    )
+    assert str(reconcile(ours, theirs)[2]) == "order b: we have 6, the venue has nothing"
+    assert reconcile(ours, ours) == ()
