@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -125,6 +125,19 @@ def _durable() -> Iterator[None]:
             cursor.execute("PRAGMA synchronous=NORMAL")
 
 
+async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended.
+
+    Python 3.11 loses a cancellation that meets the end of an `asyncio.wait_for`, so once may not
+    be enough.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
+
+
 def utc_now() -> datetime:
     """Return the wall clock; the trader's only reading of it."""
     return datetime.now(UTC)
@@ -175,7 +188,6 @@ class Trader:
         """Ask the trader to finish its step and end."""
         self._stopping.set()
         self._work.set()
-        self._tell.set()
 
     async def run(self) -> None:
         """Recover, arm and trade until stopped.
@@ -207,8 +219,7 @@ class Trader:
                     group.create_task(self._until_stopped(loop))
                 await self._stopping.wait()
                 async with self._writing:
-                    for task in endless:
-                        task.cancel()
+                    await cancelled(endless)
         finally:
             await self._broker.close()
             await client.aclose()

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand
 
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.streams import Relay, connect, listen_for_hints
-from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S, DatabaseThread, utc_now
+from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S, DatabaseThread, cancelled, utc_now
 
 
 class Command(BaseCommand):
@@ -37,7 +37,6 @@ async def _run() -> None:
                 await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
             except TimeoutError:
                 continue
-        for task in endless:
-            task.cancel()
+        await cancelled(endless)
     await client.aclose()
     await database.close()

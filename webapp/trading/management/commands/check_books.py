@@ -1,0 +1,39 @@
+import asyncio
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from webapp.trading.brokers.base import AccountReport, Transaction
+from webapp.trading.brokers.registry import broker_for
+from webapp.trading.models import BrokerAccount
+from webapp.trading.selectors.audit import book_faults
+
+
+class Command(BaseCommand):
+    help = "Compare our books with the venue's ledger while no trader runs; say what differs."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--account", help="Name of the account; all by default.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        accounts = BrokerAccount.objects.order_by("pk")
+        if options["account"]:
+            accounts = accounts.filter(name=options["account"])
+        faults = []
+        for account in accounts:
+            ledger, report = asyncio.run(_read(account))
+            faults += [f"{account.name}: {line}" for line in book_faults(account, ledger, report)]
+        for line in faults:
+            self.stdout.write(line)
+        if faults:
+            raise CommandError(f"{len(faults)} faults")
+        self.stdout.write("the books agree")
+
+
+async def _read(account: BrokerAccount) -> tuple[list[Transaction], AccountReport]:
+    broker = broker_for(account)
+    try:
+        return await broker.transactions_since(0), await broker.account()
+    finally:
+        await broker.close()
