@@ -315,6 +315,7 @@ def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateRe
         ),
         case.market.head(min(len(case.market), case.settings.gate_bars)),
         truncations=limit,
+        trade_points=case.settings.gate_trades,
         seed=case.settings.seed,
         enough=enough,
     )

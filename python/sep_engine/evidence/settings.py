@@ -22,7 +22,8 @@ class Settings:
     """How much is computed. Other settings make another report.
 
     surrogates: how many worlds of each kind.
-    truncations: rows at which the causality gate cuts; it works on the first `gate_bars` bars.
+    truncations: rows at which the causality gate cuts; it works on the first `gate_bars` bars and
+        runs `gate_trades` trades again.
     folds: of walk-forward, after the first `train_share` of the days.
     cv_folds, cv_test_folds: of combinatorial cross-validation; fewer folds where days are few.
     pbo_blocks, draws: of the probability of overfitting, and of the bootstrap.
@@ -35,6 +36,7 @@ class Settings:
     )
     truncations: int = 1000
     gate_bars: int = 20_000
+    gate_trades: int = 100
     folds: int = 8
     train_share: float = 0.5
     cv_folds: int = 10

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from python.tests.evidence import worlds
+from sep_engine.backtest.market import Costs as BacktestCosts
+from sep_engine.backtest.market import Side
+from sep_engine.backtest.market import market as both_sides
+from sep_engine.backtest.trades import trade
+from sep_engine.data import load_sample
+from sep_engine.errors import ArgumentError
+from sep_engine.evidence.causality import Columns
+from sep_engine.evidence.family import Family, default_rules, rule_family
+from sep_engine.evidence.lab import SECTIONS, Costs, Report, evaluate
+from sep_engine.evidence.market import Market
+from sep_engine.evidence.settings import Count, Settings
+from sep_engine.evidence.simulation import Directions, Exit
+from sep_engine.signals import Gate, Rule, directions
+
+QUICK = Settings(
+    surrogates={"sign": 39},
+    truncations=50,
+    gate_bars=1000,
+    gate_trades=10,
+    draws=199,
+    pbo_blocks=8,
+)
+FREE = Costs(spread=0, pip=10.0, assumed=False, source="test")
+# Two years of hours in which a step turns back with probability 0.58.
+TURNING = worlds.market(12_000, seed=5, reversal=0.08)
+RULES = tuple(
+    Rule(
+        direction=way,
+        gates=gates,
+        horizon_bars=horizon,
+        stop_ticks=None,
+        units=Decimal(1),
+        window=16,
+    )
+    for way in ("last_bit_reversal", "balance", "damped")
+    for gates in ((), (Gate("coherence", "percentile", 50.0, 100.0),))
+    for horizon in (1, 3)
+)
+
+
+def report(
+    market: Market, costs: Costs = FREE, settings: Settings = QUICK, *, synthetic: bool = False
+) -> Report:
+    return evaluate(
+        market,
+        rule_family(RULES),
+        costs=costs,
+        provenance={"synthetic": synthetic, "name": "test"},
+        settings=settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def found() -> Report:
+    return report(TURNING)
+
+
+def test_a_planted_reversal_is_found_and_called_what_it_is(found: Report) -> None:
+    assert found.verdict.edge, [j.reason for j in found.verdict.lines if not j.passed]
+    assert not found.verdict.beyond
+    assert found.document["best"]["name"] == "last_bit_reversal, 1 bars, moves 16"
+    # A step turns back with probability 0.58.
+    hit_rate = found.document["direction"]["hit_rate"]
+    assert hit_rate["low"] < 0.58 < hit_rate["high"]
+    shifts = {s["shift"]: s["hit_rate"] for s in found.document["direction"]["label_shift"]}
+    assert shifts[0] == pytest.approx(0.58, abs=0.02)
+    # One bar later it is the second step after: 0.58^2 + 0.42^2 go the same way twice or never.
+    assert shifts[1] == pytest.approx(1 - (0.58**2 + 0.42**2), abs=0.03)
+
+
+def test_the_same_edge_below_its_cost_is_refused() -> None:
+    # A step is about 46 ticks and 58 % of them are won: 7 ticks a trade, less 10.
+    refused = report(TURNING, replace(FREE, spread=10))
+    assert refused.verdict.text == "No evidence of edge after costs."
+    levels = refused.document["money"]["levels"]
+    assert levels["measured"]["walk_forward_a_day"] <= 0
+    failed = {j.line.name for j in refused.verdict.lines if not j.passed}
+    assert "walk_forward" in failed
+
+
+def test_coin_flips_are_no_evidence() -> None:
+    assert not report(worlds.market(2000, seed=9)).verdict.edge
+
+
+def test_the_document_has_its_sections_and_is_json(found: Report) -> None:
+    assert set(SECTIONS) <= set(found.document)
+    again = json.loads(json.dumps(found.document, allow_nan=False))
+    assert again == found.document
+    assert [c["passed"] for c in again["verdict"]["lines"]].count(False) == 1
+    assert len(again["rules"]) == len(RULES)
+
+
+def test_every_rule_has_the_trades_of_the_backtester(found: Report) -> None:
+    own = Side(TURNING.bars.open, TURNING.bars.high, TURNING.bars.low, TURNING.bars.close)
+    both = both_sides(own, side="bid", costs=BacktestCosts(spread_ticks=0))
+    for row, rule in zip(found.document["rules"], RULES, strict=True):
+        decided = directions(rule, TURNING.closes, tick=TURNING.tick)
+        trades = trade(
+            both, decided, horizon_bars=rule.horizon_bars, stop_ticks=None, target_ticks=None
+        )
+        assert row["trades"] == len(trades)
+        assert row["gross"] == pytest.approx(np.mean([t.gross_ticks for t in trades]))
+
+
+def test_a_report_is_a_function_of_its_seed() -> None:
+    market = worlds.market(600, seed=3)
+    one = report(market).document
+    assert report(market).document == one
+    assert report(market, settings=replace(QUICK, seed=1)).document["controls"] != one["controls"]
+
+
+def test_what_was_tried_before_counts() -> None:
+    seen: list[Sequence[float | None]] = []
+
+    def count(sharpes: Sequence[float | None]) -> Count:
+        seen.append(sharpes)
+        return Count(trials=980, look=3)
+
+    market = worlds.market(600, seed=3)
+    family = rule_family(RULES)
+    tried = evaluate(
+        market, family, costs=FREE, provenance={}, settings=QUICK, count=count
+    ).document["selection"]
+    alone = report(market).document["selection"]
+    assert len(seen[0]) == len(RULES)
+    assert (tried["trials"], tried["look"]) == (980, 3)
+    assert tried["deflated_sharpe"]["value"] < alone["deflated_sharpe"]["value"]
+    assert tried["deflated_sharpe"]["needed"] > alone["deflated_sharpe"]["needed"]
+
+
+def looking_ahead(market: Market) -> Directions:
+    """Directions that know the next bar in one case of four."""
+    coming = np.sign(np.diff(market.bars.close, append=market.bars.close[-1:]))
+    known = np.arange(len(market)) % 4 == 0
+    past = np.sign(np.diff(market.bars.close, prepend=market.bars.close[:1]))
+    return np.where(known, coming, past).astype(np.int8)
+
+
+def test_a_family_that_looks_ahead_gets_no_verdict_whatever_it_earns() -> None:
+    def columns(number: int, market: Market) -> Columns:
+        return {"direction": looking_ahead(market)}
+
+    leaky = Family(
+        names=("leaky",),
+        configurations=({"name": "leaky"},),
+        exits=(Exit(1),),
+        directions=lambda market: looking_ahead(market)[:, None],
+        columns=columns,
+        stream=None,
+        window=1,
+    )
+    result = evaluate(worlds.market(3000, seed=2), leaky, costs=FREE, provenance={}, settings=QUICK)
+    assert result.document["direction"]["hit_rate"]["estimate"] > 0.6
+    assert not result.document["causality"]["passed"]
+    assert next(j.line.name for j in result.verdict.lines if not j.passed) == "causality"
+    assert result.verdict.text == "No evidence of edge after costs."
+
+
+def test_generated_prices_are_stamped() -> None:
+    stamped = report(worlds.market(600, seed=3), synthetic=True)
+    assert stamped.document["synthetic"] is True
+    assert stamped.verdict.text.startswith("SYNTHETIC: ")
+
+
+def test_a_cut_below_the_horizon_needs_a_reason() -> None:
+    market = worlds.market(600, seed=3)
+    with pytest.raises(ArgumentError, match="less needs a reason"):
+        report(market, settings=replace(QUICK, purge_bars=0))
+    kept = report(market, settings=replace(QUICK, purge_bars=0, reason="a demonstration"))
+    assert kept.document["selection"]["guard_days"]["reason"] == "a demonstration"
+
+
+def test_too_little_data_is_refused_in_words() -> None:
+    with pytest.raises(ArgumentError, match="at least 200 bars on 10 trading days"):
+        report(worlds.market(150))
+
+
+def test_the_sample_shows_no_edge_after_costs() -> None:
+    sample = load_sample()
+    family = rule_family(default_rules()[:9])
+    result = evaluate(
+        Market.of(sample.bars),
+        family,
+        costs=Costs(spread=13, pip=10.0, assumed=True, source="metadata.json"),
+        provenance={"sha256": sample.bars.sha256, "synthetic": False},
+        settings=QUICK,
+    )
+    assert result.verdict.text == "No evidence of edge after costs."
+    assert result.document["causality"]["passed"]
+    assert result.document["costs"]["assumed"] is True
