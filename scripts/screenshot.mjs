@@ -15,6 +15,11 @@ try {
     viewport: { width: Number(width), height: Number(height) },
     colorScheme: 'dark',
   });
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error') faults.push(`${message.text()} ${message.location().url}`);
+  });
   await page.goto(`${url}/login`);
   await page.fill('input[name=username]', username);
   await page.fill('input[name=password]', password);
@@ -22,6 +27,7 @@ try {
   await page.waitForSelector('canvas');
   await page.waitForTimeout(4000); // a few bars arrive over the socket
   await page.screenshot({ path: file });
+  if (faults.length > 0) throw new Error(`the page reported errors:\n${faults.join('\n')}`);
 } finally {
   await browser.close();
 }

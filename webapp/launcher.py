@@ -366,7 +366,9 @@ def _web_words(port: int) -> list[str]:
         "--log-level": "warning",
     }
     flat = (word for pair in options.items() for word in pair)
-    return _python("-m", "uvicorn", "webapp.config.asgi:application", "--no-access-log", *flat)
+    # What proxies say about a client is for SEP_TRUSTED_PROXIES to believe (wsgi.py).
+    flags = ("--no-access-log", "--no-proxy-headers")
+    return _python("-m", "uvicorn", "webapp.config.asgi:application", *flags, *flat)
 
 
 def _answers(port: int) -> bool:
