@@ -1,0 +1,263 @@
+"""The launcher with real processes: it starts everything, watches it, and leaves nothing behind."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from webapp import launcher
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def processes_of(var_path: Path) -> list[psutil.Process]:
+    """Return every process that was started for this folder, whoever its parent is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            # Valkey writes its title over its environment; the title names its socket.
+            named = any(str(var_path) in word for word in process.cmdline())
+            ours = named or process.environ().get("SEP_VAR_PATH") == str(var_path)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def gone(var_path: Path, timeout_s: float) -> list[psutil.Process]:
+    """Wait until nothing of this folder runs; return what still does."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and processes_of(var_path):
+        time.sleep(0.1)
+    return processes_of(var_path)
+
+
+class Run:
+    """One launcher with its output."""
+
+    def __init__(self, var_path: Path, port: int) -> None:
+        self.var_path, self.port = var_path, port
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("VALKEY_URL", "REDIS_URL", "DATABASE_URL", "DJANGO_SETTINGS_MODULE")
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "webapp.launcher", "--port", str(port)],
+            cwd=ROOT,
+            env={**clean, "SEP_VAR_PATH": str(var_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line.rstrip())
+
+    def await_line(self, pattern: str, timeout_s: float = START_S) -> "re.Match[str]":
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for line in list(self.lines):
+                if match := re.search(pattern, line):
+                    return match
+            if self.process.poll() is not None and not self._reader.is_alive():
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"no line {pattern!r} in:\n" + "\n".join(self.lines))
+
+    def end(self) -> int:
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        return code
+
+    def get(self, path: str, **headers: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def health(self) -> dict[str, str]:
+        return {one["name"]: one["status"] for one in self.get("/api/health")["processes"]}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Run]]:
+    runs: list[Run] = []
+
+    def start_one() -> Run:
+        run = Run(tmp_path, free_port())
+        runs.append(run)
+        return run
+
+    yield start_one
+    for run in runs:
+        run.process.kill()
+        run.end()
+    for process in gone(tmp_path, 10):
+        process.kill()
+
+
+def test_a_first_run_and_a_second_one(start: Callable[[], Run], tmp_path: Path) -> None:
+    first = start()
+    first.await_line(rf"SEP is running at http://localhost:{first.port}$")
+    login = first.await_line(r"Log in as (\S+) with password (\S+)$")
+    deadline = time.monotonic() + START_S
+    while set(first.health().values()) != {"up"} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert set(first.health()) == {"web", "trader", "relay", "worker", "beat"}
+    assert set(first.health().values()) == {"up"}
+
+    # The login works, and the password is in no log.
+    body = json.dumps({"username": login[1], "password": login[2]}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{first.port}/api/auth/token",
+        data=body,
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        access = json.loads(answer.read())["access"]
+    bearer = {"Authorization": f"Bearer {access}"}
+    assert first.get("/api/status", **bearer)["trading"]["state"] == "ACTIVE"
+    for log in (tmp_path / "log").glob("*.log"):
+        assert login[2] not in log.read_text()
+
+    # A second launcher on the same folder is refused with one line.
+    second = start()
+    assert second.end() == 1
+    assert re.fullmatch(
+        rf"SEP cannot start: SEP runs on \S+ already \(pid {first.process.pid}\): stop it, or "
+        r"choose another folder with SEP_VAR_PATH",
+        second.lines[-1],
+    )
+
+    # A child that dies is started again, and it is said.
+    (worker,) = (one for one in processes_of(tmp_path) if "worker" in one.cmdline())
+    worker.kill()
+    first.await_line(r"worker ended with signal SIGKILL, starts again in 1 s")
+    first.await_line(r"worker was started again")
+
+    cursor = first.get("/api/feed", **bearer)["cursor"]
+    began = time.monotonic()
+    first.process.send_signal(signal.SIGINT)
+    assert first.end() == 0
+    assert time.monotonic() - began < 10
+    assert processes_of(tmp_path) == []
+    assert first.lines[-1].startswith("SEP stopped")
+
+    # It goes on with the same data, and shows no password again.
+    third = start()
+    third.await_line(r"SEP is running")
+    assert not [line for line in third.lines if "password" in line]
+    assert third.get("/api/feed", **bearer)["cursor"] >= cursor
+    third.process.send_signal(signal.SIGTERM)
+    assert third.end() == 0
+    assert processes_of(tmp_path) == []
+
+
+def test_nothing_outlives_a_launcher_that_was_killed(
+    start: Callable[[], Run], tmp_path: Path
+) -> None:
+    run = start()
+    run.await_line("SEP is running")
+    # Launcher, Valkey, web, trader, worker, beat.
+    assert len(processes_of(tmp_path)) == 6
+    run.process.kill()
+    assert gone(tmp_path, 10) == []
+
+
+def test_stopping_in_the_middle_of_the_start_leaves_nothing(
+    start: Callable[[], Run], tmp_path: Path
+) -> None:
+    run = start()
+    deadline = time.monotonic() + START_S
+    while not any("prepare" in one.cmdline() for one in processes_of(tmp_path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 0
+    assert processes_of(tmp_path) == []
+
+
+def test_a_busy_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = Run(tmp_path, port)
+        assert run.end() == 1
+    assert re.fullmatch(
+        rf"SEP cannot start: port {port} is in use by \S+ \(pid {os.getpid()}\): stop that "
+        rf"program, or choose another port: make run PORT={port + 1}",
+        run.lines[-1],
+    )
+    assert processes_of(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(launcher.CannotStart, match=r"cannot be made .* SEP_VAR_PATH"):
+        launcher.check_writable(tmp_path / "file" / "var")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sep.sqlite3").touch(mode=0o400)
+    with pytest.raises(launcher.CannotStart, match=r"sep\.sqlite3 cannot be written"):
+        launcher.check_writable(tmp_path)
+
+
+def test_a_disk_with_too_little_room_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "DISK_FREE_BYTES_MIN", 10**18)
+    with pytest.raises(launcher.CannotStart, match="MB free, SEP needs 1000000000000: free some"):
+        launcher.check_disk(tmp_path)
+
+
+def test_help_says_what_it_takes() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "webapp.launcher", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--port" in result.stdout
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "webapp.launcher", "--port", port],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
