@@ -149,7 +149,10 @@ def lint() -> Outcome:
     steps = [
         Step("ruff", ("ruff", "check", ".")),
         Step("ruff-format", ("ruff", "format", "--check", ".")),
-        Step("mypy-engine", ("mypy", *config, "python/sep_engine", "scripts")),
+        Step(
+            "mypy-engine",
+            ("mypy", *config, "python/sep_engine", "python/sep_oanda_server", "scripts"),
+        ),
         Step("mypy-web", ("mypy", "--config-file", "webapp/mypy.ini", "webapp")),
         Step("import-directions", ("lint-imports", "--no-cache")),
         Step("conventions", (PYTHON, "scripts/check_conventions.py")),
