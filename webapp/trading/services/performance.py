@@ -3,33 +3,34 @@
 from datetime import datetime
 from decimal import Decimal
 
+from django.core.cache import cache
 from django.db import transaction
 
 from webapp.trading.models import BrokerAccount, PerformanceSnapshot
 from webapp.trading.selectors.performance import markets_of_positions, performance_current
 from webapp.trading.services import events
 
+REMEMBERED_S = 120
+ACCOUNTS_MAX = 100
+
 
 def performance_record(*, now: datetime) -> int:
-    """Record a snapshot and an event for every account; return how many were written.
+    """Record a snapshot and an event of this minute for every account; return how many.
 
-    An account whose equity is not known (an open position without a quote) is left out, and so is
-    one that has a snapshot of this minute already.
+    A minute that was recorded already is left out, and so is an account whose equity is not known
+    (it holds a position without a quote).
     """
-    period = now.replace(second=0, microsecond=0)
+    # Beat may send a minute twice; two workers may hold the same one.
+    if not cache.add(f"performance:{now:%Y-%m-%dT%H:%M}", 1, timeout=REMEMBERED_S):
+        return 0
     written = 0
-    for account in BrokerAccount.objects.order_by("pk")[:100]:
+    for account in BrokerAccount.objects.order_by("pk")[:ACCOUNTS_MAX]:
+        figures = performance_current(account, markets=markets_of_positions(account), now=now)
+        if figures["equity"] is None or figures["market_time"] is None:
+            continue
         with transaction.atomic():
-            # Two workers with the same minute queue up here; the second finds the first's row.
-            locked = BrokerAccount.objects.select_for_update().get(pk=account.pk)
-            done = PerformanceSnapshot.objects.filter(account=locked, created_at__gte=period)
-            if done.exists():
-                continue
-            figures = performance_current(locked, markets=markets_of_positions(locked), now=now)
-            if figures["equity"] is None or figures["market_time"] is None:
-                continue
             PerformanceSnapshot.objects.create(
-                account=locked,
+                account=account,
                 time=datetime.fromisoformat(figures["market_time"]),
                 equity=Decimal(figures["equity"]),
                 balance=Decimal(figures["balance"]),
@@ -40,5 +41,5 @@ def performance_record(*, now: datetime) -> int:
                 wins=figures["wins"],
             )
             events.record(stream="performance", type="performance_update", data=figures, now=now)
-            written += 1
+        written += 1
     return written
