@@ -1,7 +1,10 @@
+#include <string>
+
 #include "arrays.hpp"
 #include "register.hpp"
 #include "sep/bits.hpp"
 #include "sep/encode.hpp"
+#include "sep/errors.hpp"
 
 namespace sep::bindings {
 
@@ -16,15 +19,28 @@ void register_bits(py::module_& module) {
     });
     module.def("encode", [](const Array<double>& prices, double tick, std::string_view encoding,
                             const std::optional<Array<std::uint8_t>>& gap) {
-        const Encoded encoded = encode(view(prices), tick, encoding_named(encoding), view(gap));
-        const std::size_t size = encoded.series.size;
-        std::vector<std::uint8_t> bits(size);
-        std::vector<std::uint8_t> joined(size);
+        const Encoding rule = encoding_named(encoding);
+        check_tick(tick);
+        const auto gaps = view(gap);
+        if (!gaps.empty() && gaps.size() != static_cast<std::size_t>(prices.size())) {
+            throw InvalidArgument("gap must have one value per price, " +
+                                  std::to_string(prices.size()) + ", had " +
+                                  std::to_string(gaps.size()));
+        }
+        std::vector<std::uint8_t> bits;
+        std::vector<std::uint8_t> joined;
         std::vector<std::int64_t> index;
-        unpack(encoded.series.bits, bits);
-        unpack(encoded.series.joined, joined);
-        for (std::size_t k = 0; k < encoded.prices; ++k) {
-            if (bit_at(encoded.emitted, k)) index.push_back(static_cast<std::int64_t>(k));
+        LastPrice last;
+        std::int64_t k = 0;
+        for (const double price : view(prices)) {
+            const bool gap_here = !gaps.empty() && gaps[static_cast<std::size_t>(k)] != 0;
+            const Step step = advance(last, rule, tick, price, gap_here, k);
+            if (step.bit) {
+                bits.push_back(*step.bit);
+                joined.push_back(step.joined && !index.empty());
+                index.push_back(k);
+            }
+            ++k;
         }
         return py::make_tuple(copy<std::uint8_t>(bits), copy<std::int64_t>(index),
                               copy<std::uint8_t>(joined));

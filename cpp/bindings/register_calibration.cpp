@@ -12,11 +12,12 @@ void register_calibration(py::module_& module) {
         .def("percentile", &CoinDistribution::percentile)
         .def("percentiles",
              [](const CoinDistribution& coin, const Array<double>& values,
-                const Array<bool>& complete) {
+                const Array<bool>& complete, double tolerance) {
                  Array<double> result(values.size());
                  for (py::ssize_t i = 0; i < values.size(); ++i) {
+                     const double value = values.data()[i] + tolerance;
                      result.mutable_data()[i] =
-                         complete.data()[i] ? coin.percentile(values.data()[i]) : not_a_number();
+                         complete.data()[i] ? coin.percentile(value) : not_a_number();
                  }
                  return result;
              })
@@ -26,22 +27,22 @@ void register_calibration(py::module_& module) {
         .def_property_readonly(
             "cumulative", [](const CoinDistribution& coin) { return copy(coin.cumulative()); });
 
-    module.def("table_bytes", [] {
+    // The tables as bytes, so that tests can tell whether they are the same everywhere.
+    module.def("table_bytes", [](int window) {
         const Tables& t = tables();
+        const WindowTables w(window, true);
         py::dict result;
-        const auto bytes = [](const auto& values) {
-            return py::bytes(reinterpret_cast<const char*>(values.data()),
-                             values.size() * sizeof(values[0]));
+        const auto put = [&result](const char* name, const auto& values) {
+            result[name] = py::bytes(reinterpret_cast<const char*>(values.data()),
+                                     values.size() * sizeof(values[0]));
         };
-        result["g"] = bytes(t.g);
-        result["damped_rows"] = bytes(t.rows);
-        result["row_of"] = bytes(t.row_of);
+        put("g", t.g);
+        put("damped_rows", t.rows);
+        put("row_of", t.row_of);
+        put("spans", w.spans);
+        put("decays", w.decays);
+        put("templates", w.templates);
         return result;
-    });
-    module.def("damped_span_bytes", [](int window) {
-        const auto spans = damped_spans(window);
-        return py::bytes(reinterpret_cast<const char*>(spans.data()),
-                         spans.size() * sizeof(spans[0]));
     });
 }
 

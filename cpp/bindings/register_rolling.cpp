@@ -1,54 +1,89 @@
 #include "arrays.hpp"
-#include "metric_names.hpp"
 #include "register.hpp"
-#include "sep/rolling.hpp"
+#include "specification.hpp"
 
 namespace sep::bindings {
 namespace {
 
-/// Results as a dictionary from name to array.
-py::dict run(const Encoded& encoded, int window, Backend backend, bool with_flat) {
-    const auto size = static_cast<py::ssize_t>(encoded.prices);
-    py::dict result;
+// A chunk takes some 50 ms on one core, so that Ctrl-C is heard within 200 ms. The path metrics
+// take time in proportion to the window.
+std::size_t chunk_prices(const WindowSpec& spec) {
+    return spec.groups & group_path ? std::size_t{1} << 14 : std::size_t{1} << 18;
+}
+
+Column column(const py::array& array) {
+    return {const_cast<void*>(array.data()), array.itemsize() == sizeof(float)};
+}
+
+RollingOutputs outputs(const py::dict& columns) {
     RollingOutputs out;
     for (int i = 0; i < window_metric_count; ++i) {
-        Array<double> values(size);
-        out.metrics[i] = values.mutable_data();
-        result[py::str(std::string(metric_names[i]))] = values;
+        const py::str name(metric_names[i].data(), metric_names[i].size());
+        if (columns.contains(name)) out.metrics[i] = column(columns[name].cast<py::array>());
     }
-    if (with_flat) {
-        Array<double> flat(size);
-        out.flat_ratio = flat.mutable_data();
-        result["flat_ratio"] = flat;
+    if (columns.contains("flat_ratio")) {
+        out.flat_ratio = column(columns["flat_ratio"].cast<py::array>());
     }
-    Array<bool> complete(size);
-    out.complete = reinterpret_cast<std::uint8_t*>(complete.mutable_data());
-    result["complete"] = complete;
+    if (columns.contains("complete")) {
+        const auto complete = columns["complete"].cast<py::array>();
+        out.complete = static_cast<std::uint8_t*>(const_cast<void*>(complete.data()));
+    }
+    return out;
+}
 
-    {
-        const py::gil_scoped_release release;
-        rolling(encoded, window, out, backend);
+/// Take the values in chunks; between them Python's signals and the progress callback have their
+/// turn.
+template <class T>
+void take(Roller& roller, const Array<T>& values, const std::optional<Array<std::uint8_t>>& gap,
+          const py::dict& columns, const py::object& progress) {
+    const std::span<const T> all = view(values);
+    const std::span<const std::uint8_t> all_gap = view(gap);
+    if (!all_gap.empty() && all_gap.size() != all.size()) {
+        throw InvalidArgument(std::string("gap must have one value per ") +
+                              (std::is_same_v<T, double> ? "price, " : "bit, ") +
+                              std::to_string(all.size()) + ", had " +
+                              std::to_string(all_gap.size()));
     }
-    return result;
+    const RollingOutputs out = outputs(columns);
+    const std::size_t chunk = chunk_prices(roller.spec().window);
+    std::size_t written = 0;
+    for (std::size_t first = 0; first < all.size(); first += chunk) {
+        const std::size_t count = std::min(chunk, all.size() - first);
+        const auto part = all.subspan(first, count);
+        const auto part_gap = all_gap.empty() ? all_gap : all_gap.subspan(first, count);
+        {
+            const py::gil_scoped_release release;
+            const std::size_t more = roller.outputs_of(count);
+            if constexpr (std::is_same_v<T, double>) {
+                roller.take_prices(part, part_gap, out.from(written));
+            } else {
+                roller.take_bits(part, part_gap, out.from(written));
+            }
+            written += more;
+        }
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        if (!progress.is_none()) progress(first + count, all.size());
+    }
 }
 
 }  // namespace
 
 void register_rolling(py::module_& module) {
-    module.def("rolling",
-               [](const Array<double>& prices, double tick, int window, std::string_view encoding,
-                  const std::optional<Array<std::uint8_t>>& gap, std::string_view backend) {
-                   const Backend chosen = backend_named(backend);
-                   const Encoded encoded =
-                       encode(view(prices), tick, encoding_named(encoding), view(gap));
-                   return run(encoded, window, chosen, true);
-               });
-    module.def("rolling_bits", [](const Array<std::uint8_t>& bits, int window,
-                                  const std::optional<Array<std::uint8_t>>& gap,
-                                  std::string_view backend) {
-        const Backend chosen = backend_named(backend);
-        return run(one_price_per_bit(bit_series(view(bits), view(gap))), window, chosen, false);
-    });
+    py::class_<Roller>(module, "Roller")
+        .def(py::init([](double tick, int window, std::uint64_t stride, std::string_view encoding,
+                         const std::vector<std::string>& metrics, std::string_view predictor,
+                         double collapse_share, std::string_view backend, int threads) {
+                 const Backend chosen = backend_named(backend);
+                 return Roller(specification(tick, window, stride, encoding, metrics, predictor,
+                                             collapse_share),
+                               chosen, threads);
+             }),
+             py::kw_only(), py::arg("tick"), py::arg("window"), py::arg("stride"),
+             py::arg("encoding"), py::arg("metrics"), py::arg("predictor"),
+             py::arg("collapse_share"), py::arg("backend"), py::arg("threads"))
+        .def("outputs_of", &Roller::outputs_of)
+        .def("take_prices", &take<double>)
+        .def("take_bits", &take<std::uint8_t>);
 }
 
 }  // namespace sep::bindings

@@ -2,9 +2,9 @@
 #include <string>
 
 #include "arrays.hpp"
-#include "metric_names.hpp"
 #include "register.hpp"
 #include "sep/stream.hpp"
+#include "specification.hpp"
 
 namespace sep::bindings {
 namespace {
@@ -25,7 +25,8 @@ struct Reading {
 };
 
 Reading reading(const Stream& stream) {
-    return {stream.metrics(), stream.window(), stream.encoding() == Encoding::moves};
+    return {stream.metrics(), stream.spec().window.window,
+            stream.spec().encoding == Encoding::moves};
 }
 
 template <int index>
@@ -67,10 +68,15 @@ void register_stream(py::module_& module) {
         });
 
     py::class_<Stream>(module, "Stream")
-        .def(py::init([](double tick, int window, std::string_view encoding) {
-                 return Stream(tick, window, encoding_named(encoding));
+        .def(py::init([](double tick, int window, std::string_view encoding,
+                         const std::vector<std::string>& metrics, std::string_view predictor,
+                         double collapse_share) {
+                 return Stream(
+                     specification(tick, window, 1, encoding, metrics, predictor, collapse_share));
              }),
-             py::kw_only(), py::arg("tick"), py::arg("window") = 64, py::arg("encoding") = "moves")
+             py::kw_only(), py::arg("tick"), py::arg("window") = 64, py::arg("encoding") = "moves",
+             py::arg("metrics") = default_metrics(), py::arg("predictor") = "markov",
+             py::arg("collapse_share") = 0.6)
         .def(
             "update",
             [](Stream& stream, double price, bool gap) {
@@ -79,10 +85,11 @@ void register_stream(py::module_& module) {
             },
             py::arg("price"), py::arg("gap") = false)
         .def_property_readonly("metrics", &reading)
-        .def_property_readonly("tick", &Stream::tick)
-        .def_property_readonly("window", &Stream::window)
+        .def_property_readonly("tick", [](const Stream& stream) { return stream.spec().tick; })
+        .def_property_readonly("window",
+                               [](const Stream& stream) { return stream.spec().window.window; })
         .def_property_readonly("encoding",
-                               [](const Stream& stream) { return name_of(stream.encoding()); })
+                               [](const Stream& stream) { return name_of(stream.spec().encoding); })
         .def("snapshot",
              [](const Stream& stream) {
                  const auto bytes = stream.snapshot();

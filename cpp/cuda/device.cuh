@@ -55,16 +55,16 @@ public:
 
     T* get() const { return data_; }
 
-    void copy_to(T* host, std::size_t first, std::size_t size) const {
-        check(
-            cudaMemcpyAsync(host, data_ + first, size * sizeof(T), cudaMemcpyDeviceToHost, stream_),
-            "cudaMemcpyAsync to the host");
-    }
-
 private:
     T* data_ = nullptr;
     std::size_t size_;
     cudaStream_t stream_;
 };
+
+inline void copy_to_host(void* host, const void* device, std::size_t size_bytes,
+                         const Stream& stream) {
+    check(cudaMemcpyAsync(host, device, size_bytes, cudaMemcpyDeviceToHost, stream.get()),
+          "cudaMemcpyAsync to the host");
+}
 
 }  // namespace sep::cuda

@@ -1,12 +1,13 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "sep/rolling.hpp"
 
 namespace sep::scalar {
 
-void rolling(const Encoded& encoded, int window, const RollingOutputs& out);
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);
 
 }  // namespace sep::scalar
 
@@ -18,6 +19,6 @@ struct Status {
 };
 
 Status status();
-void rolling(const Encoded& encoded, int window, const RollingOutputs& out);
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);
 
 }  // namespace sep::cuda

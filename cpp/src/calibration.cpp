@@ -73,9 +73,12 @@ Part spread(const ScaledBinomials& binomials, int pairs, int runs) {
 
 CoinDistribution::CoinDistribution(std::string_view metric, int window) {
     const auto member = count_metric_named(metric);
-    check_window(window);
+    WindowSpec spec;
+    spec.window = window;
+    check(spec);
     const Tables& t = tables();
-    const TableView view{t.g.data(), t.log2_3, nullptr, nullptr, nullptr};
+    const TableView view{t.g.data(), t.log2_3, nullptr, nullptr,
+                         nullptr,    nullptr,  nullptr, nullptr};
     const ScaledBinomials binomials(window - 1);
     const int total = window - 1;
 

@@ -1,11 +1,35 @@
 // Arguments are checked here, once, before a backend is chosen; the backends trust them.
+#include <algorithm>
 #include <string>
+#include <thread>
 
 #include "backends.hpp"
 #include "sep/errors.hpp"
 #include "sep/rolling.hpp"
 
 namespace sep {
+namespace {
+
+// Below this many windows a thread costs more than it saves.
+constexpr std::uint64_t windows_per_thread_min = 16'384;
+
+std::unique_ptr<RollingBackend> make_backend(const WindowSpec& spec, Backend backend) {
+    if (backend != Backend::cuda) return scalar::make_rolling(spec);
+    const cuda::Status gpu = cuda::status();
+    if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
+    return cuda::make_rolling(spec);
+}
+
+int thread_count(Backend backend, int threads) {
+    if (threads < 0 || threads > 1024) {
+        throw InvalidArgument("threads must be in 0..1024, was " + std::to_string(threads));
+    }
+    if (backend == Backend::cuda || backend == Backend::scalar) return 1;
+    if (threads > 0) return threads;
+    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
 
 std::vector<BackendStatus> backends() {
     const cuda::Status gpu = cuda::status();
@@ -19,26 +43,145 @@ Backend backend_named(std::string_view name) {
     throw InvalidArgument("backend must be one of auto, scalar, cuda, was " + std::string(name));
 }
 
-void check_window(int window) {
-    if (window < window_min || window > window_max) {
-        throw InvalidArgument("window must be in 8..1024, was " + std::to_string(window));
+void check(const WindowSpec& spec) {
+    if (spec.window < window_min || spec.window > window_max) {
+        throw InvalidArgument("window must be in 8..1024, was " + std::to_string(spec.window));
+    }
+    if (!(spec.collapse_share > 0 && spec.collapse_share <= 1)) {
+        throw InvalidArgument("collapse_share must be in (0, 1], was " +
+                              std::to_string(spec.collapse_share));
     }
 }
 
-void rolling(const Encoded& encoded, int window, const RollingOutputs& out, Backend backend) {
-    check_window(window);
-    switch (backend) {
-        case Backend::automatic:
-        case Backend::scalar:
-            scalar::rolling(encoded, window, out);
-            return;
-        case Backend::cuda: {
-            const cuda::Status gpu = cuda::status();
-            if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
-            cuda::rolling(encoded, window, out);
-            return;
+Roller::Roller(const RollingSpec& spec, Backend backend, int threads)
+    : spec_(spec), threads_(thread_count(backend, threads)) {
+    check(spec.window);
+    check_tick(spec.tick);
+    if (spec.stride == 0) throw InvalidArgument("stride must be >= 1, was 0");
+    backend_ = make_backend(spec.window, backend);
+}
+
+std::uint64_t Chunk::outputs() const {
+    const std::uint64_t first = first_output();
+    return first < prices ? (prices - first - 1) / stride + 1 : 0;
+}
+
+Chunk Chunk::part(std::uint64_t first, std::uint64_t count) const {
+    Chunk chunk = *this;
+    for (std::uint64_t word = 0; word < first / 64; ++word)
+        chunk.bits_before += ones(emitted[word]);
+    chunk.emitted += first / 64;
+    chunk.prices_before += first;
+    chunk.prices = count;
+    return chunk;
+}
+
+RollingOutputs RollingOutputs::from(std::size_t i) const {
+    RollingOutputs rest = *this;
+    for (Column& column : rest.metrics) column = column.from(i);
+    rest.flat_ratio = flat_ratio.from(i);
+    if (complete != nullptr) rest.complete += i;
+    return rest;
+}
+
+std::uint64_t Roller::outputs_of(std::uint64_t prices) const {
+    Chunk chunk{};
+    chunk.prices_before = flat_.size();
+    chunk.prices = prices;
+    chunk.stride = spec_.stride;
+    return chunk.outputs();
+}
+
+void Roller::append(bool bit, bool joined) {
+    const int window = spec_.window.window;
+    if (spec_.window.groups & group_qbsa) {
+        bool error = false;
+        if (bits_.size() >= static_cast<std::uint64_t>(window)) {
+            const BitsBefore before{bits_.words(), bits_.size() - bits_.forgotten()};
+            const BitsBefore valid{joined_.words(), joined_.size() - joined_.forgotten()};
+            const PairCounts pairs = count_pairs(before, valid, window);
+            error = predicted_bit(spec_.window.predictor, pairs, before(0)) != bit;
+        }
+        errors_.append(error);
+    }
+    bits_.append(bit);
+    joined_.append(joined && bits_.size() > 1);
+}
+
+void Roller::take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
+                         const RollingOutputs& out) {
+    if (!gap.empty() && gap.size() != prices.size()) {
+        throw InvalidArgument("gap must have one value per price, " +
+                              std::to_string(prices.size()) + ", had " +
+                              std::to_string(gap.size()));
+    }
+    const std::uint64_t bits_before = bits_.size();
+    emitted_.assign(word_count(prices.size()), 0);
+    prices_ = prices.size();
+    for (std::size_t k = 0; k < prices.size(); ++k) {
+        const Step step =
+            advance(last_, spec_.encoding, spec_.tick, prices[k], !gap.empty() && gap[k] != 0,
+                    static_cast<std::int64_t>(flat_.size()));
+        if (step.bit) append(*step.bit, step.joined);
+        emitted_[k / 64] |= std::uint64_t{step.bit.has_value()} << (k % 64);
+        flat_.append(step.flat);
+    }
+    run(bits_before, out);
+}
+
+void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
+                       const RollingOutputs& out) {
+    if (!gap.empty() && gap.size() != bits.size()) {
+        throw InvalidArgument("gap must have one value per bit, " + std::to_string(bits.size()) +
+                              ", had " + std::to_string(gap.size()));
+    }
+    const std::uint64_t bits_before = bits_.size();
+    emitted_.assign(word_count(bits.size()), ~std::uint64_t{0});
+    prices_ = bits.size();
+    for (std::size_t k = 0; k < bits.size(); ++k) {
+        if (bits[k] > 1) {
+            throw InvalidArgument("bits must be 0 or 1, was " + std::to_string(bits[k]) +
+                                  " at row " + std::to_string(bits_.size()));
+        }
+        append(bits[k] == 1, gap.empty() || gap[k] == 0);
+        flat_.append(false);
+    }
+    run(bits_before, out);
+}
+
+void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
+    const Chunk chunk{
+        {bits_.words(), bits_.forgotten()},
+        {joined_.words(), joined_.forgotten()},
+        {errors_.words(), errors_.forgotten()},
+        {flat_.words(), flat_.forgotten()},
+        emitted_.data(),
+        bits_before,
+        flat_.size() - prices_,
+        prices_,
+        spec_.stride,
+    };
+    const std::uint64_t wanted = chunk.outputs() / windows_per_thread_min + 1;
+    const auto parts = std::min<std::uint64_t>(static_cast<std::uint64_t>(threads_), wanted);
+    if (parts <= 1) {
+        backend_->run(chunk, out);
+    } else {
+        // Every part writes outputs of its own, so the result does not depend on their number.
+        const std::uint64_t size = (prices_ / parts + 63) / 64 * 64;
+        std::vector<std::jthread> workers;
+        std::uint64_t output = 0;
+        for (std::uint64_t first = 0; first < prices_; first += size) {
+            const Chunk part = chunk.part(first, std::min(size, prices_ - first));
+            const RollingOutputs place = out.from(output);
+            output += part.outputs();
+            workers.emplace_back([this, part, place] { backend_->run(part, place); });
         }
     }
+    const auto window = static_cast<std::uint64_t>(spec_.window.window);
+    bits_.keep(std::max<std::uint64_t>(window, 64));
+    joined_.keep(std::max<std::uint64_t>(window, 64));
+    errors_.keep(window);
+    flat_.keep(window);
 }
 
 }  // namespace sep

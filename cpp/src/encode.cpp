@@ -11,9 +11,11 @@
 namespace sep {
 namespace {
 
-constexpr std::array<std::pair<Encoding, std::string_view>, 2> encodings{{
+constexpr std::array<std::pair<Encoding, std::string_view>, 4> encodings{{
     {Encoding::moves, "moves"},
     {Encoding::strict_up, "strict_up"},
+    {Encoding::tick_carry, "tick_carry"},
+    {Encoding::pip_trunc_carry, "pip_trunc_carry"},
 }};
 
 // Beyond 2^53 neighbouring integers are no longer different doubles.
@@ -58,54 +60,46 @@ void check_tick(double tick) {
     }
 }
 
-double to_ticks(double price, double tick, std::int64_t row) {
+Step advance(LastPrice& last, Encoding encoding, double tick, double price, bool gap,
+             std::int64_t row) {
     if (!std::isfinite(price)) refuse("be finite", price, row);
     if (price <= 0) refuse("be > 0", price, row);
     const double ratio = price / tick;
     if (!(ratio < ticks_max)) refuse("be below 2^53 ticks", price, row);
     const double ticks = std::nearbyint(ratio);
-    if (std::fabs(ratio - ticks) > off_grid_max) {
+    if (encoding != Encoding::pip_trunc_carry && std::fabs(ratio - ticks) > off_grid_max) {
         refuse("be multiples of tick " + text_of(tick) + " within 1e-3 of it", price, row);
     }
-    return ticks;
-}
 
-Step advance(LastPrice& last, Encoding encoding, double price, double ticks, bool gap) {
     Step step;
-    const bool gap_seen = last.gap_pending || gap;
     if (last.seen) {
         step.flat = ticks == last.ticks;
-        if (encoding == Encoding::strict_up) {
-            step.bit = price > last.price;
-        } else if (!step.flat) {
-            step.bit = ticks > last.ticks;
+        switch (encoding) {
+            case Encoding::moves:
+                if (!step.flat) step.bit = ticks > last.ticks;
+                break;
+            case Encoding::strict_up:
+                step.bit = price > last.price;
+                break;
+            case Encoding::tick_carry:
+                if (!step.flat) {
+                    step.bit = ticks > last.ticks;
+                } else if (last.bit >= 0) {
+                    step.bit = last.bit == 1;
+                }
+                break;
+            case Encoding::pip_trunc_carry: {
+                const double whole = std::trunc((price - last.price) / tick);
+                step.flat = price == last.price;
+                step.bit = whole == 0 ? last.bit == 1 : whole > 0;
+                break;
+            }
         }
     }
+    const bool gap_seen = last.gap_pending || gap;
     step.joined = step.bit.has_value() && !gap_seen;
-    last = {price, ticks, gap_seen && !step.bit.has_value(), true};
+    last = {price, ticks, step.bit ? int{*step.bit} : last.bit, gap_seen && !step.bit, true};
     return step;
-}
-
-Encoded encode(std::span<const double> prices, double tick, Encoding encoding,
-               std::span<const std::uint8_t> gap) {
-    check_tick(tick);
-    if (!gap.empty() && gap.size() != prices.size()) {
-        throw InvalidArgument("gap must have one value per price, " +
-                              std::to_string(prices.size()) + ", had " +
-                              std::to_string(gap.size()));
-    }
-    Encoded encoded;
-    encoded.prices = prices.size();
-    LastPrice last;
-    for (std::size_t k = 0; k < prices.size(); ++k) {
-        const double ticks = to_ticks(prices[k], tick, static_cast<std::int64_t>(k));
-        const bool gap_here = !gap.empty() && gap[k] != 0;
-        const Step step = advance(last, encoding, prices[k], ticks, gap_here);
-        if (step.bit) encoded.series.append(*step.bit, step.joined);
-        append_bit(encoded.emitted, k, step.bit.has_value());
-        append_bit(encoded.flat, k, step.flat);
-    }
-    return encoded;
 }
 
 }  // namespace sep

@@ -6,7 +6,7 @@ namespace sep::cuda {
 
 Status status() { return {false, "built without CUDA"}; }
 
-void rolling(const Encoded&, int, const RollingOutputs&) {
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec&) {
     throw BackendError("backend cuda cannot run here: built without CUDA");
 }
 

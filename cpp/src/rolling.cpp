@@ -1,49 +1,52 @@
-#include "sep/rolling.hpp"
-
 #include "backends.hpp"
-
-namespace sep {
-
-Encoded one_price_per_bit(BitSeries series) {
-    Encoded encoded;
-    encoded.prices = series.size;
-    encoded.emitted.assign(word_count(series.size), ~std::uint64_t{0});
-    encoded.flat.assign(word_count(series.size), 0);
-    encoded.series = std::move(series);
-    return encoded;
-}
-
-}  // namespace sep
+#include "window_tables.hpp"
 
 namespace sep::scalar {
+namespace {
 
-void rolling(const Encoded& encoded, int window, const RollingOutputs& out) {
-    const Tables& t = tables();
-    const std::vector<DampedSpan> spans = damped_spans(window);
-    const TableView view{t.g.data(), t.log2_3, t.rows.data(), t.row_of.data(), spans.data()};
+class Rolling final : public RollingBackend {
+public:
+    explicit Rolling(const WindowSpec& spec)
+        : spec_(spec), tables_(spec.window, spec.groups & group_path) {}
 
-    std::uint64_t bits = 0;  // in the series up to price k
-    WindowMetrics metrics = no_metrics();
-    bool complete = false;
-    for (std::size_t k = 0; k < encoded.prices; ++k) {
-        if (bit_at(encoded.emitted, k)) {
-            ++bits;
-            metrics = window_metrics(BitsBefore{encoded.series.bits.data(), bits},
-                                     BitsBefore{encoded.series.joined.data(), bits}, bits, window,
-                                     view, complete);
+    void run(const Chunk& chunk, const RollingOutputs& out) override {
+        const TableView view = view_of(tables(), tables_);
+        std::uint64_t bits = chunk.bits_before;  // in the series up to price k
+        WindowMetrics metrics = no_metrics();
+        bool complete = false;
+        std::uint64_t computed = ~std::uint64_t{0};  // for how many bits `metrics` are
+        std::size_t i = 0;
+        for (std::uint64_t k = 0; k < chunk.prices; ++k) {
+            bits += chunk.emitted[k / 64] >> (k % 64) & 1;
+            if ((chunk.prices_before + k) % chunk.stride != 0) continue;
+            if (bits != computed) {
+                metrics = window_metrics(chunk.bits.before(bits), chunk.joined.before(bits),
+                                         chunk.errors.before(bits), bits, spec_, view, complete);
+                computed = bits;
+            }
+            const MetricValues values = values_of(metrics);
+            for (int m = 0; m < window_metric_count; ++m) {
+                if (out.metrics[m]) out.metrics[m].store(i, values.value[m]);
+            }
+            if (out.flat_ratio) {
+                const std::uint64_t price = chunk.prices_before + k;
+                const BitsBefore flat = chunk.flat.before(price + 1);
+                out.flat_ratio.store(i, flat_ratio(flat, price, spec_.window));
+            }
+            if (out.complete != nullptr) out.complete[i] = complete;
+            ++i;
         }
-        const MetricValues values = values_of(metrics);
-        for (int i = 0; i < window_metric_count; ++i) {
-            if (out.metrics[i] != nullptr) out.metrics[i][k] = values.value[i];
-        }
-        if (out.flat_ratio != nullptr) {
-            const BitsBefore flat{encoded.flat.data(), k + 1};
-            const bool full = k >= static_cast<std::size_t>(window);
-            out.flat_ratio[k] =
-                full ? count_ones(flat, window) / static_cast<double>(window) : not_a_number();
-        }
-        if (out.complete != nullptr) out.complete[k] = complete;
     }
+
+private:
+    WindowSpec spec_;
+    WindowTables tables_;
+};
+
+}  // namespace
+
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec) {
+    return std::make_unique<Rolling>(spec);
 }
 
 }  // namespace sep::scalar

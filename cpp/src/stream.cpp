@@ -6,13 +6,13 @@
 #include <string>
 
 #include "sep/errors.hpp"
-#include "sep/rolling.hpp"
+#include "window_tables.hpp"
 
 namespace sep {
 namespace {
 
 constexpr std::array<char, 8> magic{'S', 'E', 'P', 'Q', 'F', 'H', 'S', 0};
-constexpr std::uint32_t layout_version = 1;
+constexpr std::uint32_t layout_version = 2;
 
 // FNV-1a, 64 bit: finds a damaged file, is no defence against a made one.
 std::uint64_t checksum(std::span<const std::byte> bytes) {
@@ -57,44 +57,46 @@ private:
     std::span<const std::byte> bytes_;
 };
 
-int checked(int window) {
-    check_window(window);
-    return window;
+const RollingSpec& checked(const RollingSpec& spec) {
+    check(spec.window);
+    check_tick(spec.tick);
+    if (spec.stride != 1) throw InvalidArgument("stride of a stream must be 1");
+    return spec;
 }
 
 }  // namespace
 
-Stream::Stream(double tick, int window, Encoding encoding)
-    : tick_(tick),
-      window_(checked(window)),
-      encoding_(encoding),
-      bits_(window),
-      joined_(window),
-      flat_(window),
-      spans_(damped_spans(window)),
-      metrics_{no_metrics(), not_a_number(), false, -1, 0, 0} {
-    check_tick(tick);
-}
+Stream::Stream(const RollingSpec& spec)
+    : spec_(checked(spec)),
+      bits_(spec.window.window),
+      joined_(spec.window.window),
+      errors_(spec.window.window),
+      flat_(spec.window.window),
+      tables_(spec.window.window, spec.window.groups & group_path),
+      metrics_{no_metrics(), not_a_number(), false, -1, 0, 0} {}
 
 void Stream::compute() {
-    const Tables& t = tables();
-    const TableView view{t.g.data(), t.log2_3, t.rows.data(), t.row_of.data(), spans_.data()};
-    metrics_.window =
-        window_metrics(bits_, joined_, metrics_.bits_seen, window_, view, metrics_.complete);
-    if (prices_seen_ > static_cast<std::uint64_t>(window_)) {
-        metrics_.flat_ratio = count_ones(flat_, window_) / static_cast<double>(window_);
+    metrics_.window = window_metrics(bits_, joined_, errors_, metrics_.bits_seen, spec_.window,
+                                     view_of(tables(), tables_), metrics_.complete);
+    if (prices_seen_ > 0) {
+        metrics_.flat_ratio = flat_ratio(flat_, prices_seen_ - 1, spec_.window.window);
     }
 }
 
 const StreamMetrics& Stream::update(double price, bool gap) {
-    const double ticks = to_ticks(price, tick_, -1);
-    const Step step = advance(last_, encoding_, price, ticks, gap);
+    const Step step = advance(last_, spec_.encoding, spec_.tick, price, gap, -1);
     ++prices_seen_;
     flat_.push(step.flat);
     if (step.bit) {
+        if (spec_.window.groups & group_qbsa) {
+            const bool full = metrics_.bits_seen >= static_cast<std::uint64_t>(spec_.window.window);
+            const PairCounts pairs = count_pairs(bits_, joined_, spec_.window.window);
+            errors_.push(full &&
+                         predicted_bit(spec_.window.predictor, pairs, bits_(0)) != *step.bit);
+        }
+        const bool same_run = step.joined && metrics_.last_bit == int{*step.bit};
         bits_.push(*step.bit);
         joined_.push(step.joined && metrics_.bits_seen > 0);
-        const bool same_run = step.joined && metrics_.last_bit == int{*step.bit};
         metrics_.run_length = same_run ? metrics_.run_length + 1 : 1;
         metrics_.last_bit = *step.bit;
         ++metrics_.bits_seen;
@@ -107,12 +109,12 @@ std::vector<std::byte> Stream::snapshot() const {
     std::vector<std::byte> out;
     put(out, magic);
     put(out, layout_version);
-    put(out, static_cast<std::uint32_t>(window_));
-    put(out, static_cast<std::uint8_t>(encoding_));
+    put(out, static_cast<std::uint32_t>(spec_.window.window));
+    put(out, static_cast<std::uint8_t>(spec_.encoding));
     put(out, static_cast<std::uint8_t>(last_.gap_pending));
     put(out, static_cast<std::uint8_t>(last_.seen));
     put(out, static_cast<std::int8_t>(metrics_.last_bit));
-    put(out, tick_);
+    put(out, spec_.tick);
     put(out, last_.price);
     put(out, last_.ticks);
     put(out, prices_seen_);
@@ -121,6 +123,11 @@ std::vector<std::byte> Stream::snapshot() const {
     put(out, bits_);
     put(out, joined_);
     put(out, flat_);
+    // Since version 2:
+    put(out, static_cast<std::uint32_t>(spec_.window.groups));
+    put(out, static_cast<std::uint32_t>(spec_.window.predictor));
+    put(out, spec_.window.collapse_share);
+    put(out, errors_);
     put(out, checksum(out));
     return out;
 }
@@ -131,38 +138,58 @@ Stream Stream::restore(std::span<const std::byte> bytes) {
         throw InvalidArgument("snapshot must start with the mark of a QFH stream");
     }
     const auto version = reader.take<std::uint32_t>();
-    if (version != layout_version) {
-        throw InvalidArgument("snapshot must have layout version " +
+    if (version < 1 || version > layout_version) {
+        throw InvalidArgument("snapshot must have a layout version of 1 to " +
                               std::to_string(layout_version) + ", had " + std::to_string(version));
     }
     const std::size_t body = bytes.size() - std::min(bytes.size(), sizeof(std::uint64_t));
     if (Reader(bytes.subspan(body)).take<std::uint64_t>() != checksum(bytes.first(body))) {
         throw InvalidArgument("snapshot is damaged: its checksum does not fit");
     }
+    RollingSpec spec;
     const auto window = reader.take<std::uint32_t>();
-    const auto encoding = reader.take<std::uint8_t>();
-    if (name_of(static_cast<Encoding>(encoding)) == "unknown" || window > window_max) {
-        throw InvalidArgument("snapshot holds an unknown encoding or window");
+    spec.window.window = static_cast<int>(std::min<std::uint32_t>(window, window_max + 1));
+    spec.encoding = static_cast<Encoding>(reader.take<std::uint8_t>());
+    if (name_of(spec.encoding) == "unknown") {
+        throw InvalidArgument("snapshot holds an unknown encoding");
     }
+    check(spec.window);
+
     LastPrice last;
     last.gap_pending = reader.take<std::uint8_t>() != 0;
     last.seen = reader.take<std::uint8_t>() != 0;
-    const int last_bit = reader.take<std::int8_t>();
-    const double tick = reader.take<double>();
+    last.bit = reader.take<std::int8_t>();
+    spec.tick = reader.take<double>();
     last.price = reader.take<double>();
     last.ticks = reader.take<double>();
-
-    Stream stream(tick, static_cast<int>(window), static_cast<Encoding>(encoding));
-    stream.last_ = last;
-    stream.prices_seen_ = reader.take<std::uint64_t>();
-    stream.metrics_.last_bit = last_bit;
-    stream.metrics_.bits_seen = reader.take<std::uint64_t>();
-    stream.metrics_.run_length = reader.take<std::uint64_t>();
-    reader.take(stream.bits_);
-    reader.take(stream.joined_);
-    reader.take(stream.flat_);
+    StreamMetrics metrics{no_metrics(), not_a_number(), false, last.bit, 0, 0};
+    const auto prices_seen = reader.take<std::uint64_t>();
+    metrics.bits_seen = reader.take<std::uint64_t>();
+    metrics.run_length = reader.take<std::uint64_t>();
+    NewestBits bits(spec.window.window);
+    NewestBits joined(spec.window.window);
+    NewestBits flat(spec.window.window);
+    NewestBits errors(spec.window.window);
+    reader.take(bits);
+    reader.take(joined);
+    reader.take(flat);
+    if (version >= 2) {
+        spec.window.groups = reader.take<std::uint32_t>();
+        spec.window.predictor = static_cast<Predictor>(reader.take<std::uint32_t>());
+        spec.window.collapse_share = reader.take<double>();
+        reader.take(errors);
+    }
     reader.take<std::uint64_t>();
     if (!reader.at_end()) throw InvalidArgument("snapshot is too long");
+
+    Stream stream(spec);
+    stream.last_ = last;
+    stream.prices_seen_ = prices_seen;
+    stream.bits_ = std::move(bits);
+    stream.joined_ = std::move(joined);
+    stream.flat_ = std::move(flat);
+    stream.errors_ = std::move(errors);
+    stream.metrics_ = metrics;
     stream.compute();
     return stream;
 }

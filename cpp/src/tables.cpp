@@ -54,6 +54,30 @@ Tables make_tables() {
     return made;
 }
 
+std::vector<double> path_templates(int points) {
+    const DoubleDouble step = DoubleDouble(1.0) / DoubleDouble(10.0);
+    const DoubleDouble turn = two_pi() / DoubleDouble(static_cast<double>(points));
+    std::vector<double> templates;
+    for (int which = 0; which < template_count; ++which) {
+        std::vector<DoubleDouble> values;
+        DoubleDouble sum = 0.0;
+        for (int j = 0; j < points; ++j) {
+            const DoubleDouble at = static_cast<double>(j);
+            values.push_back(which == 0 ? exp_minus(step * at) : which == 1 ? at : sine(turn * at));
+            sum = sum + values.back();
+        }
+        const DoubleDouble mean = sum / DoubleDouble(static_cast<double>(points));
+        DoubleDouble squares = 0.0;
+        for (DoubleDouble& value : values) {
+            value = value - mean;
+            squares = squares + value * value;
+        }
+        const DoubleDouble norm = square_root(squares);
+        for (const DoubleDouble& value : values) templates.push_back((value / norm).hi);
+    }
+    return templates;
+}
+
 }  // namespace
 
 const Tables& tables() {
@@ -61,8 +85,7 @@ const Tables& tables() {
     return made;
 }
 
-std::vector<DampedSpan> damped_spans(int window) {
-    std::vector<DampedSpan> spans;
+WindowTables::WindowTables(int window, bool with_path) {
     for (const DampedRow& row : tables().rows) {
         int terms = window;
         while (row.lambda * (terms - 1) > 40.0) --terms;
@@ -72,8 +95,15 @@ std::vector<DampedSpan> damped_spans(int window) {
         const DoubleDouble last = exp_minus(lambda * DoubleDouble(static_cast<double>(terms)));
         const DoubleDouble sum = (DoubleDouble(1.0) - last) / (DoubleDouble(1.0) - ratio);
         spans.push_back({sum.hi, terms, 0});
+        if (!with_path) continue;
+        decays_first.push_back(static_cast<std::uint32_t>(decays.size()));
+        DoubleDouble decay = 1.0;
+        for (int k = 0; k < terms; ++k) {
+            decays.push_back(decay.hi);
+            decay = decay * ratio;
+        }
     }
-    return spans;
+    if (with_path) templates = path_templates(window - 1);
 }
 
 }  // namespace sep

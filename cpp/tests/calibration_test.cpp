@@ -14,8 +14,7 @@ TEST(Calibration, CountsEverySequenceOfEightTosses) {
     for (int sequence = 0; sequence < 256; ++sequence) {
         std::vector<std::uint8_t> bits(8);
         for (int i = 0; i < 8; ++i) bits[i] = sequence >> i & 1;
-        const tests::Rolled rolled(one_price_per_bit(bit_series(bits, {})), 8, Backend::scalar);
-        entropies.push_back(rolled.at(7).entropy);
+        entropies.push_back(tests::roll_bits(bits, 8).at(7).entropy);
     }
     const CoinDistribution coin("entropy", 8);
     for (const double x : entropies) {

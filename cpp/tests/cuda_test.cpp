@@ -10,7 +10,9 @@
 namespace sep {
 namespace {
 
-using tests::Rolled;
+using tests::roll;
+using tests::roll_bits;
+using tests::spec_of;
 using tests::Walk;
 
 class Cuda : public testing::Test {
@@ -19,25 +21,17 @@ protected:
         const cuda::Status gpu = cuda::status();
         if (!gpu.available) GTEST_SKIP() << "backend cuda cannot run here: " << gpu.detail;
     }
-
-    static void expect_same(const Encoded& encoded, int window) {
-        const Rolled cpu(encoded, window, Backend::scalar);
-        const Rolled gpu(encoded, window, Backend::cuda);
-        for (int i = 0; i < window_metric_count; ++i) {
-            ASSERT_TRUE(tests::same_bytes(cpu.metrics[i], gpu.metrics[i]))
-                << "metric " << i << ", window " << window << ", prices " << encoded.prices;
-        }
-        ASSERT_TRUE(tests::same_bytes(cpu.flat_ratio, gpu.flat_ratio));
-        ASSERT_EQ(cpu.complete, gpu.complete);
-    }
 };
 
 TEST_F(Cuda, GivesTheBytesOfTheReferenceAtEverySize) {
     for (const std::size_t size : {1, 63, 64, 65, 255, 256, 257, 1025, 5000}) {
         for (const int window : {8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 1023, 1024}) {
-            const Walk walk(size, size + static_cast<std::size_t>(window), 0.003);
-            expect_same(encode(walk.prices, Walk::tick, Encoding::moves, walk.gap), window);
-            expect_same(encode(walk.prices, Walk::tick, Encoding::strict_up, {}), window);
+            for (const Encoding encoding : {Encoding::moves, Encoding::strict_up}) {
+                const Walk walk(size, size + static_cast<std::size_t>(window), 0.003);
+                const RollingSpec spec = spec_of(window, encoding);
+                ASSERT_TRUE(same_bytes(roll(walk, spec), roll(walk, spec, Backend::cuda)))
+                    << "window " << window << ", prices " << size;
+            }
         }
     }
 }
@@ -49,20 +43,23 @@ TEST_F(Cuda, GivesTheBytesOfTheReferenceForUniformBits) {
             bits[i] = static_cast<std::uint8_t>(pattern == 2 ? i % 2 : pattern);
         }
         for (const int window : {8, 64, 1024}) {
-            expect_same(one_price_per_bit(bit_series(bits, {})), window);
+            ASSERT_TRUE(
+                same_bytes(roll_bits(bits, window), roll_bits(bits, window, {}, Backend::cuda)));
         }
     }
 }
 
-TEST_F(Cuda, GivesTheBytesOfTheReferenceBeyondOneChunk) {
+TEST_F(Cuda, GivesTheBytesOfTheReferenceForAMillionPrices) {
     const Walk walk((std::size_t{1} << 20) + 12'345, 42, 0.001);
-    expect_same(encode(walk.prices, Walk::tick, Encoding::moves, walk.gap), 64);
+    RollingSpec spec = spec_of(64);
+    EXPECT_TRUE(same_bytes(roll(walk, spec), roll(walk, spec, Backend::cuda)));
+    spec.stride = 7;
+    EXPECT_TRUE(same_bytes(roll(walk, spec), roll(walk, spec, Backend::cuda)));
 }
 
 TEST(CudaAbsent, IsRefusedByName) {
     if (cuda::status().available) GTEST_SKIP() << "a GPU is here";
-    const Encoded encoded = one_price_per_bit(bit_series(tests::random_bits(100, 1), {}));
-    EXPECT_THROW(rolling(encoded, 64, {}, Backend::cuda), BackendError);
+    EXPECT_THROW(Roller(spec_of(64), Backend::cuda, 0), BackendError);
 }
 
 }  // namespace

@@ -38,22 +38,24 @@ struct Walk {
     }
 };
 
-/// All results of one rolling call.
+inline constexpr unsigned all_groups =
+    group_counts | group_damped | group_path | group_qbsa | group_collapse;
+
+inline RollingSpec spec_of(int window, Encoding encoding = Encoding::moves,
+                           unsigned groups = all_groups) {
+    RollingSpec spec;
+    spec.window.window = window;
+    spec.window.groups = groups;
+    spec.tick = Walk::tick;
+    spec.encoding = encoding;
+    return spec;
+}
+
+/// All results of a series.
 struct Rolled {
     std::vector<std::vector<double>> metrics;
     std::vector<double> flat_ratio;
     std::vector<std::uint8_t> complete;
-
-    Rolled(const Encoded& encoded, int window, Backend backend)
-        : metrics(window_metric_count, std::vector<double>(encoded.prices)),
-          flat_ratio(encoded.prices),
-          complete(encoded.prices) {
-        RollingOutputs out;
-        for (int i = 0; i < window_metric_count; ++i) out.metrics[i] = metrics[i].data();
-        out.flat_ratio = flat_ratio.data();
-        out.complete = complete.data();
-        rolling(encoded, window, out, backend);
-    }
 
     WindowMetrics at(std::size_t k) const {
         MetricValues values;
@@ -62,10 +64,47 @@ struct Rolled {
         std::memcpy(&m, &values, sizeof(m));
         return m;
     }
+
+    RollingOutputs outputs() {
+        RollingOutputs out;
+        for (int i = 0; i < window_metric_count; ++i) out.metrics[i] = {metrics[i].data(), false};
+        out.flat_ratio = {flat_ratio.data(), false};
+        out.complete = complete.data();
+        return out;
+    }
+
+    explicit Rolled(std::size_t size)
+        : metrics(window_metric_count, std::vector<double>(size)),
+          flat_ratio(size),
+          complete(size) {}
 };
+
+inline Rolled roll(const Walk& walk, const RollingSpec& spec, Backend backend = Backend::scalar,
+                   int threads = 0) {
+    Roller roller(spec, backend, threads);
+    Rolled rolled(roller.outputs_of(walk.prices.size()));
+    roller.take_prices(walk.prices, walk.gap, rolled.outputs());
+    return rolled;
+}
+
+inline Rolled roll_bits(const std::vector<std::uint8_t>& bits, int window,
+                        const std::vector<std::uint8_t>& gap = {},
+                        Backend backend = Backend::scalar) {
+    Roller roller(spec_of(window), backend, 0);
+    Rolled rolled(bits.size());
+    roller.take_bits(bits, gap, rolled.outputs());
+    return rolled;
+}
 
 inline bool same_bytes(const std::vector<double>& a, const std::vector<double>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+}
+
+inline bool same_bytes(const Rolled& a, const Rolled& b) {
+    for (int i = 0; i < window_metric_count; ++i) {
+        if (!same_bytes(a.metrics[i], b.metrics[i])) return false;
+    }
+    return same_bytes(a.flat_ratio, b.flat_ratio) && a.complete == b.complete;
 }
 
 }  // namespace sep::tests

@@ -8,7 +8,9 @@
 namespace sep {
 namespace {
 
+using tests::roll;
 using tests::Rolled;
+using tests::spec_of;
 using tests::Walk;
 
 template <class T>
@@ -16,13 +18,19 @@ bool same(const T& a, const T& b) {
     return std::memcmp(&a, &b, sizeof(T)) == 0;
 }
 
+RollingSpec cents() {
+    RollingSpec spec = spec_of(8);
+    spec.tick = 0.01;
+    return spec;
+}
+
 TEST(Stream, GivesTheBytesOfTheBatch) {
-    for (const Encoding encoding : {Encoding::moves, Encoding::strict_up}) {
+    for (const Encoding encoding :
+         {Encoding::moves, Encoding::strict_up, Encoding::tick_carry, Encoding::pip_trunc_carry}) {
         for (const int window : {8, 20, 64, 65, 300}) {
             const Walk walk(2000, static_cast<std::uint64_t>(window), 0.01);
-            const Encoded encoded = encode(walk.prices, Walk::tick, encoding, walk.gap);
-            const Rolled batch(encoded, window, Backend::scalar);
-            Stream stream(Walk::tick, window, encoding);
+            const Rolled batch = roll(walk, spec_of(window, encoding));
+            Stream stream(spec_of(window, encoding));
             for (std::size_t k = 0; k < walk.prices.size(); ++k) {
                 const StreamMetrics m = stream.update(walk.prices[k], walk.gap[k] != 0);
                 ASSERT_TRUE(same(m.window, batch.at(k))) << "window " << window << ", price " << k;
@@ -35,7 +43,7 @@ TEST(Stream, GivesTheBytesOfTheBatch) {
 
 TEST(Stream, GoesOnAfterARestoreAsIfNothingHadHappened) {
     const Walk walk(400, 3, 0.02);
-    Stream stream(Walk::tick, 64, Encoding::moves);
+    Stream stream(spec_of(64));
     for (std::size_t k = 0; k < walk.prices.size(); ++k) {
         Stream restored = Stream::restore(stream.snapshot());
         const StreamMetrics a = stream.update(walk.prices[k], walk.gap[k] != 0);
@@ -47,7 +55,7 @@ TEST(Stream, GoesOnAfterARestoreAsIfNothingHadHappened) {
 }
 
 TEST(Stream, RefusesADamagedSnapshot) {
-    Stream stream(Walk::tick, 64, Encoding::moves);
+    Stream stream(spec_of(64));
     stream.update(1.1, false);
     const auto good = stream.snapshot();
     for (std::size_t i = 0; i < good.size(); ++i) {
@@ -60,7 +68,7 @@ TEST(Stream, RefusesADamagedSnapshot) {
 }
 
 TEST(Stream, IsUnchangedByAPriceThatItRefuses) {
-    Stream stream(0.01, 8, Encoding::moves);
+    Stream stream(cents());
     stream.update(1.10, false);
     const auto before = stream.snapshot();
     EXPECT_THROW(stream.update(1.105, false), InvalidArgument);
@@ -69,7 +77,7 @@ TEST(Stream, IsUnchangedByAPriceThatItRefuses) {
 }
 
 TEST(Stream, CountsTheRunOfTheNewestBitAndStartsAnewAfterAGap) {
-    Stream stream(0.01, 8, Encoding::moves);
+    Stream stream(cents());
     EXPECT_EQ(stream.update(1.10, false).last_bit, -1);
     EXPECT_EQ(stream.update(1.11, false).run_length, 1);
     EXPECT_EQ(stream.update(1.11, false).run_length, 1);  // no move, no bit

@@ -54,7 +54,8 @@ TEST(Tables, SumsTheDecaysOfAByteNewestFirst) {
 
 TEST(Tables, LeavesOutTermsBeyondLambdaKOf40) {
     for (const int window : {8, 64, 100, 1024}) {
-        const auto spans = damped_spans(window);
+        const WindowTables w(window, true);
+        const auto& spans = w.spans;
         ASSERT_EQ(spans.size(), tables().rows.size());
         for (std::size_t i = 0; i < spans.size(); ++i) {
             const double lambda = tables().rows[i].lambda;
@@ -63,7 +64,32 @@ TEST(Tables, LeavesOutTermsBeyondLambdaKOf40) {
             while (terms < window && lambda * terms <= 40) sum += std::exp(-lambda * terms++);
             EXPECT_EQ(spans[i].terms, terms);
             EXPECT_NEAR(spans[i].all_ones, sum, 1e-12);
+            for (int k = 0; k < terms; ++k) {
+                expect_within_an_ulp(w.decays[w.decays_first[i] + k], std::exp(-1.0L * lambda * k));
+            }
         }
+    }
+}
+
+TEST(Tables, HoldsCentredTemplatesOfUnitNorm) {
+    const int points = 63;
+    const WindowTables w(points + 1, true);
+    ASSERT_EQ(w.templates.size(), template_count * points);
+    for (int i = 0; i < template_count; ++i) {
+        double sum = 0;
+        double squares = 0;
+        for (int j = 0; j < points; ++j) {
+            const double value = w.templates[i * points + j];
+            sum += value;
+            squares += value * value;
+        }
+        EXPECT_NEAR(sum, 0, 1e-14);
+        EXPECT_NEAR(squares, 1, 1e-14);
+    }
+    // A full period of a sine has mean 0 and sum of squares n / 2.
+    for (int j = 0; j < points; ++j) {
+        const double sine = std::sin(2 * std::acos(-1.0) * j / points) / std::sqrt(points / 2.0);
+        EXPECT_NEAR(w.templates[2 * points + j], sine, 1e-15);
     }
 }
 

@@ -7,16 +7,15 @@ namespace sep {
 namespace {
 
 using tests::random_bits;
+using tests::roll;
+using tests::roll_bits;
 using tests::Rolled;
-
-Encoded bits_only(const std::vector<std::uint8_t>& bits,
-                  const std::vector<std::uint8_t>& gap = {}) {
-    return one_price_per_bit(bit_series(bits, gap));
-}
+using tests::spec_of;
+using tests::Walk;
 
 TEST(Window, GivesTheMetricsWorkedOutByHand) {
     // Pairs of 0 0 1 1 1 0 1 1: 00 01 11 11 10 01 11, so n00 = 1, n01 = 2, n10 = 1, n11 = 3.
-    const Rolled rolled(bits_only({0, 0, 1, 1, 1, 0, 1, 1}), 8, Backend::scalar);
+    const Rolled rolled = roll_bits({0, 0, 1, 1, 1, 0, 1, 1}, 8);
     const WindowMetrics m = rolled.at(7);
     EXPECT_DOUBLE_EQ(m.null_ratio, 1.0 / 7);
     EXPECT_DOUBLE_EQ(m.flip_ratio, 3.0 / 7);
@@ -32,7 +31,7 @@ TEST(Window, GivesTheMetricsWorkedOutByHand) {
 }
 
 TEST(Window, HasNoValueBeforeItIsFull) {
-    const Rolled rolled(bits_only(random_bits(100, 1)), 64, Backend::scalar);
+    const Rolled rolled = roll_bits(random_bits(100, 1), 64);
     EXPECT_TRUE(std::isnan(rolled.at(62).entropy));
     EXPECT_FALSE(std::isnan(rolled.at(63).entropy));
     EXPECT_EQ(rolled.complete[62], 0);
@@ -41,17 +40,17 @@ TEST(Window, HasNoValueBeforeItIsFull) {
 
 TEST(Window, SumsADampedValueOfAllOnes) {
     // lambda = 0.01: (1 - e^-0.64) / (1 - e^-0.01) = 0.472707576 / 0.009950166 = 47.507507
-    const Rolled ups(bits_only(std::vector<std::uint8_t>(64, 1)), 64, Backend::scalar);
+    const Rolled ups = roll_bits(std::vector<std::uint8_t>(64, 1), 64);
     EXPECT_NEAR(ups.at(63).damped, 47.507507, 1e-5);
     EXPECT_EQ(ups.at(63).damped_anchored, 0.0);
-    const Rolled downs(bits_only(std::vector<std::uint8_t>(64, 0)), 64, Backend::scalar);
+    const Rolled downs = roll_bits(std::vector<std::uint8_t>(64, 0), 64);
     EXPECT_EQ(downs.at(63).damped, -ups.at(63).damped);
 }
 
 TEST(Window, AgreesWithTheSumsTermByTerm) {
     for (const int window : {8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 500, 1024}) {
         const auto bits = random_bits(1100, static_cast<std::uint64_t>(window), 0.6);
-        const Rolled rolled(bits_only(bits), window, Backend::scalar);
+        const Rolled rolled = roll_bits(bits, window);
         for (std::size_t k = 1024; k < bits.size(); ++k) {
             const WindowMetrics m = rolled.at(k);
             double damped = 0;
@@ -71,8 +70,8 @@ TEST(Window, LeavesOutTransitionsAcrossAGap) {
     const auto bits = random_bits(200, 5);
     std::vector<std::uint8_t> gap(200, 0);
     gap[100] = 1;
-    const Rolled whole(bits_only(bits), 64, Backend::scalar);
-    const Rolled broken(bits_only(bits, gap), 64, Backend::scalar);
+    const Rolled whole = roll_bits(bits, 64);
+    const Rolled broken = roll_bits(bits, 64, gap);
     // Bit 99 is before the gap; bit 163 has it at the window's first bit, where no transition is.
     for (const std::size_t k : {std::size_t{99}, std::size_t{163}}) {
         EXPECT_EQ(broken.at(k).entropy, whole.at(k).entropy);
@@ -93,7 +92,7 @@ TEST(Window, HasNoValueBelowThreeQuartersOfItsTransitions) {
     for (const int missing : {15, 16}) {
         std::vector<std::uint8_t> gap(64, 0);
         std::fill_n(gap.begin() + 1, missing, 1);
-        const Rolled rolled(bits_only(bits, gap), 64, Backend::scalar);
+        const Rolled rolled = roll_bits(bits, 64, gap);
         EXPECT_EQ(std::isnan(rolled.at(63).entropy), missing == 16) << missing;
     }
 }
@@ -102,8 +101,8 @@ TEST(Window, MirrorsWhenUpAndDownAreExchanged) {
     const auto bits = random_bits(3000, 11, 0.4);
     auto mirrored = bits;
     for (auto& bit : mirrored) bit = 1 - bit;
-    const Rolled a(bits_only(bits), 64, Backend::scalar);
-    const Rolled b(bits_only(mirrored), 64, Backend::scalar);
+    const Rolled a = roll_bits(bits, 64);
+    const Rolled b = roll_bits(mirrored, 64);
     for (std::size_t k = 63; k < bits.size(); ++k) {
         const WindowMetrics x = a.at(k);
         const WindowMetrics y = b.at(k);
@@ -118,9 +117,92 @@ TEST(Window, MirrorsWhenUpAndDownAreExchanged) {
 }
 
 TEST(Window, TakesLengthsFrom8To1024) {
-    const Encoded encoded = bits_only(random_bits(10, 1));
     for (const int window : {-1, 0, 7, 1025}) {
-        EXPECT_THROW(rolling(encoded, window, {}, Backend::scalar), InvalidArgument) << window;
+        EXPECT_THROW(Roller(spec_of(window), Backend::scalar, 0), InvalidArgument) << window;
+    }
+}
+
+TEST(Window, MeasuresThePathOfAllOnes) {
+    // lambda = 0.01, W = 8: the partial sums for k = 1..7 are S_k = (1 - r^(k+1)) / (1 - r) with
+    // r = e^-0.01: 1.990050, 2.970249, 3.940694, 4.901484, 5.852713, 6.794477, 7.726872.
+    // Their mean is 4.882363 and their population variance 3.656880.
+    const Rolled rolled = roll_bits(std::vector<std::uint8_t>(20, 1), 8);
+    const WindowMetrics m = rolled.at(19);
+    EXPECT_NEAR(m.path_confidence, 1 / (1 + 3.656880), 1e-5);
+    // Nearly a line.
+    EXPECT_GT(m.path_similarity, 0.9999);
+    EXPECT_LE(m.path_similarity, 1.0);
+}
+
+TEST(Window, CountsEachWrongPredictionOnce) {
+    // Alternating bits: from the ninth bit on, Markov knows that the other bit follows.
+    std::vector<std::uint8_t> bits(40);
+    for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = i % 2;
+    const WindowMetrics markov = roll_bits(bits, 8).at(39);
+    EXPECT_EQ(markov.qbsa_error, 0.0);
+    EXPECT_EQ(markov.confidence, 1.0);
+    // Wilson, p = 1, n = 8, z^2 = 3.841459: (1 + 0.240091 - 0.240091) / (1 + 0.480182) = 0.675592
+    EXPECT_NEAR(markov.confidence_low, 0.675592, 1e-6);
+    EXPECT_TRUE(std::isnan(roll_bits(bits, 8).at(14).qbsa_error));
+    EXPECT_FALSE(std::isnan(roll_bits(bits, 8).at(15).qbsa_error));
+}
+
+TEST(Window, KnowsThreePredictors) {
+    const PairCounts pairs{1, 2, 4, 3};
+    const std::uint64_t up = std::uint64_t{0b10000011} << 56;    // newest 1, three of eight up
+    const std::uint64_t down = std::uint64_t{0b01111000} << 56;  // newest 0, four of eight up
+    EXPECT_FALSE(predicted_bit(Predictor::markov, pairs, up));   // 4 times 10, 3 times 11
+    EXPECT_TRUE(predicted_bit(Predictor::markov, pairs, down));  // 2 times 01, 1 time 00
+    EXPECT_TRUE(predicted_bit(Predictor::persistence, pairs, up));
+    EXPECT_FALSE(predicted_bit(Predictor::persistence, pairs, down));
+    EXPECT_FALSE(predicted_bit(Predictor::majority8, pairs, up));
+    EXPECT_FALSE(predicted_bit(Predictor::majority8, pairs, down));  // a tie repeats the last bit
+}
+
+TEST(Window, TellsACollapseFromALevel) {
+    // W = 33: 32 transitions, the newest 8 apart. Alternating bits, then ups: 6 of the newest 8
+    // transitions are 11 where the last 7 bits are 1.
+    std::vector<std::uint8_t> bits(33);
+    for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = i < 26 ? i % 2 : 1;
+    EXPECT_EQ(roll_bits(bits, 33).at(32).collapse, 1.0);
+    std::vector<std::uint8_t> level(33, 1);
+    EXPECT_EQ(roll_bits(level, 33).at(32).collapse, 0.0);
+    EXPECT_TRUE(std::isnan(roll_bits(level, 31).at(32).collapse));
+}
+
+TEST(Roller, GivesTheSameBytesInChunksOfAnySizeAndWithAnyThreads) {
+    const Walk walk(70'000, 8, 0.001);
+    const RollingSpec spec = spec_of(100);
+    const Rolled whole = roll(walk, spec);
+    for (const std::size_t size : {1, 63, 64, 65, 4096, 50'000}) {
+        Roller roller(spec, Backend::automatic, 3);
+        Rolled parts(walk.prices.size());
+        for (std::size_t first = 0; first < walk.prices.size(); first += size) {
+            const std::size_t count = std::min(size, walk.prices.size() - first);
+            roller.take_prices(std::span(walk.prices).subspan(first, count),
+                               std::span(walk.gap).subspan(first, count),
+                               parts.outputs().from(first));
+        }
+        ASSERT_TRUE(same_bytes(parts, whole)) << "chunks of " << size;
+    }
+    for (const int threads : {1, 2, 3, 64}) {
+        ASSERT_TRUE(same_bytes(roll(walk, spec, Backend::automatic, threads), whole)) << threads;
+    }
+}
+
+TEST(Roller, WithAStrideGivesEveryOne) {
+    const Walk walk(3000, 9, 0.001);
+    RollingSpec spec = spec_of(20);
+    const Rolled whole = roll(walk, spec);
+    for (const std::uint64_t stride : {2, 63, 64, 1000, 5000}) {
+        spec.stride = stride;
+        const Rolled some = roll(walk, spec);
+        ASSERT_EQ(some.complete.size(), (3000 + stride - 1) / stride);
+        for (std::size_t i = 0; i < some.complete.size(); ++i) {
+            const WindowMetrics a = some.at(i);
+            const WindowMetrics b = whole.at(i * stride);
+            ASSERT_EQ(std::memcmp(&a, &b, sizeof(a)), 0) << "stride " << stride << ", " << i;
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,7 @@ def unpack(words: NDArray[np.uint64], size: int, /) -> NDArray[np.uint8]: ...
 def encode(
     prices: NDArray[np.float64], tick: float, encoding: str, gap: NDArray[np.uint8] | None, /
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]: ...
-def rolling(
-    prices: NDArray[np.float64],
-    tick: float,
-    window: int,
-    encoding: str,
-    gap: NDArray[np.uint8] | None,
-    backend: str,
-    /,
-) -> dict[str, Any]: ...
-def rolling_bits(
-    bits: NDArray[np.uint8], window: int, gap: NDArray[np.uint8] | None, backend: str, /
-) -> dict[str, Any]: ...
-def table_bytes() -> dict[str, bytes]: ...
-def damped_span_bytes(window: int, /) -> bytes: ...
+def table_bytes(window: int, /) -> dict[str, bytes]: ...
 def legacy_analyze(bits: NDArray[np.uint8], /) -> LegacyAnalysis: ...
 def legacy_trajectory(bits: NDArray[np.uint8], anchor: int, /) -> LegacyTrajectory: ...
 def legacy_path_similarity(path: NDArray[np.float64], /) -> float: ...
@@ -43,8 +31,43 @@ class CoinDistribution:
     def cumulative(self) -> NDArray[np.float64]: ...
     def percentile(self, value: float, /) -> float: ...
     def percentiles(
-        self, values: NDArray[np.float64], complete: NDArray[np.bool_], /
+        self, values: NDArray[np.float64], complete: NDArray[np.bool_], tolerance: float, /
     ) -> NDArray[np.float64]: ...
+
+class Roller:
+    """The rolling metrics of one series, taken in chunks of any size."""
+
+    def __init__(
+        self,
+        *,
+        tick: float,
+        window: int,
+        stride: int,
+        encoding: str,
+        metrics: Sequence[str],
+        predictor: str,
+        collapse_share: float,
+        backend: str,
+        threads: int,
+    ) -> None: ...
+    def outputs_of(self, prices: int, /) -> int:
+        """Return how many values the next `prices` prices give."""
+    def take_prices(
+        self,
+        prices: NDArray[np.float64],
+        gap: NDArray[np.uint8] | None,
+        columns: dict[str, NDArray[Any]],
+        progress: Callable[[int, int], object] | None,
+        /,
+    ) -> None: ...
+    def take_bits(
+        self,
+        bits: NDArray[np.uint8],
+        gap: NDArray[np.uint8] | None,
+        columns: dict[str, NDArray[Any]],
+        progress: Callable[[int, int], object] | None,
+        /,
+    ) -> None: ...
 
 class StreamMetrics:
     """What a stream knows after a price: the metrics of `RollingMetrics` as numbers."""
@@ -72,6 +95,18 @@ class StreamMetrics:
     @property
     def damped_anchored(self) -> float: ...
     @property
+    def path_confidence(self) -> float: ...
+    @property
+    def path_similarity(self) -> float: ...
+    @property
+    def qbsa_error(self) -> float: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def confidence_low(self) -> float: ...
+    @property
+    def collapse(self) -> float: ...
+    @property
     def flat_ratio(self) -> float: ...
     @property
     def complete(self) -> bool:
@@ -91,7 +126,17 @@ class StreamMetrics:
 class Stream:
     """The rolling metrics one price at a time, equal to `rolling` to the last bit."""
 
-    def __init__(self, *, tick: float, window: int = 64, encoding: str = "moves") -> None: ...
+    def __init__(
+        self,
+        *,
+        tick: float,
+        window: int = 64,
+        encoding: str = "moves",
+        metrics: Sequence[str] = ...,
+        predictor: str = "markov",
+        collapse_share: float = 0.6,
+    ) -> None:
+        """Arguments as in `rolling`. Metrics that are not asked for are NaN."""
     @property
     def tick(self) -> float: ...
     @property

@@ -2,36 +2,141 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
 
 #include "sep/backend.hpp"
+#include "sep/bits.hpp"
 #include "sep/encode.hpp"
 #include "sep/window.hpp"
 
 namespace sep {
 
-/// Where the results go: one value per price, or nullptr for a result that is not wanted.
-struct RollingOutputs {
-    /// In the order of the members of WindowMetrics.
-    std::array<double*, window_metric_count> metrics{};
-    /// Share of the newest `window` prices that did not move; NaN for the first `window` prices.
-    double* flat_ratio = nullptr;
-    /// 1 where the window is full and has no gap in it, else 0.
-    std::uint8_t* complete = nullptr;
+/// Where one result goes, one value per output; nullptr: the result is not wanted.
+struct Column {
+    void* data = nullptr;
+    bool single = false;  ///< binary32, rounded once from binary64
+
+    SEP_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
+
+    SEP_HOST_DEVICE void store(std::size_t i, double value) const {
+        if (single) {
+            static_cast<float*>(data)[i] = static_cast<float>(value);
+        } else {
+            static_cast<double*>(data)[i] = value;
+        }
+    }
+
+    Column from(std::size_t i) const {
+        if (data == nullptr) return *this;
+        return {static_cast<char*>(data) + i * (single ? sizeof(float) : sizeof(double)), single};
+    }
 };
 
-/// The metrics of the newest `window` bits at every price.
-///
-/// At a price that gave no bit the metrics stay as they were. NaN until the window is full.
-///
-/// @param window  bits, 8 to 1024.
-/// @throws InvalidArgument  the window is out of range.
-/// @throws BackendError     `backend` cannot run here. There is no silent fallback.
-void rolling(const Encoded& encoded, int window, const RollingOutputs& out, Backend backend);
+struct RollingOutputs {
+    /// In the order of the members of WindowMetrics.
+    std::array<Column, window_metric_count> metrics{};
+    /// Share of the newest `window` prices that did not move; NaN for the first `window` prices.
+    Column flat_ratio;
+    /// 1 where the window is full and has no gap in it, else 0.
+    std::uint8_t* complete = nullptr;
 
-/// A bit series as if every bit came from a price of its own.
-Encoded one_price_per_bit(BitSeries series);
+    RollingOutputs from(std::size_t i) const;
+};
 
-/// @throws InvalidArgument  the window is not in 8..1024.
-void check_window(int window);
+struct RollingSpec {
+    WindowSpec window;
+    double tick = 0;
+    Encoding encoding = Encoding::moves;
+    /// Results are given for prices 0, stride, 2 stride, and so on.
+    std::uint64_t stride = 1;
+};
+
+/// A stretch of prices as the backends see it.
+///
+/// Bit i of a series lies at i - forgotten of its words. The words reach far enough back for every
+/// window of the chunk.
+struct Chunk {
+    struct Series {
+        const std::uint64_t* words;
+        std::uint64_t forgotten;
+
+        SEP_HOST_DEVICE BitsBefore before(std::uint64_t end) const {
+            return {words, end - forgotten};
+        }
+    };
+    Series bits;
+    Series joined;
+    Series errors;
+    Series flat;                   ///< by price
+    const std::uint64_t* emitted;  ///< packed, by price of the chunk: it gave a bit
+    std::uint64_t bits_before;     ///< bits that earlier prices gave
+    std::uint64_t prices_before;
+    std::uint64_t prices;
+    std::uint64_t stride;
+
+    /// The part from price `first` on, a multiple of 64.
+    Chunk part(std::uint64_t first, std::uint64_t count) const;
+    /// Outputs of this chunk's prices.
+    std::uint64_t outputs() const;
+    /// The first price of the chunk that has an output.
+    SEP_HOST_DEVICE std::uint64_t first_output() const {
+        return (stride - prices_before % stride) % stride;
+    }
+};
+
+/// Computes chunks; holds the tables that its window needs.
+class RollingBackend {
+public:
+    virtual ~RollingBackend() = default;
+    virtual void run(const Chunk& chunk, const RollingOutputs& out) = 0;
+};
+
+/// The rolling metrics of one series, taken in chunks of any size.
+///
+/// At a price that gives no bit the metrics stay as they were. NaN until the window is full.
+class Roller {
+public:
+    /// @param threads  0: as many as the machine has; only CPU backends use more than one.
+    /// @throws InvalidArgument  a part of the specification is out of range.
+    /// @throws BackendError     `backend` cannot run here. There is no silent fallback.
+    Roller(const RollingSpec& spec, Backend backend, int threads);
+
+    /// Take in prices and write the results of those among them that have an output.
+    ///
+    /// @param gap  empty, or one value per price; non-zero: something is missing before that price.
+    /// @throws InvalidArgument  a price breaks a rule of `advance`. The roller cannot be used
+    /// after.
+    void take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
+                     const RollingOutputs& out);
+
+    /// The same for bits, 0 or 1, each as if it came from a price of its own.
+    void take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
+                   const RollingOutputs& out);
+
+    /// Outputs that the next `prices` prices give.
+    std::uint64_t outputs_of(std::uint64_t prices) const;
+
+    const RollingSpec& spec() const { return spec_; }
+
+private:
+    void append(bool bit, bool joined);
+    void run(std::uint64_t bits_before, const RollingOutputs& out);
+
+    RollingSpec spec_;
+    int threads_;
+    std::unique_ptr<RollingBackend> backend_;
+    LastPrice last_;
+    BitHistory bits_;
+    BitHistory joined_;
+    BitHistory errors_;
+    BitHistory flat_;
+    std::vector<std::uint64_t> emitted_;
+    std::uint64_t prices_ = 0;  ///< of the chunk in hand
+};
+
+/// @throws InvalidArgument  a part of the specification is out of range.
+void check(const WindowSpec& spec);
 
 }  // namespace sep

@@ -5,8 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "sep/encode.hpp"
-#include "sep/window.hpp"
+#include "sep/rolling.hpp"
 
 namespace sep {
 
@@ -44,8 +43,8 @@ struct StreamMetrics {
 /// The rolling metrics one price at a time, equal to `rolling` to the last bit.
 class Stream {
 public:
-    /// @throws InvalidArgument  tick or window is out of range.
-    Stream(double tick, int window, Encoding encoding);
+    /// @throws InvalidArgument  a part of the specification is out of range. The stride must be 1.
+    explicit Stream(const RollingSpec& spec);
 
     /// Take in the next price.
     /// @param gap  something is missing before this price.
@@ -53,9 +52,7 @@ public:
     const StreamMetrics& update(double price, bool gap);
 
     const StreamMetrics& metrics() const { return metrics_; }
-    double tick() const { return tick_; }
-    int window() const { return window_; }
-    Encoding encoding() const { return encoding_; }
+    const RollingSpec& spec() const { return spec_; }
 
     /// The whole state as bytes: a magic word, the version of the layout, the state, a checksum.
     std::vector<std::byte> snapshot() const;
@@ -66,15 +63,14 @@ public:
 private:
     void compute();
 
-    double tick_;
-    int window_;
-    Encoding encoding_;
+    RollingSpec spec_;
     LastPrice last_;
     std::uint64_t prices_seen_ = 0;
     NewestBits bits_;
     NewestBits joined_;
+    NewestBits errors_;
     NewestBits flat_;
-    std::vector<DampedSpan> spans_;
+    WindowTables tables_;
     StreamMetrics metrics_;
 };
 

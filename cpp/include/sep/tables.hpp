@@ -51,7 +51,18 @@ struct DampedSpan {
     std::int32_t unused;  ///< keeps the layout the same on the host and on a device
 };
 
-/// One span per row of tables(), for windows of `window` bits.
-std::vector<DampedSpan> damped_spans(int window);
+/// The tables of one window length.
+struct WindowTables {
+    /// One span per row of tables().
+    std::vector<DampedSpan> spans;
+    /// e^(-lambda k) of every row, for its terms; where each row begins.
+    std::vector<double> decays;
+    std::vector<std::uint32_t> decays_first;
+    /// e^(-0.1 k), a line and one period of a sine over window - 1 points, centred, of unit norm.
+    std::vector<double> templates;
+
+    /// @param with_path  also make decays and templates, which only the path metrics need.
+    WindowTables(int window, bool with_path);
+};
 
 }  // namespace sep

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -21,6 +22,31 @@ struct PairCounts {
     int n11 = 0;
 };
 
+/// How the next bit is guessed from the window before it. A tie repeats the last bit.
+enum class Predictor : std::uint8_t {
+    markov = 0,       ///< what followed the last bit more often
+    persistence = 1,  ///< the last bit again
+    majority8 = 2,    ///< the more frequent of the newest eight bits
+};
+
+/// Metrics that are computed together.
+enum MetricGroup : unsigned {
+    group_counts = 1,  ///< ratios, entropy, coherences, stability, balance
+    group_damped = 2,  ///< lambda and the damped sums
+    group_path = 4,    ///< of the partial sums; O(window)
+    group_qbsa = 8,    ///< prediction errors
+    group_collapse = 16,
+};
+
+/// What is computed of a window.
+struct WindowSpec {
+    int window = 64;
+    unsigned groups = group_counts | group_damped;
+    Predictor predictor = Predictor::markov;
+    /// Share of equal pairs of one kind that makes a part of the window one-sided, in (0, 1].
+    double collapse_share = 0.6;
+};
+
 /// The canonical metrics of one window, NaN where there is none.
 struct WindowMetrics {
     double null_ratio;
@@ -34,9 +60,15 @@ struct WindowMetrics {
     double lambda;
     double damped;
     double damped_anchored;
+    double path_confidence;
+    double path_similarity;
+    double qbsa_error;
+    double confidence;
+    double confidence_low;
+    double collapse;  ///< 1 or 0
 };
 
-inline constexpr int window_metric_count = 11;
+inline constexpr int window_metric_count = 17;
 
 /// The same numbers in the same order, for loops over all metrics.
 struct MetricValues {
@@ -56,8 +88,14 @@ struct TableView {
     double log2_3;
     const DampedRow* rows;
     const std::uint8_t* row_of;
-    const DampedSpan* spans;  ///< of one window length
+    // Of one window length:
+    const DampedSpan* spans;
+    const double* decays;               ///< e^(-lambda k) of every row, one after the other
+    const std::uint32_t* decays_first;  ///< where the decays of a row begin
+    const double* templates;            ///< three of window - 1 values, centred, of unit norm
 };
+
+inline constexpr int template_count = 3;
 
 SEP_HOST_DEVICE inline int ones(std::uint64_t word) {
 #ifdef __CUDA_ARCH__
@@ -119,6 +157,14 @@ SEP_HOST_DEVICE int count_ones(const Bits& bits, int count) {
     return sum;
 }
 
+/// Share of the newest `window` prices that did not move. `price` counts from 0: the first has no
+/// price before it, so that the first value comes after `window` more.
+template <class Bits>
+SEP_HOST_DEVICE double flat_ratio(const Bits& flat, std::uint64_t price, int window) {
+    if (price < static_cast<std::uint64_t>(window)) return not_a_number();
+    return count_ones(flat, window) / static_cast<double>(window);
+}
+
 /// The metrics that the pair counts decide. `total` is their sum, > 0.
 SEP_HOST_DEVICE inline void set_count_metrics(WindowMetrics& m, PairCounts n, int total,
                                               const TableView& t) {
@@ -136,14 +182,14 @@ SEP_HOST_DEVICE inline void set_count_metrics(WindowMetrics& m, PairCounts n, in
 
 SEP_HOST_DEVICE inline WindowMetrics no_metrics() {
     const double nan = not_a_number();
-    return {nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan};
+    return {nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, nan};
 }
 
 /// Pair counts of the newest `window` bits, over valid transitions.
 ///
 /// `bits(i)` and `joined(i)` give the i-th newest 64 bits, the newest in the top bit.
-template <class Bits, class Joined>
-SEP_HOST_DEVICE PairCounts count_pairs(const Bits& bits, const Joined& joined, int window) {
+template <class Bits>
+SEP_HOST_DEVICE PairCounts count_pairs(const Bits& bits, const Bits& joined, int window) {
     PairCounts n;
     const int words = (window + 63) / 64;
     for (int i = 0; i < words; ++i) {
@@ -188,14 +234,102 @@ SEP_HOST_DEVICE double differing_sum(const Bits& bits, const DampedRow& row, int
     return sum;
 }
 
-/// Every metric of the window that ends at the newest bit.
+/// Confidence and similarity of the partial sums of the damped value, k = 1 .. window-1.
+template <class Bits>
+SEP_HOST_DEVICE void set_path_metrics(WindowMetrics& m, const Bits& bits, int window, int row,
+                                      const TableView& t) {
+    const double* decay = t.decays + t.decays_first[row];
+    const int terms = t.spans[row].terms;
+    const int points = window - 1;
+    const auto sign = [&](int k) { return bits(k / 64) >> (63 - k % 64) & 1 ? 1.0 : -1.0; };
+
+    double sum = sign(0) * decay[0];
+    double total = 0.0;
+    for (int k = 1; k < window; ++k) {
+        if (k < terms) sum += sign(k) * decay[k];
+        total += sum;
+    }
+    const double mean = total / points;
+
+    double squares = 0.0;
+    double products[template_count] = {};
+    sum = sign(0) * decay[0];
+    for (int k = 1; k < window; ++k) {
+        if (k < terms) sum += sign(k) * decay[k];
+        const double centred = sum - mean;
+        squares += centred * centred;
+        for (int i = 0; i < template_count; ++i) {
+            products[i] += centred * t.templates[i * points + k - 1];
+        }
+    }
+    m.path_confidence = 1.0 / (1.0 + squares / points);
+    m.path_similarity = 0.0;
+    if (squares == 0.0) return;
+    const double norm = sqrt(squares);
+    for (const double product : products) {
+        double cosine = product / norm;
+        if (cosine < 0.0) cosine = -cosine;
+        if (cosine > 1.0) cosine = 1.0;
+        if (cosine > m.path_similarity) m.path_similarity = cosine;
+    }
+}
+
+/// The bit that a predictor expects after the window whose pair counts and newest bits are given.
+SEP_HOST_DEVICE inline bool predicted_bit(Predictor predictor, PairCounts n, std::uint64_t newest) {
+    const bool last = newest >> 63 != 0;
+    int ups = 0;
+    int downs = 0;
+    if (predictor == Predictor::markov) {
+        ups = last ? n.n11 : n.n01;
+        downs = last ? n.n10 : n.n00;
+    } else if (predictor == Predictor::majority8) {
+        ups = ones(newest >> 56);
+        downs = 8 - ups;
+    }
+    return ups == downs ? last : ups > downs;
+}
+
+/// Error share of the newest `window` predictions, and the Wilson 95 % lower bound of the rest.
+/// Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+/// Journal of the American Statistical Association 22 (1927).
+SEP_HOST_DEVICE inline void set_qbsa_metrics(WindowMetrics& m, int errors, int window) {
+    constexpr double z = 1.959963984540054;  // 97.5th percentile of the normal distribution
+    const double n = window;
+    const double p = (window - errors) / n;
+    const double spread = z * sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n));
+    m.qbsa_error = errors / n;
+    m.confidence = 1.0 - m.qbsa_error;
+    m.confidence_low = (p + z * z / (2.0 * n) - spread) / (1.0 + z * z / n);
+}
+
+/// Whether equal pairs of one kind fill the newest quarter of the valid transitions, but not the
+/// rest.
+template <class Bits>
+SEP_HOST_DEVICE bool collapsed(const Bits& bits, const Bits& joined, PairCounts all, double share) {
+    const int total = all.n00 + all.n01 + all.n10 + all.n11;
+    const int newest = total / 4;
+    int length = newest + 1;  // bits that hold the newest valid transitions
+    while (count_ones(joined, length - 1) < newest) ++length;
+    const PairCounts part = count_pairs(bits, joined, length);
+    const auto one_sided = [&](int n00, int n11, int transitions) {
+        const int larger = n00 > n11 ? n00 : n11;
+        return larger / static_cast<double>(transitions) >= share;
+    };
+    return one_sided(part.n00, part.n11, newest) &&
+           !one_sided(all.n00 - part.n00, all.n11 - part.n11, total - newest);
+}
+
+/// The asked metrics of the window that ends at the newest bit.
 ///
-/// @param available  bits in the series up to the newest; fewer than `window` gives NaN.
+/// @param errors     flags of wrong predictions, by bit.
+/// @param available  bits in the series up to the newest; fewer than the window gives NaN.
 /// @param complete   set to whether the window is full and has no gap in it.
-template <class Bits, class Joined>
-SEP_HOST_DEVICE WindowMetrics window_metrics(const Bits& bits, const Joined& joined,
-                                             std::uint64_t available, int window,
-                                             const TableView& t, bool& complete) {
+template <class Bits>
+SEP_HOST_DEVICE WindowMetrics window_metrics(const Bits& bits, const Bits& joined,
+                                             const Bits& errors, std::uint64_t available,
+                                             const WindowSpec& spec, const TableView& t,
+                                             bool& complete) {
+    const int window = spec.window;
     WindowMetrics m = no_metrics();
     complete = false;
     if (available < static_cast<std::uint64_t>(window)) return m;
@@ -203,14 +337,25 @@ SEP_HOST_DEVICE WindowMetrics window_metrics(const Bits& bits, const Joined& joi
     const PairCounts n = count_pairs(bits, joined, window);
     const int total = n.n00 + n.n01 + n.n10 + n.n11;
     complete = total == window - 1;
-    if (4 * total >= 3 * (window - 1)) set_count_metrics(m, n, total, t);
+    if (4 * total >= 3 * (window - 1)) {
+        if (spec.groups & group_counts) set_count_metrics(m, n, total, t);
+        if (spec.groups & group_collapse && window >= 32) {
+            m.collapse = collapsed(bits, joined, n, spec.collapse_share);
+        }
+    }
+    if (spec.groups & group_qbsa && complete &&
+        available >= 2 * static_cast<std::uint64_t>(window)) {
+        set_qbsa_metrics(m, count_ones(errors, window), window);
+    }
 
     const std::uint64_t newest = top_bits(lambda_bits - 1);
     if (available < lambda_bits || (joined(0) & newest) != newest) return m;
+    if (!(spec.groups & (group_damped | group_path))) return m;
     const int row = lambda_row(bits(0), t.row_of);
     m.lambda = t.rows[row].lambda;
     if (!complete) return m;
 
+    if (spec.groups & group_path) set_path_metrics(m, bits, window, row, t);
     // The newest bit has the sign of the sum of all terms; each differing bit takes away twice its
     // term. Written so, exchanging up and down changes the sign and nothing else.
     const DampedSpan span = t.spans[row];

@@ -4,14 +4,27 @@ from sep_engine._core import Stream, StreamMetrics
 from sep_engine.qfh import legacy
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
 from sep_engine.qfh.calibration import COUNT_METRICS, coin_distribution
-from sep_engine.qfh.rolling import BackendName, RollingMetrics, rolling, rolling_bits
+from sep_engine.qfh.rolling import (
+    CHEAP_METRICS,
+    METRICS,
+    BackendName,
+    Predictor,
+    RollingMetrics,
+    rolling,
+    rolling_bits,
+    rolling_chunks,
+    rolling_many,
+)
 
 __all__ = [
+    "CHEAP_METRICS",
     "COUNT_METRICS",
     "ENCODINGS",
+    "METRICS",
     "BackendName",
     "Encoded",
     "Encoding",
+    "Predictor",
     "RollingMetrics",
     "Stream",
     "StreamMetrics",
@@ -22,5 +35,7 @@ __all__ = [
     "pack",
     "rolling",
     "rolling_bits",
+    "rolling_chunks",
+    "rolling_many",
     "unpack",
 ]

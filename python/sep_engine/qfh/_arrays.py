@@ -62,3 +62,26 @@ def as_window(window: int, *, values: int, needed: int, values_name: str) -> int
             f"had {values}"
         )
     return int(window)
+
+
+def as_count(name: str, value: int) -> int:
+    """Return `value` if it is an int >= 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, was {type(value).__name__}")
+    if value < 1:
+        raise ArgumentError(f"{name} must be >= 1, was {value}")
+    return int(value)
+
+
+def as_output(name: str, array: NDArray[Any], size: int, *dtypes: type[np.generic]) -> NDArray[Any]:
+    """Return `array` if results can be written into it as it is."""
+    label = f"out[{name!r}]"
+    if not isinstance(array, np.ndarray) or array.dtype not in [np.dtype(d) for d in dtypes]:
+        wanted = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{label} must be an array of dtype {wanted}, was {found}")
+    if array.shape != (size,):
+        raise ArgumentError(f"{label} must have shape ({size},), had {array.shape}")
+    if not array.flags.c_contiguous or not array.flags.writeable:
+        raise ArgumentError(f"{label} must be contiguous and writeable")
+    return array

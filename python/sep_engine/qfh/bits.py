@@ -10,9 +10,9 @@ from sep_engine import _core
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, one_dimensional
 
-Encoding = Literal["moves", "strict_up"]
+Encoding = Literal["moves", "tick_carry", "strict_up", "pip_trunc_carry"]
 
-ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "strict_up")
+ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "tick_carry", "strict_up", "pip_trunc_carry")
 
 # Ticks that markets use, coarse to fine: 1, 1/2, 1/4 and the same in every decimal place to 1e-9.
 _TICKS: Final[tuple[float, ...]] = tuple(
@@ -49,7 +49,10 @@ def encode(
         prices: (n,) float64, oldest first, finite, > 0, multiples of `tick` within 1e-3 of it.
         tick: the price step, > 0.
         encoding: `moves`: in ticks, a rise is 1, a fall is 0, an equal price gives no bit.
+            `tick_carry`: as moves, but an equal price repeats the bit before, once there is one.
             `strict_up`: a price above the one before is 1, anything else 0.
+            `pip_trunc_carry`: the change cut to whole ticks (pass the pip as `tick`); 0 repeats the
+            bit before, at first 0. Prices need not be multiples of the tick.
         gap: (n,) bool, something is missing before this price. Before a price that gives no bit it
             counts for the next bit.
 

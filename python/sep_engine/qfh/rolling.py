@@ -1,44 +1,88 @@
 """The metrics of the newest bits at every price."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sep_engine import _core
-from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, as_window
+from sep_engine.errors import ArgumentError
+from sep_engine.qfh._arrays import as_bits, as_count, as_gap, as_output, as_prices, as_window
 from sep_engine.qfh.bits import Encoding
 from sep_engine.qfh.calibration import coin_distribution
 
 BackendName = Literal["auto", "scalar", "cuda"]
+Predictor = Literal["markov", "persistence", "majority8"]
+Progress = Callable[[int, int], object]
+
+CHEAP_METRICS: Final = (
+    "null_ratio",
+    "flip_ratio",
+    "rupture_ratio",
+    "entropy",
+    "coherence",
+    "state_coherence",
+    "stability",
+    "balance",
+    "lambda_",
+    "damped",
+    "damped_anchored",
+    "flat_ratio",
+)
+METRICS: Final = (
+    *CHEAP_METRICS,
+    "path_confidence",
+    "path_similarity",
+    "qbsa_error",
+    "confidence",
+    "confidence_low",
+    "collapse",
+)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class RollingMetrics:
-    """Metrics of the newest `window` bits; index k belongs to price k (or bit k).
+    """Metrics of the newest `window` bits, one value for each price (or bit) in `index`.
 
-    All arrays are (n,) float64, except `complete`. NaN until the window is full, and where a gap
-    leaves too little: the count metrics need 3/4 of the transitions, `lambda_` the newest 20 bits
-    without a gap, `damped` and `damped_anchored` that and a window without a gap.
+    All arrays are (m,) float64 (or float32, if asked for), except `complete`. NaN until the window
+    is full, and where a gap leaves too little: the count metrics and `collapse` need 3/4 of the
+    transitions, `lambda_` the newest 20 bits without a gap, the others a window without a gap.
+    Reading a metric that was not asked for raises AttributeError.
+
+    Source of the formulas: docs/reference/qfh.md.
 
     Attributes:
+        window: bits.
+        encoding: of the prices; None for bits.
+        index: (m,) int64, the price (or bit) that each value belongs to.
+        complete: (m,) bool, the window is full and has no gap in it.
         null_ratio, flip_ratio, rupture_ratio: shares of the pairs 00, (01 or 10), 11; 0..1.
         entropy: of the three states, over log2 3; 0..1.
         coherence: 1 minus the entropy in bits of the next bit given this one; 0..1.
         state_coherence: 1 - entropy.
         stability: 1 - flip_ratio.
         balance: rupture_ratio - null_ratio; -1..1.
-        lambda_: decay rate from the newest 20 bits; 0.01..1.
+        lambda_: decay rate from the newest 20 bits; 0.01..0.5.
         damped: sum of +1 and -1 for bits 1 and 0, weighted e^(-lambda k), k = 0 the newest.
         damped_anchored: the same of (bit - newest bit). Its sign is fixed by the newest bit, so it
             is never a direction.
-        complete: (n,) bool, the window is full and has no gap in it.
-        flat_ratio: share of the newest `window` prices that did not move; None for bits.
+        flat_ratio: share of the newest `window` prices that did not move. Not for bits.
+        path_confidence: 1 / (1 + variance of the partial sums of `damped`, k = 1..window-1); 0..1.
+        path_similarity: largest absolute cosine of those sums, centred, with a decay, a line and
+            one period of a sine, centred; 0..1.
+        qbsa_error: share of the newest `window` bits that the predictor, seeing only the `window`
+            bits before each, got wrong; NaN until 2 * window bits.
+        confidence, confidence_low: 1 - qbsa_error, and its Wilson 95 % lower bound.
+        collapse: 1 if equal pairs of one kind fill `collapse_share` of the newest quarter of the
+            transitions but not of the rest, else 0; NaN for windows below 32.
     """
+
+    __slots__ = (*METRICS, "complete", "encoding", "index", "window")
 
     window: int
     encoding: Encoding | None
+    index: NDArray[np.int64]
+    complete: NDArray[np.bool_]
     null_ratio: NDArray[np.float64]
     flip_ratio: NDArray[np.float64]
     rupture_ratio: NDArray[np.float64]
@@ -50,22 +94,54 @@ class RollingMetrics:
     lambda_: NDArray[np.float64]
     damped: NDArray[np.float64]
     damped_anchored: NDArray[np.float64]
-    complete: NDArray[np.bool_]
-    flat_ratio: NDArray[np.float64] | None = None
+    flat_ratio: NDArray[np.float64]
+    path_confidence: NDArray[np.float64]
+    path_similarity: NDArray[np.float64]
+    qbsa_error: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    confidence_low: NDArray[np.float64]
+    collapse: NDArray[np.float64]
+
+    def __init__(
+        self,
+        *,
+        window: int,
+        encoding: Encoding | None,
+        index: NDArray[np.int64],
+        columns: Mapping[str, NDArray[Any]],
+    ) -> None:
+        self.window = window
+        self.encoding = encoding
+        self.index = index
+        for name, values in columns.items():
+            setattr(self, name, values)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METRICS:
+            raise AttributeError(f"{name} was not asked for: pass it in metrics")
+        raise AttributeError(name)
 
     def __len__(self) -> int:
-        return len(self.complete)
+        return len(self.index)
+
+    def __repr__(self) -> str:
+        bits = "bits" if self.encoding is None else self.encoding
+        return (
+            f"RollingMetrics({bits}, window={self.window}, {len(self)} values, "
+            f"{int(self.complete.sum())} complete: {', '.join(self.columns)})"
+        )
 
     @property
-    def index(self) -> NDArray[np.int64]:
-        """(n,) int64, the price (or bit) that each value belongs to."""
-        return np.arange(len(self), dtype=np.int64)
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The metrics that were asked for, by name."""
+        return {name: getattr(self, name) for name in METRICS if hasattr(self, name)}
 
     def percentile(self, name: str) -> NDArray[np.float64]:
-        """Return 100 P(X <= value) under a fair coin, (n,) float64 in 0..100.
+        """Return 100 P(X <= value) under a fair coin, (m,) float64 in 0..100.
 
-        NaN where the window is not full or has a gap, and everywhere for `strict_up`, whose bits
-        are no fair coin even when prices are.
+        NaN where the window is not full or has a gap, and everywhere for encodings other than
+        `moves`, whose bits are no fair coin even when prices are. Of float32 values, those less
+        than 2^-24 apart are one.
 
         Args:
             name: null_ratio, flip_ratio, rupture_ratio, entropy, coherence, state_coherence,
@@ -75,9 +151,46 @@ class RollingMetrics:
             ArgumentError: another name.
         """
         coin = coin_distribution(name, self.window)
-        if self.encoding == "strict_up":
+        values = getattr(self, name)
+        if self.encoding not in (None, "moves"):
             return np.full(len(self), np.nan)
-        return coin.percentiles(getattr(self, name), self.complete)
+        tolerance = 2.0**-24 if values.dtype == np.float32 else 0.0
+        return coin.percentiles(values.astype(np.float64), self.complete, tolerance)
+
+
+def _names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:
+    if isinstance(metrics, str) and metrics != "all":
+        raise TypeError(f"metrics must be 'all' or a sequence of names, was {metrics!r}")
+    names = list(CHEAP_METRICS if metrics is None else METRICS if metrics == "all" else metrics)
+    if of_bits and "flat_ratio" in names:
+        if metrics is not None and metrics != "all":
+            raise ArgumentError("metrics must not hold flat_ratio for bits: they have no prices")
+        names.remove("flat_ratio")
+    return names
+
+
+def _columns(
+    names: list[str], size: int, dtype: DTypeLike, out: Mapping[str, NDArray[Any]] | None
+) -> dict[str, NDArray[Any]]:
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
+        raise TypeError(f"dtype must be float64 or float32, was {kind}")
+    given = dict(out or {})
+    unknown = [name for name in given if name not in (*names, "complete")]
+    if unknown:
+        raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
+    columns = {
+        name: as_output(name, given[name], size, np.float64, np.float32)
+        if name in given
+        else np.empty(size, dtype=kind)
+        for name in names
+    }
+    columns["complete"] = (
+        as_output("complete", given["complete"], size, np.bool_)
+        if "complete" in given
+        else np.empty(size, dtype=np.bool_)
+    )
+    return columns
 
 
 def rolling(
@@ -85,24 +198,42 @@ def rolling(
     *,
     tick: float,
     window: int = 64,
+    stride: int = 1,
+    metrics: Sequence[str] | Literal["all"] | None = None,
     encoding: Encoding = "moves",
     gap: ArrayLike | None = None,
+    predictor: Predictor = "markov",
+    collapse_share: float = 0.6,
+    dtype: DTypeLike = np.float64,
+    out: Mapping[str, NDArray[Any]] | None = None,
     backend: BackendName = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> RollingMetrics:
     """Return the metrics of the newest `window` bits at every price.
 
     At a price that gives no bit (`moves`, equal price) the metrics stay as they were. Everything
-    uses prices up to that one only.
+    uses prices up to that one only. Python's lock is released; Ctrl-C is heard.
 
     Args:
         prices: (n,) float64, oldest first, finite, > 0, multiples of `tick` within 1e-3 of it.
         tick: the price step, > 0. Of a mid series: half the quote's tick.
         window: bits, 8 to 1024; n must be at least window + 1.
-        encoding: `moves` or `strict_up`, as in `encode`.
+        stride: give values for prices 0, stride, 2 stride and so on; the same values as without.
+        metrics: names (`METRICS`), or "all"; by default `CHEAP_METRICS`. The path metrics take
+            time in proportion to the window.
+        encoding: `moves`, `tick_carry`, `strict_up` or `pip_trunc_carry`, as in `encode`.
         gap: (n,) bool, something is missing before this price; the transition into its bit is then
             not valid.
+        predictor: of `qbsa_error`: `markov` (what followed the last bit more often in the window),
+            `persistence` or `majority8`; a tie repeats the last bit.
+        collapse_share: of `collapse`, in (0, 1].
+        dtype: float64, or float32 rounded once from it.
+        out: arrays to write into, by metric (or "complete"): (m,), float64 or float32, contiguous.
         backend: `auto` is the fastest on this machine's processor. A backend that is named and
             cannot run here is an error, never replaced. All give the same bytes.
+        threads: of CPU backends; 0: as many as the machine has. The result does not depend on it.
+        progress: called with prices done and prices in all, from time to time.
 
     Raises:
         ArgumentError: a rule is broken; the message names the argument and the first bad row.
@@ -111,31 +242,141 @@ def rolling(
     """
     array = as_prices(prices)
     size = as_window(window, values=array.size, needed=window + 1, values_name="prices")
-    results = _core.rolling(array, float(tick), size, encoding, as_gap(gap), backend)
-    return RollingMetrics(window=size, encoding=encoding, **results)
+    names = _names(metrics, of_bits=False)
+    roller = _core.Roller(
+        tick=float(tick),
+        window=size,
+        stride=as_count("stride", stride),
+        encoding=encoding,
+        metrics=names,
+        predictor=predictor,
+        collapse_share=float(collapse_share),
+        backend=backend,
+        threads=threads,
+    )
+    columns = _columns(names, roller.outputs_of(array.size), dtype, out)
+    roller.take_prices(array, as_gap(gap), columns, progress)
+    index = np.arange(0, array.size, stride, dtype=np.int64)
+    return RollingMetrics(window=size, encoding=encoding, index=index, columns=columns)
 
 
 def rolling_bits(
     bits: ArrayLike,
     *,
     window: int = 64,
+    stride: int = 1,
+    metrics: Sequence[str] | Literal["all"] | None = None,
     gap: ArrayLike | None = None,
+    predictor: Predictor = "markov",
+    collapse_share: float = 0.6,
+    dtype: DTypeLike = np.float64,
+    out: Mapping[str, NDArray[Any]] | None = None,
     backend: BackendName = "auto",
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> RollingMetrics:
     """Return the metrics of the newest `window` bits at every bit.
 
     Args:
         bits: (n,) uint8 or bool, 0 or 1, oldest first, n >= window.
-        window: bits, 8 to 1024.
         gap: (n,) bool, the transition into this bit is not valid.
-        backend: as in `rolling`.
 
-    Raises:
-        ArgumentError: a rule is broken; the message names the argument and the first bad row.
-        TypeError: an array has another dtype.
-        BackendError: the named backend cannot run here.
+    The other arguments and the errors are those of `rolling`.
     """
     array = as_bits(bits)
     size = as_window(window, values=array.size, needed=window, values_name="bits")
-    results = _core.rolling_bits(array, size, as_gap(gap), backend)
-    return RollingMetrics(window=size, encoding=None, **results)
+    names = _names(metrics, of_bits=True)
+    roller = _core.Roller(
+        tick=1.0,
+        window=size,
+        stride=as_count("stride", stride),
+        encoding="moves",
+        metrics=names,
+        predictor=predictor,
+        collapse_share=float(collapse_share),
+        backend=backend,
+        threads=threads,
+    )
+    columns = _columns(names, roller.outputs_of(array.size), dtype, out)
+    roller.take_bits(array, as_gap(gap), columns, progress)
+    index = np.arange(0, array.size, stride, dtype=np.int64)
+    return RollingMetrics(window=size, encoding=None, index=index, columns=columns)
+
+
+def rolling_chunks(
+    chunks: Iterable[ArrayLike],
+    *,
+    tick: float,
+    window: int = 64,
+    metrics: Sequence[str] | Literal["all"] | None = None,
+    encoding: Encoding = "moves",
+    dtype: DTypeLike = np.float64,
+    backend: BackendName = "auto",
+    threads: int = 0,
+) -> Iterator[RollingMetrics]:
+    """Yield the metrics of a series that comes in chunks, for data larger than memory.
+
+    The chunks are one series: joined, the results are those of `rolling`. `index` counts from the
+    first price of the first chunk. Memory is bounded by the largest chunk.
+
+    Args:
+        chunks: (k,) float64 each, for instance slices of a memory-mapped array or the batches of
+            a Parquet file.
+
+    The other arguments and the errors are those of `rolling`; gaps are not taken.
+    """
+    names = _names(metrics, of_bits=False)
+    size = as_window(window, values=window + 1, needed=window + 1, values_name="prices")
+    roller = _core.Roller(
+        tick=float(tick),
+        window=size,
+        stride=1,
+        encoding=encoding,
+        metrics=names,
+        predictor="markov",
+        collapse_share=0.6,
+        backend=backend,
+        threads=threads,
+    )
+    first = 0
+    for chunk in chunks:
+        array = as_prices(chunk)
+        columns = _columns(names, array.size, dtype, None)
+        roller.take_prices(array, None, columns, None)
+        index = np.arange(first, first + array.size, dtype=np.int64)
+        yield RollingMetrics(window=size, encoding=encoding, index=index, columns=columns)
+        first += array.size
+
+
+def rolling_many(
+    series: Sequence[ArrayLike],
+    *,
+    tick: float | Sequence[float],
+    gaps: Sequence[ArrayLike | None] | None = None,
+    **options: Any,
+) -> tuple[RollingMetrics, ...]:
+    """Return the metrics of many series of any lengths.
+
+    Args:
+        series: price arrays, as `rolling` takes them.
+        tick: one for all, or one for each series.
+        gaps: one gap mask, or None, for each series.
+        options: the other arguments of `rolling`, for all series.
+
+    Raises:
+        ArgumentError: as `rolling`; the message begins with the number of the series.
+    """
+    ticks = [tick] * len(series) if isinstance(tick, (int, float)) else list(tick)
+    masks = [None] * len(series) if gaps is None else list(gaps)
+    if len(ticks) != len(series) or len(masks) != len(series):
+        raise ArgumentError(
+            f"tick and gaps must have one value per series, {len(series)}, "
+            f"had {len(ticks)} and {len(masks)}"
+        )
+    results = []
+    for number, (prices, step, mask) in enumerate(zip(series, ticks, masks, strict=True)):
+        try:
+            results.append(rolling(prices, tick=step, gap=mask, **options))
+        except ArgumentError as error:
+            raise ArgumentError(f"series {number}: {error}") from error
+    return tuple(results)
