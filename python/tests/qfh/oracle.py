@@ -88,3 +88,53 @@ def window_metrics(bits: list[int], joined: list[bool], window: int) -> dict[str
         result["damped"] = float(np.sum((2 * newest_first - 1) * weights))
         result["damped_anchored"] = float(np.sum((newest_first - newest_first[0]) * weights))
     return result
+
+
+def path_metrics(bits: list[int], window: int, lambda_: float) -> tuple[float, float]:
+    """Return path_confidence and path_similarity of the newest `window` bits."""
+    k = np.arange(window)
+    signs = 2.0 * np.array(bits[-window:][::-1]) - 1
+    sums = np.cumsum(np.where(lambda_ * k > 40, 0.0, signs * np.exp(-lambda_ * k)))[1:]
+    centred = sums - sums.mean()
+    steps = np.arange(window - 1)
+    best = 0.0
+    for template in (np.exp(-0.1 * steps), steps, np.sin(2 * np.pi * steps / (window - 1))):
+        other = template - np.mean(template)
+        norms = np.linalg.norm(centred) * np.linalg.norm(other)
+        best = max(best, abs(float(centred @ other / norms))) if norms else best
+    return 1 / (1 + float(np.var(sums))), best
+
+
+def prediction_errors(bits: list[int], window: int, predictor: str) -> list[bool | None]:
+    """Return for each bit whether the predictor got it wrong; None before `window` bits."""
+    errors: list[bool | None] = [None] * len(bits)
+    for t in range(window, len(bits)):
+        before = bits[t - window : t]
+        last = before[-1]
+        if predictor == "markov":
+            n00, n01, n10, n11 = pair_counts(before, [True] * window)
+            up, down = (n11, n10) if last else (n01, n00)
+        elif predictor == "majority8":
+            up, down = sum(before[-8:]), 8 - sum(before[-8:])
+        else:
+            up, down = last, 1 - last
+        guess = last if up == down else int(up > down)
+        errors[t] = guess != bits[t]
+    return errors
+
+
+def collapse(bits: list[int], joined: list[bool], window: int, share: float) -> float:
+    pairs = [
+        (before, now)
+        for before, now, valid in zip(
+            bits[-window:], bits[-window + 1 :], joined[-window + 1 :], strict=False
+        )
+        if valid
+    ]
+    quarter = len(pairs) // 4
+    rest, newest = pairs[:-quarter], pairs[-quarter:]
+
+    def one_sided(part: list[tuple[int, int]]) -> bool:
+        return max(part.count((0, 0)), part.count((1, 1))) / len(part) >= share
+
+    return float(one_sided(newest) and not one_sided(rest))

@@ -65,6 +65,14 @@ def test_trajectories_from_other_anchors_give_the_published_figures(case: dict[s
         assert len(found.path) == at["path_len"]
 
 
+@pytest.mark.parametrize("case", GOLDEN["price_to_bits"])
+def test_pip_trunc_carry_gives_the_published_bits(case: dict[str, Any]) -> None:
+    encoded = qfh.encode(
+        np.array(case["mid"], dtype=np.float64), tick=1e-4, encoding="pip_trunc_carry"
+    )
+    assert "".join(map(str, encoded.bits)) == case["bits"]
+
+
 def test_every_kind_of_case_is_there() -> None:
     kinds = {case["kind"] for case in GOLDEN["cases"]}
     assert len(GOLDEN["cases"]) == 151

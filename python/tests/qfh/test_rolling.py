@@ -1,5 +1,7 @@
 """The rolling metrics against a slow oracle, and the rules that hold for all of them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,8 +25,10 @@ def walk(n: int, seed: int, *, flat_share: float = 0.2) -> NDArray[np.float64]:
 
 
 def same_bytes(a: qfh.RollingMetrics, b: qfh.RollingMetrics) -> bool:
-    names = [*METRICS, "complete"] + ([] if a.flat_ratio is None else ["flat_ratio"])
-    return all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in names)
+    return a.columns.keys() == b.columns.keys() and all(
+        getattr(a, name).tobytes() == getattr(b, name).tobytes()
+        for name in [*a.columns, "complete"]
+    )
 
 
 @pytest.mark.parametrize("window", [8, 19, 20, 21, 63, 64, 65, 130, 1024])
@@ -60,7 +64,6 @@ def test_flat_ratio_is_the_share_of_prices_that_did_not_move() -> None:
     # 2, 4, 5, 6, 7, 8 and 9 did not move: 7 of 8.
     ticks = np.array([1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3], dtype=np.float64)
     result = qfh.rolling(ticks, tick=1.0, window=8)
-    assert result.flat_ratio is not None
     assert np.isnan(result.flat_ratio[:8]).all()
     assert result.flat_ratio[9] == 7 / 8
     assert result.flat_ratio[12] == 1.0
@@ -136,6 +139,7 @@ def test_every_backend_gives_the_bytes_of_the_reference(backend: qfh.BackendName
     for window in (8, 31, 32, 33, 63, 64, 65, 127, 128, 500, 1024):
         for encoding in qfh.ENCODINGS:
             arguments = {"tick": TICK, "window": window, "encoding": encoding, "gap": gap}
+            arguments["metrics"] = "all"
             reference = qfh.rolling(prices, **arguments, backend="scalar")
             assert same_bytes(qfh.rolling(prices, **arguments, backend=backend), reference)
 
@@ -155,3 +159,148 @@ def test_an_unknown_backend_or_encoding_is_refused_by_name() -> None:
         qfh.rolling_bits(np.zeros(100, dtype=np.uint8), backend="abacus")
     with pytest.raises(ArgumentError, match=r"encoding must be one of moves, .*, was up"):
         qfh.rolling(walk(100, 0), tick=TICK, encoding="up")
+
+
+@pytest.mark.parametrize("window", [8, 33, 64, 130, 1024])
+def test_path_metrics_agree_with_the_definitions(window: int) -> None:
+    bits = np.random.default_rng(window).integers(0, 2, 1100, dtype=np.uint8)
+    result = qfh.rolling_bits(bits, window=window, metrics="all")
+    for k in range(max(window, 20) - 1, 1100, 29):
+        confidence, similarity = oracle.path_metrics(
+            bits[: k + 1].tolist(), window, float(result.lambda_[k])
+        )
+        assert result.path_confidence[k] == pytest.approx(confidence, abs=1e-11)
+        assert result.path_similarity[k] == pytest.approx(similarity, abs=1e-11)
+
+
+@pytest.mark.parametrize("predictor", ["markov", "persistence", "majority8"])
+@pytest.mark.parametrize("window", [8, 20, 65])
+def test_each_bit_is_predicted_once_from_the_bits_before_it(
+    window: int, predictor: qfh.Predictor
+) -> None:
+    bits = (np.random.default_rng(window).random(300) < 0.6).astype(np.uint8)
+    result = qfh.rolling_bits(bits, window=window, metrics=["qbsa_error"], predictor=predictor)
+    errors = oracle.prediction_errors(bits.tolist(), window, predictor)
+    assert np.isnan(result.qbsa_error[: 2 * window - 1]).all()
+    for k in range(2 * window - 1, 300):
+        wrong = sum(bool(error) for error in errors[k - window + 1 : k + 1])
+        assert result.qbsa_error[k] == wrong / window
+
+
+def test_confidence_has_its_wilson_lower_bound() -> None:
+    bits = np.random.default_rng(1).integers(0, 2, 400, dtype=np.uint8)
+    result = qfh.rolling_bits(bits, metrics="all")
+    p, n, z = result.confidence[127:], 64, 1.959963984540054
+    centre = p + z * z / (2 * n)
+    low = (centre - z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+    np.testing.assert_allclose(result.confidence_low[127:], low, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("window", [32, 33, 64, 200])
+def test_collapse_agrees_with_its_definition(window: int) -> None:
+    rng = np.random.default_rng(window)
+    # Runs whose length varies, so that collapses happen.
+    bits = np.repeat(rng.integers(0, 2, 400), rng.geometric(0.3, 400)).astype(np.uint8)[:800]
+    gap = rng.random(800) < 0.02
+    result = qfh.rolling_bits(bits, window=window, metrics=["collapse"], gap=gap)
+    joined = [not bool(g) for g in gap]
+    for k in range(window - 1, 800):
+        expected = oracle.collapse(bits[: k + 1].tolist(), joined[: k + 1], window, 0.6)
+        if not np.isnan(result.collapse[k]):
+            assert result.collapse[k] == expected, k
+    assert 0 < np.nanmean(result.collapse) < 1
+
+
+def test_a_stride_gives_every_so_many_th_value() -> None:
+    prices = walk(1000, 8)
+    whole = qfh.rolling(prices, tick=TICK)
+    for stride in (2, 7, 64, 999, 1001):
+        some = qfh.rolling(prices, tick=TICK, stride=stride)
+        assert some.index.tolist() == list(range(0, 1000, stride))
+        np.testing.assert_array_equal(some.damped, whole.damped[::stride])
+        np.testing.assert_array_equal(
+            some.percentile("entropy"), whole.percentile("entropy")[::stride]
+        )
+
+
+def test_float32_is_the_float64_result_rounded_once() -> None:
+    prices = walk(1000, 9)
+    whole = qfh.rolling(prices, tick=TICK, metrics="all")
+    single = qfh.rolling(prices, tick=TICK, metrics="all", dtype=np.float32)
+    for name, values in whole.columns.items():
+        np.testing.assert_array_equal(getattr(single, name), values.astype(np.float32))
+    for name in qfh.COUNT_METRICS:
+        np.testing.assert_array_equal(single.percentile(name), whole.percentile(name))
+
+
+def test_only_the_metrics_that_are_asked_for_are_computed() -> None:
+    result = qfh.rolling(walk(200, 1), tick=TICK, metrics=["entropy", "collapse"])
+    assert list(result.columns) == ["entropy", "collapse"]
+    with pytest.raises(AttributeError, match="damped was not asked for"):
+        _ = result.damped
+    with pytest.raises(ArgumentError, match=r"metrics must be among .*, was entropie"):
+        qfh.rolling(walk(200, 1), tick=TICK, metrics=["entropie"])
+    with pytest.raises(TypeError, match="metrics must be 'all' or a sequence of names"):
+        qfh.rolling(walk(200, 1), tick=TICK, metrics="entropy")
+
+
+def test_results_go_into_given_arrays() -> None:
+    prices = walk(500, 2)
+    out = {"entropy": np.empty(500, dtype=np.float32), "complete": np.empty(500, dtype=np.bool_)}
+    result = qfh.rolling(prices, tick=TICK, metrics=["entropy", "damped"], out=out)
+    assert result.entropy is out["entropy"]
+    whole = qfh.rolling(prices, tick=TICK)
+    np.testing.assert_array_equal(out["entropy"], whole.entropy.astype(np.float32))
+    np.testing.assert_array_equal(out["complete"], whole.complete)
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "message"),
+    [
+        (np.empty(499), ArgumentError, r"out\['entropy'\] must have shape \(500,\)"),
+        (np.empty(500, dtype=np.int64), TypeError, "must be an array of dtype float64 or float32"),
+        (np.empty(1000)[::2], ArgumentError, "must be contiguous and writeable"),
+        (np.broadcast_to(0.0, 500), ArgumentError, "must be contiguous and writeable"),
+        ([0.0] * 500, TypeError, "must be an array of dtype .*, was list"),
+    ],
+)
+def test_a_bad_output_array_is_refused(array: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        qfh.rolling(walk(500, 2), tick=TICK, metrics=["entropy"], out={"entropy": array})
+
+
+def test_chunks_of_a_series_give_the_values_of_the_whole() -> None:
+    prices = walk(5000, 3)
+    whole = qfh.rolling(prices, tick=TICK, metrics="all")
+    cuts = [0, 1, 2, 700, 701, 4000, 5000]
+    parts = list(
+        qfh.rolling_chunks(
+            (prices[a:b] for a, b in itertools.pairwise(cuts)), tick=TICK, metrics="all"
+        )
+    )
+    assert np.concatenate([part.index for part in parts]).tolist() == list(range(5000))
+    for name, values in whole.columns.items():
+        np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in parts]), values)
+
+
+def test_many_series_of_any_lengths_are_taken_in_one_call() -> None:
+    series = [walk(n, n) for n in (100, 500, 65)]
+    results = qfh.rolling_many(series, tick=TICK, metrics=["damped"])
+    for prices, result in zip(series, results, strict=True):
+        np.testing.assert_array_equal(result.damped, qfh.rolling(prices, tick=TICK).damped)
+    with pytest.raises(ArgumentError, match="series 1: prices must not be empty"):
+        qfh.rolling_many([series[0], series[0][:0]], tick=TICK)
+
+
+def test_progress_is_called_and_may_stop_the_work() -> None:
+    prices = walk(600_000, 4)
+    seen: list[tuple[int, int]] = []
+    qfh.rolling(prices, tick=TICK, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (600_000, 600_000)
+    assert len(seen) > 1
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        qfh.rolling(prices, tick=TICK, progress=stop)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from python.tests.qfh.oracle import METRICS
 from python.tests.qfh.test_rolling import TICK, walk
 from sep_engine import qfh
 from sep_engine.errors import ArgumentError
@@ -26,13 +25,14 @@ def test_updates_give_the_bytes_of_the_batch(
 ) -> None:
     prices = walk(400, seed)
     gap = np.random.default_rng(seed).random(400) < 0.01
-    batch = qfh.rolling(prices, tick=TICK, window=window, encoding=encoding, gap=gap)
-    stream = qfh.Stream(tick=TICK, window=window, encoding=encoding)
+    options = {"tick": TICK, "window": window, "encoding": encoding}
+    batch = qfh.rolling(prices, **options, gap=gap, metrics="all")
+    stream = qfh.Stream(**options, metrics=qfh.METRICS)
     for k in range(400):
         if k == saved_at:
             stream = qfh.Stream.restore(stream.snapshot())
         metrics = stream.update(prices[k], bool(gap[k]))
-        for name in [*METRICS, "flat_ratio"]:
+        for name in qfh.METRICS:
             found = struct.pack("d", getattr(metrics, name))
             assert found == getattr(batch, name)[k].tobytes(), f"{name} at {k}"
         assert metrics.complete == batch.complete[k]
@@ -83,21 +83,32 @@ def test_a_damaged_or_foreign_snapshot_is_refused() -> None:
         qfh.Stream.restore(b"something else, long enough")
     with pytest.raises(ArgumentError, match="snapshot is damaged"):
         qfh.Stream.restore(snapshot[:-9] + bytes([snapshot[-9] ^ 1]) + snapshot[-8:])
-    with pytest.raises(ArgumentError, match="layout version 1, had 9"):
+    with pytest.raises(ArgumentError, match="layout version of 1 to 2, had 9"):
         qfh.Stream.restore(snapshot[:8] + struct.pack("<I", 9) + snapshot[12:])
 
 
-def test_a_snapshot_written_by_version_1_can_still_be_read() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_snapshots_of_every_version_can_be_read(version: int) -> None:
     # Window 8, tick 0.01, prices 1.00 1.01 1.02 1.01: bits 1 1 0, oldest first.
-    snapshot = bytes.fromhex(SNAPSHOT_1)
-    stream = qfh.Stream.restore(snapshot)
+    stream = qfh.Stream.restore(bytes.fromhex(SNAPSHOTS[version]))
     assert (stream.window, stream.tick, stream.encoding) == (8, 0.01, "moves")
     assert (stream.metrics.last_bit, stream.metrics.bits_seen) == (0, 3)
-    assert stream.snapshot() == snapshot
+    same = qfh.Stream(tick=0.01, window=8)
+    for price in (1.00, 1.01, 1.02, 1.01):
+        same.update(price)
+    assert stream.snapshot() == same.snapshot()
 
 
-SNAPSHOT_1 = (
-    "53455051464853000100000008000000000001007b14ae47e17a843f295c8fc2f528f03f00000000"
-    "00405940040000000000000003000000000000000100000000000000000000000000006000000000"
-    "000000c000000000000000001e1b048bb7221f18"
-)
+SNAPSHOTS = {
+    1: (
+        "53455051464853000100000008000000000001007b14ae47e17a843f295c8fc2f528f03f00000000"
+        "00405940040000000000000003000000000000000100000000000000000000000000006000000000"
+        "000000c000000000000000001e1b048bb7221f18"
+    ),
+    2: (
+        "53455051464853000200000008000000000001007b14ae47e17a843f295c8fc2f528f03f00000000"
+        "00405940040000000000000003000000000000000100000000000000000000000000006000000000"
+        "000000c000000000000000000300000000000000333333333333e33f0000000000000000ae5e5c7c"
+        "d301e55a"
+    ),
+}
