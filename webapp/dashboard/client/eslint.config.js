@@ -33,7 +33,7 @@ export default tseslint.config(
   zone(['src/shared/**'], '(^|/)(features|app)/', 'shared/ imports neither features/ nor app/'),
   zone(
     ['src/features/**'],
-    '(^|/)app/|(^|/)features/|^\\.\\./(?!\\.\\./shared/)',
+    '(^|/)app/|(^|/)features/|^\\.\\./(?!\\.\\./(shared|\\.\\./tests)/)',
     'a feature imports itself and shared/ only',
   ),
 );

@@ -14,7 +14,6 @@ export default defineConfig({
     rolldownOptions: { input: 'src/app/main.tsx' },
   },
   test: {
-    environment: 'happy-dom',
     include: ['src/**/*.test.{ts,tsx}'],
   },
 });

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { candle, decimalText, order, signal, type Candle, type Order } from '../../shared/api/model';
+import { fillWith, orderWith, signalWith } from '../../../tests/samples';
+import { candle, type Candle } from '../../shared/api/model';
 import { barAt, eventsByBar, marksOf } from './marks';
 
 const HOUR_S = 3600;
@@ -12,55 +13,10 @@ const bar = (start: string): Candle =>
 const bars = ['2017-01-06T20:00:00Z', '2017-01-06T21:00:00Z', '2017-01-08T22:00:00Z'].map(bar);
 const [friday20, friday21, sunday22] = bars.map(({ start }) => Date.parse(start) / 1000);
 
-const signalAt = (time: string) =>
-  signal.parse({
-    id: 7,
-    time,
-    created_at: '2026-01-01T00:00:00Z',
-    instrument: 'EUR_USD',
-    strategy: { id: 1, name: 's' },
-    direction: 'SELL',
-    price: '1.05',
-    metrics: {},
-    percentiles: {},
-    reason: '',
-    order_id: null,
-    confidence: 'unproven',
-  });
+const signalAt = (time: string) => signalWith({ time });
 
-function orderFilledAt(...times: string[]): Order {
-  return order.parse({
-    id: 1,
-    client_id: 'a',
-    instrument: 'EUR_USD',
-    origin: 'RULE',
-    type: 'MARKET',
-    units: '1000',
-    price: null,
-    stop_loss: null,
-    take_profit: null,
-    state: 'FILLED',
-    filled_units: '1000',
-    average_price: '1.05',
-    denied_rule: '',
-    denied_reason: '',
-    reduce_only: false,
-    parent_id: null,
-    signal_id: null,
-    venue_order_id: '1',
-    market_time: null,
-    created_at: '2026-01-01T00:00:00Z',
-    updated_at: '2026-01-01T00:00:00Z',
-    fills: times.map((time, index) => ({
-      id: index + 1,
-      units: decimalText.parse('1000'),
-      price: '1.05',
-      realised_pl: '0',
-      assumed_spread: true,
-      time,
-    })),
-  });
-}
+const orderFilledAt = (...times: string[]) =>
+  orderWith({ fills: times.map((time, index) => fillWith({ id: index + 1, time })) });
 
 test('a signal stands on the bar that ended when it was decided', () => {
   const events = eventsByBar(bars, HOUR_S, [signalAt('2017-01-06T21:00:00Z')], []);

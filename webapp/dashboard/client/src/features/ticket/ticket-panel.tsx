@@ -1,22 +1,15 @@
 import { useMutation } from '@tanstack/react-query';
 import { useState, type ChangeEvent } from 'react';
 
+import { idempotencyKey, placeOrder } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
-import { idempotencyKey, placeOrder, type OrderIntent } from '../../shared/api/commands';
 import type { Order } from '../../shared/api/model';
 import { decimalsOf, priceText, sizeText, wordsOf } from '../../shared/format';
 import { Panel } from '../../shared/ui/panel';
+import { faultOf, intentOf, type Entry } from './intent';
 import './ticket.css';
 
 const KINDS = ['MARKET', 'LIMIT', 'STOP'] as const;
-
-type Entry = {
-  type: OrderIntent['type'];
-  units: string;
-  price: string;
-  stop_loss: string;
-  take_profit: string;
-};
 
 const START: Entry = { type: 'MARKET', units: '1000', price: '', stop_loss: '', take_profit: '' };
 
@@ -116,30 +109,6 @@ export function TicketPanel({ instrument }: { instrument: string }) {
       </p>
     </Panel>
   );
-}
-
-/** What is wrong with the entry before anybody is asked, or null. */
-export function faultOf({ type, units, price, stop_loss, take_profit }: Entry): string | null {
-  const amount = /^\d{1,18}(\.\d{1,10})?$/;
-  if (!amount.test(units) || /^[0.]+$/.test(units)) return 'Units must be a number above 0.';
-  if (type !== 'MARKET' && price === '') return `A ${wordsOf(type)} order needs a price.`;
-  for (const [name, text] of Object.entries({ price, stop_loss, take_profit })) {
-    if (text !== '' && !amount.test(text)) return `The ${wordsOf(name)} must be a number.`;
-  }
-  return null;
-}
-
-/** The intent to send: units carry the side, what was left empty is left out. */
-export function intentOf(instrument: string, entry: Entry, side: 'buy' | 'sell'): OrderIntent {
-  const { type, units, price, stop_loss, take_profit } = entry;
-  return {
-    instrument,
-    type,
-    units: side === 'buy' ? units : `-${units}`,
-    ...(price === '' ? {} : { price }),
-    ...(stop_loss === '' ? {} : { stop_loss }),
-    ...(take_profit === '' ? {} : { take_profit }),
-  };
 }
 
 function outcomeOf(order: Order | undefined) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { decimalText, type EquityPoint } from '../../shared/api/model';
-import { thisPass } from './equity-chart';
+import { thisPass } from './equity-points';
 
 const point = (hour: string, equity: string): EquityPoint => ({
   time: `2017-05-01T${hour}:00:00Z`,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { faultOf, intentOf } from './ticket-panel';
+import { faultOf, intentOf } from './intent';
 
 const entry = { type: 'MARKET', units: '1000', price: '', stop_loss: '', take_profit: '' } as const;
 

@@ -1,0 +1,54 @@
+// @vitest-environment happy-dom
+import { useQuery } from '@tanstack/react-query';
+import { act } from 'react';
+import { expect, test, vi } from 'vitest';
+
+import { buttonNamed, click, find, render } from '../../../tests/render';
+import { setStanding } from '../stream/connection-store';
+import { Answer, Panel } from './panel';
+
+function Fruit({ read }: { read: () => Promise<string[]> }) {
+  const query = useQuery({ queryKey: ['fruit'], queryFn: read });
+  return (
+    <Panel title="Fruit" view="fruit">
+      <Answer query={query} what="fruit" empty={(all) => (all.length === 0 ? 'No fruit.' : null)}>
+        {(all) => <p>{all.join()}</p>}
+      </Answer>
+    </Panel>
+  );
+}
+
+test('a panel says that it is reading', async () => {
+  const place = await render(<Fruit read={() => new Promise(() => undefined)} />);
+  expect(find(place, '[role="status"]').textContent).toBe('Reading the fruit');
+});
+
+test('a panel says why it could not read, and tries again when asked', async () => {
+  const read = vi.fn(() => Promise.reject(new Error('The server could not be reached.')));
+  const place = await render(<Fruit read={read} />);
+  expect(find(place, '[role="alert"]').textContent).toContain(
+    'The fruit could not be read. The server could not be reached.',
+  );
+  await click(buttonNamed(place, 'Try again'));
+  expect(read).toHaveBeenCalledTimes(2);
+});
+
+test('a panel says that there is nothing', async () => {
+  const place = await render(<Fruit read={() => Promise.resolve([])} />);
+  expect(place.textContent).toContain('No fruit.');
+});
+
+test('a panel shows its data, and how old it is once the connection is lost', async () => {
+  setStanding({ connection: { state: 'live' } });
+  const place = await render(<Fruit read={() => Promise.resolve(['fig'])} />);
+  expect(place.textContent).toBe('Fruitfig');
+
+  const lost_at = Date.now() - 14_000;
+  act(() => {
+    setStanding({
+      connection: { state: 'reconnecting', attempt: 2, retryAt: Date.now() },
+      lastHeardAt: () => lost_at,
+    });
+  });
+  expect(find(place, '.stale-mark').textContent).toMatch(/^stale, 1[34] s$/);
+});
