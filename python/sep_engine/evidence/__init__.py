@@ -15,7 +15,7 @@ statistics   intervals, tests and corrections for single figures
 settings     how much is computed
 power        calibration on nulls, and the power curve
 
-SciPy and arch come with the extra: `pip install 'sep-engine[evidence]'`. Nothing outside this
-package needs them, and `import sep_engine` does not load them. Floats are used throughout: these
-are estimates, and no order is ever sized from them.
+SciPy comes with the extra: `pip install 'sep-engine[evidence]'`. Nothing outside this package needs
+it, and `import sep_engine` does not load it. arch and skfolio are the oracles of the tests. Floats
+are used throughout: these are estimates, and no order is ever sized from them.
 """

@@ -339,21 +339,46 @@ def word_test(bits: npt.ArrayLike, *, length: int) -> WordTest:
 
 
 def block_length(series: npt.ArrayLike, *, kind: str = "stationary") -> float:
-    """Return the Politis-White block length of a (T,) series, at least 1.
+    """Return the Politis-White block length of a (T,) series for its mean, 1..min(3 sqrt(T), T/3).
+
+    1 for a series of fewer than 9 values or without variance.
 
     Args:
-        kind: "stationary" or "circular".
+        kind: "stationary" for the mean of geometric blocks, "circular" for a fixed length.
 
-    Source: Politis and White (2004) with the correction of 2009, as arch computes it.
+    Source: Politis and White (2004), "Automatic block-length selection for the dependent
+    bootstrap", with the correction of Patton, Politis and White (2009).
     """
-    from arch.bootstrap import optimal_block_length
-
     if kind not in ("stationary", "circular"):
         raise ArgumentError(f'kind must be "stationary" or "circular", was "{kind}"')
     x = np.asarray(series, dtype=np.float64)
-    if x.size < 8 or x.std() == 0:
+    n = x.size
+    if n < 9 or x.std() == 0:
         return 1.0
-    return max(1.0, float(optimal_block_length(x)[kind].iloc[0]))
+    e = x - x.mean()
+    quiet_lags = max(5, int(math.log10(n)))
+    lag_max = min(math.ceil(math.sqrt(n)) + quiet_lags, n - 2)
+    lags = range(lag_max + 1)
+    products = np.array([e[k:] @ e[: n - k] for k in lags])
+    sizes = np.array(
+        [math.sqrt((e[k + 1 :] @ e[k + 1 :]) * (e[: -k - 1] @ e[: -k - 1])) for k in lags]
+    )
+    bound = 2 * math.sqrt(math.log10(n) / n)
+    is_quiet = np.abs(products) < bound * sizes
+    # The first lag from which on `quiet_lags` correlations in a row are negligible.
+    first = next(
+        (k for k in range(lag_max - quiet_lags + 1) if is_quiet[k : k + quiet_lags].all()), None
+    )
+    reach = lag_max if first is None else min(2 * max(first, 1), lag_max)
+    lag = np.arange(1, reach + 1)
+    weight = 2 * np.minimum(1, 2 * (1 - lag / reach)) * products[1 : reach + 1] / n
+    long_run = products[0] / n + weight.sum()
+    slope = (weight * lag).sum()
+    scale = 2.0 if kind == "stationary" else 4 / 3
+    if long_run == 0:
+        return 1.0
+    length = (2 * slope**2 / (scale * long_run**2) * n) ** (1 / 3)
+    return float(max(1.0, min(length, math.ceil(min(3 * math.sqrt(n), n / 3)))))
 
 
 def max_drawdown(pnl: npt.ArrayLike) -> float:

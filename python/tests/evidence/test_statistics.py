@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from arch.bootstrap import optimal_block_length
 from scipy import stats
 
 from sep_engine.errors import ArgumentError
@@ -184,6 +185,17 @@ def test_the_word_test_is_uniform_on_fair_bits() -> None:
     rng = np.random.default_rng(4)
     values = [st.word_test(rng.integers(0, 2, 3000), length=3).p_value for _ in range(800)]
     assert stats.kstest(values, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("kind", ["stationary", "circular"])
+@pytest.mark.parametrize("count", [40, 250, 2000])
+@pytest.mark.parametrize("persistence", [-0.5, 0.0, 0.3, 0.95])
+def test_block_lengths_equal_arch(kind: str, count: int, persistence: float) -> None:
+    x = np.random.default_rng(count).standard_normal(count)
+    for t in range(1, count):
+        x[t] += persistence * x[t - 1]
+    theirs = float(optimal_block_length(x)[kind].iloc[0])
+    assert st.block_length(x, kind=kind) == pytest.approx(max(1.0, theirs), rel=1e-9)
 
 
 def test_blocks_grow_with_autocorrelation() -> None:
