@@ -520,3 +520,128 @@ def test_a_script_can_reject_or_cancel_an_order(desk: Desk) -> None:
     cancelled = desk.order(type="MARKET", units="1", force=Interference(cancel="MARKET_HALTED"))
     assert cancelled.status == 201
     assert cancelled.body["orderCancelTransaction"]["reason"] == "MARKET_HALTED"
+
+
+@pytest.mark.parametrize(
+    ("condition", "calm", "firing"),
+    [
+        # A buy stop at 1.10500 that looks at the bid, or at the middle, instead of the ask.
+        ("INVERSE", ("1.10499", "1.10509"), ("1.10500", "1.10510")),
+        ("BID", ("1.10499", "1.10509"), ("1.10500", "1.10510")),
+        ("MID", ("1.10494", "1.10504"), ("1.10495", "1.10505")),
+        ("ASK", ("1.10489", "1.10499"), ("1.10490", "1.10500")),
+    ],
+)
+def test_trigger_conditions_choose_the_price_that_is_watched(
+    desk: Desk, condition: str, calm: tuple[str, str], firing: tuple[str, str]
+) -> None:
+    desk.order(type="STOP", units="1", price="1.10500", triggerCondition=condition)
+    desk.quote(*calm)
+    assert desk.get("/orders/3")["order"]["state"] == "PENDING"
+    desk.quote(*firing)
+    assert desk.ledger.transactions[-1]["price"] == firing[1]
+
+
+def test_a_target_that_is_already_reached_fills_at_once_and_takes_the_stop_with_it(
+    desk: Desk,
+) -> None:
+    desk.order(type="MARKET", units="1000", stopLossOnFill={"price": "1.09"})
+    desk.quote("1.11000", "1.11010")
+    response = desk.send("PUT", "/trades/4/orders", {"takeProfit": {"price": "1.10500"}})
+    filled = response.body["takeProfitOrderFillTransaction"]
+    # Bought at 1.10010, sold at the bid of 1.11000, better than the target: 9.90 USD.
+    assert (filled["price"], filled["pl"]) == ("1.11000", "9.9000")
+    assert desk.ledger.transactions[-1]["reason"] == "LINKED_TRADE_CLOSED"
+    assert desk.ledger.pending == {}
+
+
+def test_a_closed_trade_takes_no_further_orders_of_the_same_request(desk: Desk) -> None:
+    desk.order(type="MARKET", units="1000")
+    desk.quote("1.11000", "1.11010")
+    both = {"takeProfit": {"price": "1.10500"}, "stopLoss": {"price": "1.05"}}
+    body = desk.send("PUT", "/trades/4/orders", both).body
+    assert "takeProfitOrderFillTransaction" in body
+    assert "stopLossOrderTransaction" not in body
+
+
+def test_a_dependent_order_can_be_placed_replaced_and_cancelled_as_an_order(desk: Desk) -> None:
+    desk.order(type="MARKET", units="1000", tradeClientExtensions={"id": "t"})
+    placed = desk.send(
+        "POST", "/orders", {"order": {"type": "STOP_LOSS", "clientTradeID": "t", "price": "1.09"}}
+    )
+    created = placed.body["orderCreateTransaction"]
+    assert (created["tradeID"], created["clientTradeID"], created["id"]) == ("4", "t", "5")
+    moved = {"type": "STOP_LOSS", "tradeID": "4", "price": "1.08"}
+    assert desk.send("PUT", "/orders/5", {"order": moved}).status == 201
+    assert desk.get("/trades/4")["trade"]["stopLossOrder"]["id"] == "7"
+    desk.send("PUT", "/orders/7/cancel")
+    assert "stopLossOrder" not in desk.get("/trades/4")["trade"]
+
+
+def test_a_replacement_may_not_move_to_another_trade_or_instrument(desk: Desk) -> None:
+    desk.quote("150.000", "150.020", "USD_JPY")
+    for _ in range(2):
+        desk.order(type="MARKET", units="1000")
+    desk.order(type="STOP_LOSS", tradeID="4", price="1.09", instrument=None)
+    other = {"type": "STOP_LOSS", "tradeID": "6", "price": "1.09"}
+    refused = desk.send("PUT", "/orders/7", {"order": other})
+    assert refused.body["errorCode"] == "REPLACING_TRADE_ID_INVALID"
+    limit = desk.order(type="LIMIT", units="1", price="1.05")
+    order_id = limit.body["orderCreateTransaction"]["id"]
+    other = {"type": "LIMIT", "instrument": "USD_JPY", "units": "1", "price": "140"}
+    refused = desk.send("PUT", f"/orders/{order_id}", {"order": other})
+    assert refused.body["errorCode"] == "REPLACING_ORDER_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("terms", "order", "reason"),
+    [
+        ({"open_trades_max": 1}, {}, "OPEN_TRADES_ALLOWED_EXCEEDED"),
+        ({}, {"units": "-1", "positionFill": "OPEN_ONLY"}, "FIFO_VIOLATION"),
+        (
+            {},
+            {"stopLossOnFill": {"price": "1.0", "clientExtensions": {"id": "used"}}},
+            "STOP_LOSS_ON_FILL_CLIENT_ORDER_ID_ALREADY_EXISTS",
+        ),
+    ],
+)
+def test_limits_of_the_account_cancel_a_fill(
+    make_desk: Any, terms: dict[str, Any], order: dict[str, Any], reason: str
+) -> None:
+    desk = make_desk(**terms)
+    desk.order(type="MARKET", units="10", clientExtensions={"id": "used"})
+    response = desk.order(**{"type": "MARKET", "units": "1"} | order)
+    assert response.body["orderCancelTransaction"]["reason"] == reason
+
+
+def test_what_waited_too_long_is_refused_when_it_fills(desk: Desk) -> None:
+    stop = {"price": "1.0", "timeInForce": "GTD", "gtdTime": "2026-06-02T13:00:00Z"}
+    desk.order(type="LIMIT", units="1", price="1.09", stopLossOnFill=stop)
+    trade = {"id": "t"}
+    desk.order(type="LIMIT", units="1", price="1.08", tradeClientExtensions=trade)
+    desk.order(type="MARKET", units="1", tradeClientExtensions=trade)
+    desk.later(3600)
+    desk.quote("1.08990", "1.09000")
+    assert desk.ledger.transactions[-1]["reason"] == "STOP_LOSS_ON_FILL_GTD_TIMESTAMP_IN_PAST"
+    desk.quote("1.07990", "1.08000")
+    assert desk.ledger.transactions[-1]["reason"] == "CLIENT_TRADE_ID_ALREADY_EXISTS"
+
+
+def test_a_script_can_refuse_every_kind_of_change(desk: Desk) -> None:
+    desk.order(type="MARKET", units="10")
+    desk.order(type="LIMIT", units="1", price="1.0")
+    limit = {"type": "LIMIT", "instrument": "EUR_USD", "units": "2", "price": "1.0"}
+    force = Interference(reject="ACCOUNT_LOCKED")
+    for path, body in (
+        ("/orders/5/cancel", {}),
+        ("/orders/5", {"order": limit}),
+        ("/trades/4/close", {}),
+        ("/trades/4/orders", {"stopLoss": {"price": "1.0"}}),
+        ("/positions/EUR_USD/close", {"longUnits": "ALL"}),
+    ):
+        before = desk.ledger.last_id
+        refused = desk.send("PUT", path, body, force)
+        assert refused.status in (400, 404)
+        assert refused.body["errorCode"] == "ACCOUNT_LOCKED"
+        assert desk.types_since(before)[0].endswith("_REJECT")
+    assert len(desk.ledger.pending) == len(desk.ledger.open) == 1
