@@ -1,6 +1,6 @@
 """Do our books tell what the venue's ledger tells? The invariants of the order path, checked.
 
-I1 at most one order at the venue for each intent; I2 an order ended here as it ended there; I3 equal
+I1 at most one order at the venue for each intent; I2 an order ended here as there; I3 equal
 positions; I4 each fill once, and their sum is what the order says; I5 the event log is whole and
 ends in what the tables say; I6 nothing was sent that the gate did not pass; I7 only changes of the
 table of order states; I8 every order at the venue has an intent that was claimed first.

@@ -1,0 +1,81 @@
+"""Every model is in the admin, and the record cannot be edited there."""
+
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from webapp.trading.models import ConfigChange, EventLog, TradingState
+
+MODELS = sorted(apps.get_app_config("trading").get_models(), key=lambda model: model.__name__)
+RECORDS = ("order", "fill", "brokerfact", "eventlog", "signal", "position", "candle")
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root(django_user_model: Any) -> Client:
+    client = Client()
+    client.force_login(django_user_model.objects.create_superuser("root", password="x"))
+    return client
+
+
+def test_every_model_has_a_list_with_columns(root: Client, sample: Any) -> None:
+    for model in MODELS:
+        registered = admin.site._registry[model]
+        assert len(registered.list_display) >= 3, model
+        query = "?q=1" if registered.search_fields else ""
+        address = reverse(f"admin:trading_{model._meta.model_name}_changelist")
+        assert root.get(address + query).status_code == 200, model
+
+
+def _request(client: Client) -> Any:
+    request = RequestFactory().get("/")
+    request.user = get_user_model().objects.get(username="root")
+    return request
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_record_can_neither_be_added_nor_deleted(name: str, root: Client) -> None:
+    assert root.get(reverse(f"admin:trading_{name}_add")).status_code == 403
+    assert not admin.site._registry[apps.get_model("trading", name)].get_actions(_request(root))
+
+
+def test_a_halt_from_the_admin_is_recorded_with_its_author(root: Client, sample: Any) -> None:
+    row = TradingState.objects.get(scope="ACCOUNT")
+    root.post(
+        reverse("admin:trading_tradingstate_change", args=[row.pk]),
+        {"state": "HALTED", "reason": "looks wrong"},
+    )
+    row.refresh_from_db()
+    assert (row.state, row.reason, row.changed_by) == ("HALTED", "looks wrong", "root")
+    assert EventLog.objects.filter(stream="system", data__trading__state="HALTED").count() == 1
+
+
+def test_a_setting_from_the_admin_keeps_its_history(root: Client) -> None:
+    root.post(reverse("admin:trading_configentry_add"), {"key": "a.b", "value": "1"})
+    change = ConfigChange.objects.get()
+    assert (change.key, change.before, change.after, change.changed_by) == ("a.b", None, 1, "root")
+
+
+def test_a_rule_that_is_not_valid_is_refused(root: Client, sample: Any) -> None:
+    from webapp.trading.models import Strategy
+
+    strategy = Strategy.objects.get()
+    page = root.post(
+        reverse("admin:trading_strategy_change", args=[strategy.pk]),
+        {
+            "name": strategy.name,
+            "account": strategy.account_id,
+            "instrument": strategy.instrument_id,
+            "granularity": "H1",
+            "rule": '{"direction": "up"}',
+            "enabled": "on",
+            "verdict": "unproven",
+        },
+    )
+    assert b"horizon_bars is missing" in page.content

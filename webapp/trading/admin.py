@@ -1,0 +1,272 @@
+"""The admin: everything can be seen; what is the record of something cannot be edited.
+
+Orders, fills, facts, signals, positions and events are written by the order path alone. Changing
+them by hand would make the books say what did not happen.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin
+
+from sep_engine.errors import RuleError
+from sep_engine.execution.states import TradingMode
+from sep_engine.signals import Rule
+from webapp.trading import models
+from webapp.trading.services.config import config_set
+from webapp.trading.services.trading_state import trading_state_set
+
+
+class Record(ModelAdmin):  # type: ignore[misc]
+    """Rows that tell what happened: to be read only."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class Settled(ModelAdmin):  # type: ignore[misc]
+    """Rows that others point to: they may be changed in part, never deleted."""
+
+    list_per_page = 50
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Instrument)
+class InstrumentAdmin(Settled):
+    list_display = ("name", "display_name", "tick", "pip", "units_step", "calendar", "enabled")
+    list_filter = ("enabled", "calendar", "quote")
+    search_fields = ("name", "display_name")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        # Prices that are stored already were written on this grid.
+        return () if obj is None else ("name", "base", "quote", "tick", "pip", "price_decimals")
+
+
+@admin.register(models.BrokerAccount)
+class BrokerAccountAdmin(Settled):
+    list_display = ("name", "kind", "currency", "opening_balance", "last_transaction_id", "epoch")
+    list_filter = ("kind", "currency")
+    search_fields = ("name",)
+    readonly_fields = ("last_transaction_id", "epoch")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        fixed = ("last_transaction_id", "epoch")
+        return fixed if obj is None else (*fixed, "kind", "currency", "opening_balance")
+
+
+@admin.register(models.Strategy)
+class StrategyAdmin(Settled):
+    list_display = ("name", "instrument", "granularity", "account", "enabled", "verdict")
+    list_filter = ("enabled", "verdict", "instrument")
+    search_fields = ("name",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "rule" and field is not None:
+            field.validators.append(_check_rule)
+            field.help_text = "Takes effect when the trader starts again."
+        return field
+
+
+def _check_rule(value: Any) -> None:
+    from django.core.exceptions import ValidationError
+
+    try:
+        Rule.from_json(value)
+    except RuleError as error:
+        raise ValidationError(str(error)) from error
+
+
+@admin.register(models.Feed)
+class FeedAdmin(Settled):
+    list_display = ("instrument", "venue", "source", "cursor", "total_bars", "paused", "run")
+    list_filter = ("venue", "paused")
+    search_fields = ("source", "instrument__name")
+    fields = ("instrument", "venue", "source", "granularity", "history_bars", "cursor",
+              "total_bars", "run", "assumed_spread_pips", "bars_per_second", "paused",
+              "restart_requested")  # fmt: skip
+    readonly_fields = ("instrument", "venue", "source", "granularity", "history_bars", "cursor",
+                       "total_bars", "run", "assumed_spread_pips")  # fmt: skip
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # manage.py load_sample makes a feed together with its candles
+
+    def save_model(self, request: HttpRequest, obj: models.Feed, form: Any, change: bool) -> None:
+        # Only these columns: the trader moves the cursor meanwhile.
+        obj.save(update_fields=[*form.changed_data, "updated_at"])
+
+
+@admin.register(models.RiskLimit)
+class RiskLimitAdmin(Record):
+    list_display = ("name", "value", "account", "version", "active", "created_by", "created_at")
+    list_filter = ("active", "account", "name")
+    search_fields = ("name",)
+
+
+@admin.register(models.TradingState)
+class TradingStateAdmin(Settled):
+    list_display = ("scope", "account", "strategy", "state", "reason", "changed_by", "changed_at")
+    list_filter = ("scope", "state")
+    search_fields = ("reason", "changed_by")
+    fields = ("scope", "account", "strategy", "state", "reason", "changed_by", "changed_at")
+    readonly_fields = ("scope", "account", "strategy", "changed_by", "changed_at")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: models.TradingState, form: Any, change: bool
+    ) -> None:
+        trading_state_set(
+            scope=obj.scope,
+            account=obj.account,
+            strategy=obj.strategy,
+            state=TradingMode(obj.state),
+            reason=obj.reason,
+            changed_by=request.user.get_username(),
+            now=timezone.now(),
+        )
+
+
+@admin.register(models.ConfigEntry)
+class ConfigEntryAdmin(Settled):
+    list_display = ("key", "value", "version", "updated_at")
+    search_fields = ("key",)
+    fields = ("key", "value", "version")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("version",) if obj is None else ("key", "version")
+
+    def save_model(
+        self, request: HttpRequest, obj: models.ConfigEntry, form: Any, change: bool
+    ) -> None:
+        entry = config_set(
+            key=obj.key,
+            value=obj.value,
+            changed_by=request.user.get_username(),
+            source="admin",
+            now=timezone.now(),
+        )
+        obj.pk, obj.version = entry.pk, entry.version
+
+
+@admin.register(models.ConfigChange)
+class ConfigChangeAdmin(Record):
+    list_display = ("key", "version", "before", "after", "changed_by", "source", "changed_at")
+    list_filter = ("source", "changed_by")
+    search_fields = ("key", "changed_by")
+
+
+@admin.register(models.Candle)
+class CandleAdmin(Record):
+    list_display = ("start", "instrument", "granularity", "open", "high", "low", "close",
+                    "price_side", "source")  # fmt: skip
+    list_filter = ("instrument", "granularity", "price_side", "source")
+    date_hierarchy = "start"
+
+
+@admin.register(models.Signal)
+class SignalAdmin(Record):
+    list_display = ("time", "strategy", "instrument", "direction", "price", "decision_reason",
+                    "order", "run")  # fmt: skip
+    list_filter = ("direction", "instrument", "strategy", "run")
+    search_fields = ("decision_reason",)
+    list_select_related = ("strategy", "instrument", "order")
+
+
+class FillInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = models.Fill
+    fields = ("transaction_id", "units", "price", "realised_pl", "assumed_spread", "time")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Order)
+class OrderAdmin(Record):
+    list_display = ("id", "created_at", "instrument", "origin", "type", "units", "state",
+                    "filled_units", "average_price", "denied_reason")  # fmt: skip
+    list_filter = ("state", "origin", "type", "instrument", "account")
+    search_fields = ("client_id", "venue_order_id", "denied_reason", "idempotency_key")
+    list_select_related = ("instrument",)
+    inlines = (FillInline,)
+
+
+@admin.register(models.Fill)
+class FillAdmin(Record):
+    list_display = ("transaction_id", "time", "order", "units", "price", "realised_pl",
+                    "half_spread_cost", "assumed_spread")  # fmt: skip
+    list_filter = ("assumed_spread", "account", "order__instrument")
+    search_fields = ("order__client_id", "=transaction_id")
+    list_select_related = ("order",)
+
+
+@admin.register(models.BrokerFact)
+class BrokerFactAdmin(Record):
+    list_display = ("transaction_id", "kind", "account", "applied_at")
+    list_filter = ("kind", "account")
+    search_fields = ("=transaction_id",)
+
+
+@admin.register(models.Position)
+class PositionAdmin(Record):
+    list_display = ("instrument", "account", "units", "average_price", "realised_pl", "stop_loss",
+                    "opened_at")  # fmt: skip
+    list_filter = ("account", "instrument")
+    search_fields = ("instrument__name",)
+
+
+@admin.register(models.EventLog)
+class EventLogAdmin(Record):
+    list_display = ("stream", "seq", "time", "type", "published_at")
+    list_filter = ("stream", "type")
+    search_fields = ("=seq",)
+
+
+@admin.register(models.StreamHead)
+class StreamHeadAdmin(Record):
+    list_display = ("stream", "last_seq", "last_hash")
+    search_fields = ("stream",)
+
+
+@admin.register(models.ProcessHeartbeat)
+class ProcessHeartbeatAdmin(Record):
+    list_display = ("name", "pid", "host", "build", "started_at", "beat_at")
+    list_filter = ("host", "build")
+    search_fields = ("name", "host")
+
+
+@admin.register(models.PerformanceSnapshot)
+class PerformanceSnapshotAdmin(Record):
+    list_display = ("time", "account", "equity", "balance", "open_pl", "drawdown", "trades", "wins")
+    list_filter = ("account",)
+
+
+@admin.register(models.LeaseRow)
+class LeaseRowAdmin(Record):
+    list_display = ("account", "holder", "epoch", "expires_at")
+    search_fields = ("holder",)
+
+
+@admin.register(models.AnalysisJob)
+class AnalysisJobAdmin(Record):
+    list_display = ("id", "instrument", "window", "encoding", "state", "progress", "requested_by",
+                    "created_at", "finished_at")  # fmt: skip
+    list_filter = ("state", "instrument", "encoding")
+    search_fields = ("id", "error")
