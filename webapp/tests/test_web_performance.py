@@ -81,7 +81,7 @@ def test_a_day_counts_with_its_last_equity_and_a_replay_that_began_again_alone(
         # 21:00 UTC is 17:00 in New York: the next trading day.
         (monday + timedelta(hours=9), 102),
     )
-    assert daily_equity(account) == [101.0, 102.0]
+    assert daily_equity(account.pk) == [101.0, 102.0]
 
 
 def test_the_sharpe_ratio_needs_twenty_days() -> None:

@@ -1,6 +1,10 @@
-"""Lengths of bars by their names."""
+"""Lengths of bars by their names, and times as the engine takes them."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
 
 _SECONDS = {"M1": 60, "M5": 300, "M15": 900, "M30": 1800, "H1": 3600, "H4": 14_400, "D": 86_400}
 GRANULARITIES = tuple(_SECONDS)
@@ -17,3 +21,10 @@ def duration(granularity: str) -> timedelta:
             f"granularity must be one of {', '.join(GRANULARITIES)}, was {granularity!r}"
         )
     return timedelta(seconds=_SECONDS[granularity])
+
+
+def nanoseconds(times: Sequence[datetime]) -> NDArray[np.int64]:
+    """Return aware times as (n,) int64 nanoseconds since 1970, exact to the microsecond."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    microsecond = timedelta(microseconds=1)
+    return np.array([(time - epoch) // microsecond * 1000 for time in times], dtype=np.int64)

@@ -1,6 +1,7 @@
 """Tokens for programs, tickets for WebSockets."""
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, permissions
 from rest_framework.request import Request
@@ -108,6 +109,7 @@ class WebSocketTicket(APIView):
     )
     def post(self, request: Request) -> Response:
         """Make a ticket that opens one WebSocket within 30 s: `/ws/?ticket=...`."""
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         session_key = getattr(getattr(request, "session", None), "session_key", None)
         try:
             ticket = ticket_make(user=request.user, session_key=session_key)

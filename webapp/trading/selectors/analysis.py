@@ -10,10 +10,10 @@ import sep_engine
 from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import gap_mask
 from sep_engine.qfh import COUNT_METRICS, Encoding, rolling
-from webapp.trading.granularity import duration
+from webapp.trading.granularity import duration, nanoseconds
 from webapp.trading.models import Instrument
 from webapp.trading.selectors.candles import candles_newest
-from webapp.trading.selectors.engine import METRICS, nanoseconds
+from webapp.trading.selectors.engine import METRICS
 from webapp.trading.wire import time_text
 
 Json = dict[str, Any]

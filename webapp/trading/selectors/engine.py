@@ -8,7 +8,7 @@ import numpy as np
 import sep_engine
 from sep_engine.model.calendar import gap_mask
 from sep_engine.qfh import COUNT_METRICS, Encoding, RollingMetrics, rolling
-from webapp.trading.granularity import duration
+from webapp.trading.granularity import duration, nanoseconds
 from webapp.trading.models import Instrument, Strategy
 from webapp.trading.selectors.candles import candles_newest
 from webapp.trading.wire import time_text
@@ -98,7 +98,3 @@ def _points(values: RollingMetrics, starts: list[datetime]) -> list[Json]:
 
 def _column(values: "np.ndarray[Any, np.dtype[np.float64]]") -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]
-
-
-def nanoseconds(times: list[datetime]) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    return np.array([int(time.timestamp()) * 1_000_000_000 for time in times], dtype=np.int64)

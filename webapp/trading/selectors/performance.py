@@ -5,11 +5,13 @@ import math
 import statistics
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Count, Max, Q, Sum
 
-from sep_engine.model.calendar import trading_day
+from sep_engine.model.calendar import trading_day, trading_days
+from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
@@ -112,24 +114,39 @@ def performance_current(
         "win_rate": wins / trades if trades else None,
         "drawdown": _money(drawdown),
         "max_drawdown": _money(drawdown_max),
-        "sharpe": sharpe(daily_equity(account)),
+        "sharpe": sharpe_of(account),
         "as_of": time_text(now),
         "market_time": max(quote_times, default=market_time),
         "assumed_spread": True,
     }
 
 
-def daily_equity(account: BrokerAccount) -> list[float]:
+def sharpe_of(account: BrokerAccount) -> float | None:
+    """Return the Sharpe ratio over the complete trading days of the present pass of the feed."""
+    times = PerformanceSnapshot.objects.filter(account=account).order_by("-pk")
+    newest = times.values_list("time", flat=True).first()
+    if newest is None:
+        return None
+    return _sharpe_before(account.pk, account.created_at, trading_day(newest))
+
+
+@lru_cache(maxsize=64)
+def _sharpe_before(account_id: int, created_at: datetime, day: date) -> float | None:
+    # Complete days stay while `day` lasts; `created_at` tells accounts of one number apart.
+    return sharpe(daily_equity(account_id)[:-1])
+
+
+def daily_equity(account_id: int) -> list[float]:
     """Return the last equity of each trading day of the present pass of the feed, oldest first."""
-    rows = PerformanceSnapshot.objects.filter(account=account).order_by("-pk")
-    days: dict[date, float] = {}
-    newest: datetime | None = None
-    for time, equity in rows.values_list("time", "equity")[:SNAPSHOTS_MAX]:
-        if newest is not None and time > newest:
-            break  # market time stepped back here: the feed was started again
-        newest = time
-        days.setdefault(trading_day(time), float(equity))
-    return list(reversed(days.values()))
+    newest_first = PerformanceSnapshot.objects.filter(account=account_id).order_by("-pk")
+    rows = list(newest_first.values_list("time", "equity")[:SNAPSHOTS_MAX])
+    times = [time for time, _ in rows]
+    # Where market time stepped back the feed was started again.
+    passes = (index for index in range(1, len(times)) if times[index] > times[index - 1])
+    rows = rows[: next(passes, len(rows))]
+    days = trading_days(nanoseconds([time for time, _ in rows])).tolist()
+    last_of_day = dict(zip(reversed(days), reversed([equity for _, equity in rows]), strict=True))
+    return [float(equity) for equity in last_of_day.values()]
 
 
 def sharpe(equity: list[float]) -> float | None:
