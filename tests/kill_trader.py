@@ -156,7 +156,7 @@ def _faults() -> list[str]:
 
     from webapp.trading.brokers.registry import broker_for
     from webapp.trading.models import BrokerAccount
-    from webapp.trading.selectors.audit import book_faults
+    from webapp.trading.audit import book_faults
 
     account = BrokerAccount.objects.get()
 
