@@ -140,7 +140,7 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
           ref={container}
           className="chart-canvas"
           role="img"
-          aria-label={`Candles of ${instrumentText(instrument)} with signals and fills; below, coin percentiles of the metrics`}
+          aria-label={`${candles.length} candles of ${instrumentText(instrument)} with signals and fills; below, coin percentiles of the metrics`}
         />
         <div className="metric-place" style={{ top: priceHeight + 4 }}>
           <MetricLegend

@@ -1,0 +1,135 @@
+"""The page in a real browser on the real stack: log in, watch it trade, lose the network."""
+
+import json
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stack import ROOT, Stack
+
+pytestmark = pytest.mark.browser
+
+CLIENT = ROOT / "webapp" / "dashboard" / "client"
+VISIT = Path(__file__).parent / "visit.mjs"
+VISIT_TIMEOUT_S = 200
+STREAMS_WITHOUT_GAPS = ("signals", "orders", "positions", "performance", "system", "alerts")
+
+Seen = dict[str, Any]
+
+
+def _tool(*names: str, hint: str) -> str:
+    for name in names:
+        found = shutil.which(name) or shutil.which(name, path=str(ROOT / ".venv" / "bin"))
+        if found:
+            return found
+    pytest.skip(f"{names[0]} is missing: {hint}")
+
+
+@pytest.fixture(scope="module")
+def seen(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """What one visit saw."""
+    node = _tool("node", hint="make run installs it")
+    chromium = _tool("chromium", "chromium-browser", hint="apt install chromium")
+    if not (CLIENT / "node_modules" / "playwright-core").exists():
+        pytest.skip("the client's packages are missing: make client")
+    folder = tmp_path_factory.mktemp("screens")
+    done = subprocess.run(
+        [node, VISIT, stack.url, stack.username, stack.password, chromium, folder],
+        capture_output=True,
+        text=True,
+        timeout=VISIT_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: Seen = json.loads(done.stdout.splitlines()[-1])
+    assert "failure" not in seen, f"{seen['failure']} (screens in {folder})"
+    return seen
+
+
+def test_a_stranger_is_asked_to_log_in(seen: Seen) -> None:
+    assert seen["asked_to_log_in"] is True
+    assert "correct username and password" in seen["wrong_password"]
+
+
+def test_bars_arrive_by_themselves(seen: Seen) -> None:
+    assert seen["candles_follow"] >= 2
+
+
+def test_the_first_signal_and_fill_come_within_a_minute(seen: Seen) -> None:
+    assert seen["first_signal_s"] < 60
+    assert seen["first_fill_s"] < 60
+
+
+def test_equity_changes_as_prices_do(seen: Seen) -> None:
+    assert seen["equity_changed"] is True
+
+
+def test_the_page_claims_no_edge_and_names_the_assumed_spread(seen: Seen) -> None:
+    assert "Unproven: no evidence of edge after costs." in seen["verdict"]
+    assert "Assumed spread 1.3 pips" in seen["verdict"]
+
+
+def test_every_process_is_shown_as_up(seen: Seen) -> None:
+    assert seen["processes"] == ["up"] * 7
+
+
+def test_an_order_beyond_the_limits_shows_why_it_was_denied(seen: Seen) -> None:
+    assert seen["denial"].startswith("Denied: ")
+    assert "Risk checks" in seen["denied_order"]
+
+
+def test_a_lost_network_is_noticed_and_every_panel_says_that_it_is_stale(seen: Seen) -> None:
+    # Two pings of 5 s without an answer, and the limit of 12 s.
+    assert seen["noticed_after_s"] < 14
+    # Chart, activity, account, strategy, positions, ticket, processes.
+    assert seen["stale_panels"] == 7
+
+
+def test_twenty_seconds_without_network_lose_nothing(seen: Seen) -> None:
+    assert seen["live_again_after_s"] < 12
+    assert seen["bars_in_the_cut"] >= 15
+    assert seen["bars_missed_by_the_chart"] == 0
+    assert seen["read_again"] == [], "the socket resumed, so nothing had to be read again"
+    words = {"UNKNOWN": "unknown", "ACCEPTED": "working", "PARTIAL": "part filled"}
+    stored = [[key, words.get(state, state.lower())] for key, state in seen["orders_stored"]]
+    assert seen["orders_shown"] == stored
+
+
+@pytest.mark.parametrize("stream", STREAMS_WITHOUT_GAPS)
+def test_events_come_without_gaps_across_the_cut(seen: Seen, stream: str) -> None:
+    # The visit opens a second page at its end, whose events repeat the newest numbers.
+    numbers = sorted({event["seq"] for event in seen["events"] if event["stream"] == stream})
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_orders_had_events_to_lose(seen: Seen) -> None:
+    assert sum(event["stream"] == "orders" for event in seen["events"]) >= 5
+
+
+def test_every_view_fits_a_telephone(seen: Seen) -> None:
+    assert {view: shown["width"] for view, shown in seen["narrow"].items()} == {
+        "Chart": 390,
+        "Trade": 390,
+        "Activity": 390,
+        "Account": 390,
+        "System": 390,
+    }
+    assert {view: shown["panels"] for view, shown in seen["narrow"].items()} == {
+        "Chart": 2,
+        "Trade": 2,
+        "Activity": 1,
+        "Account": 2,
+        "System": 1,
+    }
+
+
+def test_nothing_complains_on_the_console(seen: Seen) -> None:
+    assert seen["complaints"] == []
+
+
+def test_nothing_is_loaded_from_elsewhere(seen: Seen) -> None:
+    assert seen["foreign"] == []
