@@ -154,9 +154,9 @@ def _settled_faults() -> list[str]:
 def _faults() -> list[str]:
     import asyncio
 
+    from webapp.trading.audit import book_faults
     from webapp.trading.brokers.registry import broker_for
     from webapp.trading.models import BrokerAccount
-    from webapp.trading.audit import book_faults
 
     account = BrokerAccount.objects.get()
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from webapp.trading.audit import book_faults
 from webapp.trading.brokers.base import AccountReport, Transaction
 from webapp.trading.brokers.registry import broker_for
 from webapp.trading.models import BrokerAccount
-from webapp.trading.audit import book_faults
 
 
 class Command(BaseCommand):
