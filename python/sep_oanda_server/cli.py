@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from aiohttp import web
+try:
+    from aiohttp import web
+except ModuleNotFoundError:
+    sys.stderr.write("sep-oanda-server: pip install 'sep-engine[oanda-server]' brings aiohttp\n")
+    raise SystemExit(2) from None
 
 from sep_oanda_server.faults import FaultError, FaultScript, read_script
 from sep_oanda_server.feed import FeedError, Recording, merged, read_recording
@@ -21,7 +25,7 @@ from sep_oanda_server.market import INSTRUMENTS, Instrument, Market
 from sep_oanda_server.server import Limits, Pace, Server
 from sep_oanda_server.store import Store
 from sep_oanda_server.venue import Venue
-from sep_oanda_server.wire import read_decimal
+from sep_oanda_server.wire import NS, read_decimal
 
 DEFAULT_TOKEN = "local"  # opens nothing but a ledger of invented money on this machine
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -102,6 +106,7 @@ def build(options: argparse.Namespace) -> Server:
         limits=Limits(options.rate_limit, options.heartbeat, options.price_interval),
         faults=FaultScript(read_script(script)),
         wall_clock=wall,
+        clock_offset_ns=int(options.clock_offset * NS),
     )
 
 
@@ -165,6 +170,13 @@ def _parser() -> argparse.ArgumentParser:
         default="wall",
         help="stamp with the wall clock, or with the recording's own time (default: %(default)s)",
     )
+    option(
+        "--clock-offset",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how far the venue's wall clock is ahead (default: %(default)s)",
+    )
     option("--ledger", default=":memory:", metavar="FILE", help="SQLite file (default: memory)")
     option("--faults", metavar="FILE", help="JSON fault script; see docs/guides/oanda-local.md")
     option("--rate-limit", type=int, default=120, help="requests a second, 0 for any")
@@ -179,12 +191,14 @@ def _recording(text: str, history: int | None) -> Recording:
 
 
 def _sample() -> str:
-    folder = os.environ.get("SEP_SAMPLES_PATH")
-    root = Path(folder) if folder else Path(__file__).resolve().parents[2] / "samples"
-    found = root / "eur_usd_h1"
-    if not (found / "bars.csv").is_file():
-        raise FeedError("no sample found: name a recording with --data, or set SEP_SAMPLES_PATH")
-    return str(found)
+    packages = Path(__file__).resolve().parents[1]
+    folders = [packages / "sep_engine" / "samples", packages.parent / "samples"]
+    if chosen := os.environ.get("SEP_SAMPLES_PATH"):
+        folders.insert(0, Path(chosen))
+    for folder in folders:
+        if (folder / "eur_usd_h1" / "bars.csv").is_file():
+            return str(folder / "eur_usd_h1")
+    raise FeedError("no sample found: name a recording with --data, or set SEP_SAMPLES_PATH")
 
 
 def _unlisted(recordings: Sequence[Recording]) -> dict[str, Instrument]:

@@ -231,14 +231,18 @@ def fill(
         plan = _open_refusal(account, order, plan, quote, market, batch.now_ns) or plan
     if isinstance(plan, str):
         return {"orderCancelTransaction": batch.cancel(order, plan)}
+    start = account.marks.get(order.id)
     booked = _book_fill(account, order, plan, price, quote, market, batch, reason)
     body = {"orderFillTransaction": booked}
     if units != wanted and order.type != "MARKET" and order.fields["timeInForce"] != "IOC":
         rest = order.fields | {"units": plain(wanted - units)}
         del rest["type"]
-        body["orderReissueTransaction"] = batch.add(
+        reissued = batch.add(
             f"{order.type}_ORDER", **rest, reason="REPLACEMENT", replacesOrderID=str(order.id)
         )
+        body["orderReissueTransaction"] = reissued
+        if start is not None:
+            account.marks[int(reissued["id"])] = start
     return body
 
 

@@ -77,6 +77,7 @@ class Server:
         events: the recording: nanoseconds to wait and the quote that follows.
         store: where the ledgers are kept.
         wall_clock: quotes are stamped with the time they are sent; else time is the recording's.
+        clock_offset_ns: how far the venue's wall clock is ahead of this machine's.
     """
 
     def __init__(
@@ -89,13 +90,14 @@ class Server:
         limits: Limits | None = None,
         faults: FaultScript | None = None,
         wall_clock: bool = True,
+        clock_offset_ns: int = 0,
     ) -> None:
         self.venue, self.store, self.events = venue, store, events
         self.pace = pace or Pace()
         self.pace.total = len(events)
         self.limits = limits or Limits()
         self.faults = faults or FaultScript()
-        self.wall_clock = wall_clock
+        self.wall_clock, self._offset_ns = wall_clock, clock_offset_ns
         self._market_ns = max((one.time_ns for one in venue.market.quotes.values()), default=0)
         if not self._market_ns and events:
             self._market_ns = events[0][1].time_ns
@@ -106,7 +108,7 @@ class Server:
 
     def now_ns(self) -> int:
         """The venue's time: the wall clock's, or that of the latest recorded quote."""
-        return time.time_ns() if self.wall_clock else self._market_ns
+        return time.time_ns() + self._offset_ns if self.wall_clock else self._market_ns
 
     def application(self) -> web.Application:
         """The aiohttp application; it replays while it runs."""

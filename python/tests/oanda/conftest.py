@@ -141,6 +141,7 @@ def serve() -> Iterator[Serve]:
         limits: Limits | None = None,
         store_path: str | Path = ":memory:",
         wall_clock: bool = True,
+        clock_offset_ns: int = 0,
         **terms: Any,
     ) -> Served:
         started: list[Served] = []
@@ -158,6 +159,7 @@ def serve() -> Iterator[Serve]:
                 limits=limits or Limits(requests_per_s=0, heartbeat_s=0.2, price_interval_s=0.01),
                 faults=FaultScript(),
                 wall_clock=wall_clock,
+                clock_offset_ns=clock_offset_ns,
             )
             runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)
             await runner.setup()

@@ -130,6 +130,21 @@ def test_the_command_refuses_in_one_line(
     assert error.count("\n") == 1
 
 
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; import sep_oanda_server.cli"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == 2
+    assert result.stderr == (
+        "sep-oanda-server: pip install 'sep-engine[oanda-server]' brings aiohttp\n"
+    )
+
+
 def test_the_server_keeps_its_ledger_over_kill_and_restart(tmp_path: Path) -> None:
     base = "/v3/accounts/101-004-1435156-001"
     order = {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "100"}}

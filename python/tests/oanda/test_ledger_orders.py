@@ -197,6 +197,16 @@ def test_a_resting_order_filled_in_part_is_reissued_for_the_rest(desk: Desk) -> 
     assert desk.get("/positions/EUR_USD")["position"]["long"]["units"] == "1000"
 
 
+def test_the_rest_of_a_touched_order_still_knows_where_it_started(desk: Desk) -> None:
+    desk.order(type="MARKET_IF_TOUCHED", units="1000", price="1.09500")
+    desk.quote("1.09490", "1.09500", ask_liquidity=300)
+    assert desk.types_since(3) == ["ORDER_FILL", "MARKET_IF_TOUCHED_ORDER"]
+    desk.quote("1.09990", "1.10000")
+    assert desk.get("/orders/5")["order"]["state"] == "PENDING"
+    desk.quote("1.09480", "1.09490")
+    assert desk.ledger.transactions[-1]["units"] == "700"
+
+
 # (order, a quote that leaves it alone, a quote that fills it, fill price, units after)
 TRIGGERS = [
     pytest.param(

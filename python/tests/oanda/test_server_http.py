@@ -18,6 +18,7 @@ from sep_oanda_server.faults import FaultError, FaultScript, read_fault, read_sc
 from sep_oanda_server.market import Quote
 from sep_oanda_server.server import Limits, Pace, TokenBucket
 from sep_oanda_server.store import Store
+from sep_oanda_server.wire import read_time
 
 Serve = Any
 Served = Any
@@ -174,6 +175,21 @@ def test_a_recording_is_replayed_and_triggers_orders(serve: Serve) -> None:
     assert status["time"] == "1970-01-01T00:00:02.000000000Z"
     order = json.loads(call(served, "GET", f"{BASE}/orders/3")[2])["order"]
     assert order["state"] == "FILLED"
+
+
+def test_a_name_may_come_percent_encoded(serve: Serve) -> None:
+    served = serve()
+    order = BUY["order"] | {"clientExtensions": {"id": "sep/1"}}
+    call(served, "POST", f"{BASE}/orders", {"order": order})
+    status, _, content = call(served, "GET", f"{BASE}/orders/%40sep%2F1")
+    assert (status, json.loads(content)["order"]["id"]) == (200, "3")
+
+
+def test_b9_the_venues_clock_can_be_ahead(serve: Serve) -> None:
+    served = serve(clock_offset_ns=3600 * 1_000_000_000)
+    content = json.loads(call(served, "POST", f"{BASE}/orders", BUY)[2])
+    stamped = read_time(content["orderFillTransaction"]["time"]) / 1e9
+    assert 3590 < stamped - time.time() < 3610
 
 
 def test_too_many_requests_are_refused(serve: Serve) -> None:
