@@ -5,8 +5,23 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 
 SQLITE_DIGITS = 15
+
+
+class AmountSum(models.Sum):
+    """An exact sum of amounts.
+
+    SQLite adds binary64, in which 1000.10 - 999.62 is 0.480000000000018. Here it adds whole
+    numbers of the tenth decimal, exact to 922 million.
+    """
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        template = "(%(function)s(CAST(ROUND(%(expressions)s * 1e10) AS INTEGER)) / 1e10)"
+        return super().as_sql(compiler, connection, template=template, **context)
 
 
 class AmountField(models.DecimalField):  # type: ignore[type-arg]

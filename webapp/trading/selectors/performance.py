@@ -8,9 +8,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q
 
 from sep_engine.model.calendar import trading_day, trading_days
+from webapp.trading.fields import AmountSum
 from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
 from webapp.trading.selectors.market import Market, market_latest
@@ -74,7 +75,7 @@ def performance_current(
         now: aware UTC.
     """
     totals = Fill.objects.filter(account=account).aggregate(
-        realised=Sum("realised_pl"),
+        realised=AmountSum("realised_pl"),
         trades=Count("pk", filter=~Q(realised_pl=0)),
         wins=Count("pk", filter=Q(realised_pl__gt=0)),
         market_time=Max("time"),

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q
 
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import AT_VENUE, OrderState, OrderType
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
 from sep_engine.risk import Exposure
+from webapp.trading.fields import AmountSum
 from webapp.trading.models import BrokerAccount, Feed, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
 
@@ -76,7 +77,7 @@ class Book:
         )
         fills = Fill.objects.filter(account=account)
         totals = fills.aggregate(
-            realised=Sum("realised_pl"),
+            realised=AmountSum("realised_pl"),
             trades=Count("pk", filter=~Q(realised_pl=0)),
             wins=Count("pk", filter=Q(realised_pl__gt=0)),
         )
@@ -95,7 +96,7 @@ class Book:
             trades=totals["trades"],
             wins=totals["wins"],
             day_start=start,
-            day_realised=today.aggregate(total=Sum("realised_pl"))["total"] or Decimal(0),
+            day_realised=today.aggregate(total=AmountSum("realised_pl"))["total"] or Decimal(0),
         )
 
     def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
