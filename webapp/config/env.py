@@ -1,10 +1,20 @@
 """Strict reading of the environment: a value that cannot be understood stops the process."""
 
+import difflib
 import os
 import secrets
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+
+def refuse_unknown(prefix: str, known: tuple[str, ...]) -> None:
+    """Raise ImproperlyConfigured for a variable of this prefix that nobody reads."""
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f", did you mean {near[0]}?" if near else ""
+            raise ImproperlyConfigured(f"{name} is no setting of SEP{meant}")
 
 
 def text(name: str, default: str = "") -> str:

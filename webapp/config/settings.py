@@ -14,12 +14,34 @@ from webapp import embedded_valkey
 from webapp.config import env, valkey_url
 
 BASE_DIR = Path(__file__).resolve().parents[2]
+# Read here, by the engine, by the build, by compose or by tests. A misspelled name stops the
+# process: a switch that a person believes to have set must not be ignored.
+env.refuse_unknown(
+    "SEP_",
+    (
+        "SEP_BUILD",
+        "SEP_CUDA",
+        "SEP_ENV",
+        "SEP_HOST",
+        "SEP_HTTPS",
+        "SEP_HTTP_THREADS",
+        "SEP_JWT_KEY",
+        "SEP_JWT_KEY_FILE",
+        "SEP_KILLPOINT",
+        "SEP_OANDA_TOKEN",
+        "SEP_SAMPLES_PATH",
+        "SEP_STATIC_PATH",
+        "SEP_TESTS",
+        "SEP_TRUSTED_PROXIES",
+        "SEP_VAR_PATH",
+    ),
+)
+
 PRODUCTION = env.choice("SEP_ENV", ("local", "production")) == "production"
 SEP_VERSION = "0.1.0"
 SEP_BUILD = env.text("SEP_BUILD", SEP_VERSION)
 
 SEP_VAR_PATH = Path(env.text("SEP_VAR_PATH", str(BASE_DIR / "var"))).resolve()
-SEP_CONFIG_PATH = Path(env.text("SEP_CONFIG_PATH", str(BASE_DIR / "config"))).resolve()
 SEP_VAR_PATH.mkdir(parents=True, exist_ok=True)
 
 # Secrets: the key that signs tokens is never the key that signs cookies.

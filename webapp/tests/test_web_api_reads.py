@@ -160,6 +160,9 @@ def response_schema(path: str) -> dict[str, Any]:
 READS = {
     "/api/health": "/api/health",
     "/api/status": "/api/status",
+    "/api/system-status": "/api/status",
+    "/api/system/info": "/api/system/info",
+    "/api/instruments": "/api/instruments",
     "/api/market-data": "/api/market-data",
     "/api/candles/EUR_USD?limit=3": "/api/candles/{instrument}",
     "/api/qfh/EUR_USD?limit=3": "/api/qfh/{instrument}",

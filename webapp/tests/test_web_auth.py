@@ -18,6 +18,9 @@ pytestmark = pytest.mark.django_db
 
 ADDRESSES = [
     ("get", "/api/status"),
+    ("get", "/api/system-status"),
+    ("get", "/api/system/info"),
+    ("get", "/api/instruments"),
     ("get", "/api/market-data"),
     ("get", "/api/candles/EUR_USD"),
     ("get", "/api/qfh/EUR_USD"),
@@ -265,6 +268,28 @@ def test_every_error_has_the_one_shape(
     assert set(body) == {"code", "message", "fields"}
     assert body["code"] == code
     assert body["message"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/candles/%00",
+        "/api/candles/EUR_USD%27%3B--",
+        "/api/candles/EUR_USD?before=0001-01-01T00:00:00%2B14:00",
+        "/api/candles/EUR_USD?before=9999-12-31T23:59:59-14:00",
+        "/api/qfh/EUR_USD?window=7",
+        "/api/qfh/EUR_USD?encoding=%00",
+        "/api/orders/99999999999999999999",
+        "/api/orders?instrument=%00",
+        "/api/orders?limit=1e9",
+        "/api/orders?offset=99999999999999999999",
+        "/api/trading-signals/-1",
+        "/api/config/get?key=%00",
+        "/api/%ff%fe",
+    ],
+)
+def test_no_address_makes_an_unexpected_exception(api: Any, sample: Any, address: str) -> None:
+    assert api.get(address).status_code in (400, 404)
 
 
 def test_an_unexpected_exception_tells_an_id_and_nothing_else(

@@ -1,6 +1,7 @@
 """Settings are read strictly; production makes nothing up."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def test_production_starts_with_everything_that_it_needs(tmp_path: Path) -> None
         ({"SEP_HTTP_THREADS": "0"}, r"SEP_HTTP_THREADS must be in [1, 64], was 0"),
         ({"DATABASE_URL": "mysql://u@h/d"}, "DATABASE_URL must be a postgresql:// address"),
         ({"VALKEY_URL": "http://h"}, "VALKEY_URL must start with"),
+        ({"SEP_HTPS": "1"}, "SEP_HTPS is no setting of SEP, did you mean SEP_HTTPS?"),
     ],
 )
 def test_production_refuses_to_start_and_says_why(
@@ -69,6 +71,14 @@ def test_production_refuses_to_start_and_says_why(
     result = settings_in(tmp_path, **(PRODUCTION | changes))
     assert result.returncode != 0
     assert message in result.stderr.splitlines()[-1]
+
+
+def test_every_variable_is_documented() -> None:
+    reads = re.compile(r"env\.(?:text|choice|flag|whole|words|secret)\(\s*\"([A-Z_]+)\"")
+    read = set(reads.findall((ROOT / "webapp/config/settings.py").read_text()))
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    assert len(read) > 10
+    assert read <= set(re.findall(r"`([A-Z_]+)`", page))
 
 
 def test_a_local_run_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path) -> None:

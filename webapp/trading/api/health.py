@@ -7,8 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.shapes import SIGNED_IN, HealthOut, StatusOut, with_errors
-from webapp.trading.selectors.status import health_resource, status_resource
+from webapp.trading.api.shapes import SIGNED_IN, HealthOut, StatusOut, SystemInfoOut, with_errors
+from webapp.trading.selectors.status import health_resource, status_resource, system_resource
 
 
 class Health(APIView):
@@ -27,6 +27,15 @@ class Status(APIView):
     def get(self, request: Request) -> Response:
         """Trading state, feed, account, strategy and engine."""
         return Response(status_resource())
+
+
+class SystemInfo(APIView):
+    @extend_schema(
+        operation_id="system_info", responses=with_errors({200: SystemInfoOut}, *SIGNED_IN)
+    )
+    def get(self, request: Request) -> Response:
+        """What runs here, and on what."""
+        return Response(system_resource())
 
 
 _METRICS = {

@@ -7,13 +7,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
     SIGNED_IN,
     CandlesIn,
     CandlesOut,
+    InstrumentOut,
     MarketsOut,
     MetricsIn,
     MetricsOut,
+    PageIn,
     checked,
     with_errors,
 )
@@ -21,6 +24,7 @@ from webapp.trading.models import Feed, Instrument
 from webapp.trading.selectors.candles import candle_resource, candles_newest
 from webapp.trading.selectors.engine import metrics_resource
 from webapp.trading.selectors.market import market_latest
+from webapp.trading.selectors.resources import instrument_resource
 
 
 class MarketData(APIView):
@@ -42,6 +46,18 @@ class MarketData(APIView):
                 }
             )
         return Response({"instruments": found})
+
+
+class Instruments(APIView):
+    @extend_schema(
+        operation_id="instruments",
+        parameters=[PageIn],
+        responses=with_errors({200: paged(InstrumentOut)}, 400, *SIGNED_IN),
+    )
+    def get(self, request: Request) -> Response:
+        """Every instrument with its steps and market hours."""
+        checked(PageIn, request.query_params.dict())
+        return page_of(request, Instrument.objects.order_by("name"), instrument_resource)
 
 
 class Candles(APIView):

@@ -216,6 +216,18 @@ class EngineOut(Out):
     backends = serializers.ListField(child=serializers.CharField())
 
 
+class SystemInfoOut(Out):
+    version = serializers.CharField()
+    build = serializers.CharField()
+    engine = EngineOut()
+    python = serializers.CharField()
+    platform = serializers.CharField()
+    cpus = serializers.IntegerField()
+    memory_mb = serializers.IntegerField()
+    memory_free_mb = serializers.IntegerField()
+    disk_free_mb = serializers.IntegerField()
+
+
 class StatusOut(Out):
     trading = TradingOut()
     feed = FeedOut(allow_null=True)
@@ -223,6 +235,19 @@ class StatusOut(Out):
     strategy = StrategyOut(allow_null=True)
     assumed_spread = AssumedSpreadOut(allow_null=True)
     engine = EngineOut()
+
+
+class InstrumentOut(Out):
+    name = serializers.CharField()
+    display_name = serializers.CharField()
+    base = serializers.CharField()
+    quote = serializers.CharField()
+    tick = AmountText()
+    pip = AmountText()
+    units_step = AmountText()
+    price_decimals = serializers.IntegerField()
+    calendar = serializers.CharField()
+    enabled = serializers.BooleanField()
 
 
 class QuoteOut(Out):

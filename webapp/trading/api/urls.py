@@ -1,28 +1,46 @@
 """Addresses below /api/."""
 
-from django.urls import path
+from django.urls import path, register_converter
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from webapp.trading.api import account, auth, config, control, health, market, orders
 
+
+class InstrumentName:
+    """What an instrument can be called; anything else is no address."""
+
+    regex = "[A-Z0-9_]{1,32}"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(InstrumentName, "name")
+
 urlpatterns = [
     path("health", health.Health.as_view()),
     path("status", health.Status.as_view()),
+    path("system-status", health.Status.as_view(schema=None)),
+    path("system/info", health.SystemInfo.as_view()),
+    path("instruments", market.Instruments.as_view()),
     path("schema", SpectacularJSONAPIView.as_view(), name="schema"),
     path("auth/token", auth.TokenObtain.as_view()),
     path("auth/refresh", auth.TokenRefresh.as_view()),
     path("auth/revoke", auth.TokenRevoke.as_view()),
     path("auth/ws-ticket", auth.WebSocketTicket.as_view()),
     path("market-data", market.MarketData.as_view()),
-    path("candles/<str:instrument>", market.Candles.as_view()),
-    path("qfh/<str:instrument>", market.Metrics.as_view()),
+    path("candles/<name:instrument>", market.Candles.as_view()),
+    path("qfh/<name:instrument>", market.Metrics.as_view()),
     path("trading-signals", orders.Signals.as_view()),
     path("trading-signals/<int:signal_id>", orders.SignalDetail.as_view()),
     path("orders", orders.Orders.as_view()),
     path("orders/<int:order_id>", orders.OrderDetail.as_view()),
     path("place-order", orders.PlaceOrder.as_view()),
     path("positions", account.Positions.as_view()),
-    path("positions/<str:instrument>/close", control.PositionClose.as_view()),
+    path("positions/<name:instrument>/close", control.PositionClose.as_view()),
     path("trading/state", control.TradingStateSet.as_view()),
     path("trading/close-everything", control.CloseEverything.as_view()),
     path("config/get", config.ConfigGet.as_view()),

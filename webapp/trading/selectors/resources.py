@@ -9,7 +9,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from webapp.trading.models import AnalysisJob, Feed, Fill, Order, Position, Signal, TradingState
+from webapp.trading.models import (
+    AnalysisJob,
+    Feed,
+    Fill,
+    Instrument,
+    Order,
+    Position,
+    Signal,
+    TradingState,
+)
 from webapp.trading.wire import decimal_text, money_text, time_text
 
 Json = dict[str, Any]
@@ -112,6 +121,21 @@ def feed_resource(feed: Feed) -> Json:
         "paused": feed.paused,
         "at_end": feed.at_end,
         "restart_requested": feed.restart_requested,
+    }
+
+
+def instrument_resource(instrument: Instrument) -> Json:
+    return {
+        "name": instrument.name,
+        "display_name": instrument.display_name,
+        "base": instrument.base,
+        "quote": instrument.quote,
+        "tick": decimal_text(instrument.tick),
+        "pip": decimal_text(instrument.pip),
+        "units_step": decimal_text(instrument.units_step),
+        "price_decimals": instrument.price_decimals,
+        "calendar": instrument.calendar,
+        "enabled": instrument.enabled,
     }
 
 

@@ -1,9 +1,13 @@
 """What SEP is doing now: state, feed, account, strategy, and which processes are alive."""
 
+import os
+import platform
+import shutil
 import time
 from datetime import datetime
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import Http404
@@ -123,6 +127,21 @@ def health_resource(now: datetime) -> Json:
         "database": database,
         "valkey": valkey,
         "time": time_text(now),
+    }
+
+
+def system_resource() -> Json:
+    memory = psutil.virtual_memory()
+    return {
+        "version": settings.SEP_VERSION,
+        "build": settings.SEP_BUILD,
+        "engine": engine.describe(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count() or 1,
+        "memory_mb": memory.total // 1_000_000,
+        "memory_free_mb": memory.available // 1_000_000,
+        "disk_free_mb": shutil.disk_usage(settings.SEP_VAR_PATH).free // 1_000_000,
     }
 
 
