@@ -3,6 +3,7 @@
 PYTHON   ?= python3
 PORT     ?= 8000
 SEP_CUDA ?= AUTO
+SCALE    ?= 1
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -43,6 +44,11 @@ test: $(VENV)/.dev ## Run every test: lint, C++, Python, web, client, whole syst
 lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py lint
+
+.PHONY: calibrate
+calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)
+	@$(MAKE) --silent --no-print-directory engine
+	@$(BIN)/python python/benchmarks/calibrate.py --scale $(SCALE)
 
 .PHONY: screenshot
 screenshot: $(VENV)/.run ## Photograph the running page into docs/images (needs Chromium)
