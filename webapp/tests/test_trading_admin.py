@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from webapp.trading.models import ConfigChange, EventLog, TradingState
+from webapp.trading.models import ConfigChange, EventLog, RiskLimit, TradingState
 
 MODELS = sorted(apps.get_app_config("trading").get_models(), key=lambda model: model.__name__)
 RECORDS = ("order", "fill", "brokerfact", "eventlog", "signal", "position", "candle")
@@ -56,10 +56,20 @@ def test_a_halt_from_the_admin_is_recorded_with_its_author(root: Client, sample:
     assert EventLog.objects.filter(stream="system", data__trading__state="HALTED").count() == 1
 
 
-def test_a_setting_from_the_admin_keeps_its_history(root: Client) -> None:
-    root.post(reverse("admin:trading_configentry_add"), {"key": "a.b", "value": "1"})
-    change = ConfigChange.objects.get()
-    assert (change.key, change.before, change.after, change.changed_by) == ("a.b", None, 1, "root")
+def test_a_setting_from_the_admin_counts_and_keeps_its_history(root: Client, sample: Any) -> None:
+    body = {"key": "risk.order_units_max", "value": '"5000"'}
+    root.post(reverse("admin:trading_configentry_add"), body)
+    change = ConfigChange.objects.first()
+    assert change is not None
+    assert (change.before, change.after, change.changed_by) == ("10000", "5000", "root")
+    assert RiskLimit.objects.get(name="order_units_max", active=True).value == 5000
+
+
+def test_a_setting_that_breaks_its_rule_is_refused(root: Client, sample: Any) -> None:
+    body = {"key": "risk.order_units_max", "value": '"-1"'}
+    page = root.post(reverse("admin:trading_configentry_add"), body)
+    assert "does not match" in page.content.decode()
+    assert not ConfigChange.objects.exists()
 
 
 def test_a_rule_that_is_not_valid_is_refused(root: Client, sample: Any) -> None:

@@ -29,7 +29,7 @@ from webapp.trading.selectors.resources import numbers, signal_resource
 from webapp.trading.services import events
 from webapp.trading.services.order_path import allowed_by, modes_for
 from webapp.trading.services.orders import order_submit
-from webapp.trading.wire import time_text
+from webapp.trading.wire import decimal_text, time_text
 
 
 class RunningStrategy:
@@ -170,7 +170,10 @@ class RunningStrategy:
         )
 
     def _inputs(self) -> dict[str, Any]:
-        text = "\n".join(f"{time_text(start)} {close}" for start, close in self._closes)
+        # Written in one way: a stored close carries more zeros than one that has just come.
+        text = "\n".join(
+            f"{time_text(start)} {decimal_text(close)}" for start, close in self._closes
+        )
         return {
             "encoding": self.rule.encoding,
             "window": self.rule.window,

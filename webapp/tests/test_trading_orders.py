@@ -1,0 +1,372 @@
+"""Intents, claims and facts: what the order path lets happen in the database."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+
+from sep_engine.execution.core import Judged, Timing, step
+from sep_engine.execution.states import OrderType, Origin, TradingMode
+from webapp.trading.brokers.base import Kind, Transaction
+from webapp.trading.models import (
+    BrokerAccount,
+    BrokerFact,
+    ConfigChange,
+    EventLog,
+    Feed,
+    Fill,
+    Instrument,
+    Order,
+    Position,
+    StreamHead,
+    TradingState,
+)
+from webapp.trading.services import events, order_path
+from webapp.trading.services.config import config_rollback, config_set
+from webapp.trading.services.feed import feed_control
+from webapp.trading.services.orders import (
+    IdempotencyConflict,
+    close_everything,
+    order_cancel,
+    order_submit,
+    position_close,
+)
+from webapp.trading.services.trading_state import trading_state_set, trading_state_worsen
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+TIMING = Timing()
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account() -> BrokerAccount:
+    account = BrokerAccount.objects.create(name="Paper", opening_balance=Decimal(100_000))
+    TradingState.objects.create(scope="GLOBAL", changed_at=NOW)
+    TradingState.objects.create(scope="ACCOUNT", account=account, changed_at=NOW)
+    return account
+
+
+@pytest.fixture
+def instrument() -> Instrument:
+    return Instrument.objects.create(
+        name="EUR_USD",
+        display_name="EUR/USD",
+        base="EUR",
+        quote="USD",
+        tick=Decimal("0.00001"),
+        pip=Decimal("0.0001"),
+        units_step=Decimal(1),
+        price_decimals=5,
+        calendar="fx",
+    )
+
+
+@pytest.fixture
+def submit(account: BrokerAccount, instrument: Instrument) -> Callable[..., Order]:
+    def one(**fields: Any) -> Order:
+        wanted: dict[str, Any] = {
+            "account": account,
+            "instrument": instrument,
+            "units": Decimal(1000),
+            "origin": Origin.PERSON,
+            "now": NOW,
+        }
+        return order_submit(**(wanted | fields))
+
+    return one
+
+
+def queued(order: Order) -> Order:
+    """Pass the gate without asking it: the gate has tests of its own."""
+    order.state = step(order_path._record(order), Judged(), NOW, TIMING).order.state
+    order.save()
+    return order
+
+
+def claim(order: Order, *, epoch: int = 0, now: datetime = NOW) -> bool:
+    return order_path.order_claim(order_id=order.pk, epoch=epoch, now=now, timing=TIMING)
+
+
+def fact(number: int, kind: Kind, order: Order, **fields: Any) -> Transaction:
+    return Transaction(
+        id=number,
+        kind=kind,
+        time=NOW,
+        venue_order_id="1",
+        client_id=order.client_id,
+        instrument="EUR_USD",
+        **fields,
+    )
+
+
+def filled(number: int, order: Order, units: int, **fields: Any) -> Transaction:
+    return fact(number, Kind.FILLED, order, units=Decimal(units), price=Decimal("1.1"), **fields)
+
+
+def apply(account: BrokerAccount, *facts: Transaction) -> int:
+    return order_path.facts_apply(account_id=account.pk, facts=facts, now=NOW, timing=TIMING)
+
+
+def test_the_same_key_gives_the_same_order_and_another_request_a_conflict(
+    submit: Callable[..., Order],
+) -> None:
+    first = submit(idempotency_key="k")
+    assert submit(idempotency_key="k").pk == first.pk
+    with pytest.raises(IdempotencyConflict, match="k was used for another request"):
+        submit(idempotency_key="k", units=Decimal(2000))
+    assert Order.objects.count() == 1
+    assert EventLog.objects.filter(stream="orders").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("units", {"units": Decimal(0)}),
+        ("units", {"units": Decimal("0.5")}),
+        ("units", {"units": Decimal("NaN")}),
+        ("price", {"price": Decimal("1.1")}),
+        ("price", {"type": OrderType.LIMIT}),
+        ("price", {"type": OrderType.LIMIT, "price": Decimal("1.000001")}),
+        ("stop_loss", {"stop_loss": Decimal(-1)}),
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_by_field(
+    field: str, fields: dict[str, Any], submit: Callable[..., Order]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        submit(**fields)
+    assert set(refused.value.message_dict) == {field}
+    assert not Order.objects.exists()
+
+
+def test_a_claim_is_won_once(submit: Callable[..., Order]) -> None:
+    order = queued(submit())
+    assert claim(order)
+    assert not claim(order)
+    order.refresh_from_db()
+    assert (order.state, order.sent_at) == ("SENDING", NOW)
+
+
+@pytest.mark.parametrize("scope", ["GLOBAL", "ACCOUNT"])
+@pytest.mark.parametrize("state", [TradingMode.REDUCING, TradingMode.HALTED])
+def test_no_claim_is_won_after_the_kill_switch(
+    scope: str, state: TradingMode, submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit())
+    trading_state_set(
+        scope=scope,
+        account=account if scope == "ACCOUNT" else None,
+        state=state,
+        reason="test",
+        changed_by="alice",
+        now=NOW,
+    )
+    assert not claim(order)
+    order.refresh_from_db()
+    assert order.state == "QUEUED"
+
+
+def test_no_claim_is_won_without_the_kill_switch_s_rows(submit: Callable[..., Order]) -> None:
+    order = queued(submit())
+    TradingState.objects.filter(scope="GLOBAL").delete()
+    assert not claim(order)
+
+
+def test_an_intent_that_grew_old_is_never_sent(submit: Callable[..., Order]) -> None:
+    order = queued(submit())
+    assert not claim(order, now=NOW + timedelta(seconds=31))
+    order.refresh_from_db()
+    assert order.state == "EXPIRED_UNSENT"
+
+
+def test_a_trader_of_an_older_epoch_claims_nothing(submit: Callable[..., Order]) -> None:
+    order = queued(submit())
+    BrokerAccount.objects.update(epoch=2)
+    with pytest.raises(order_path.StaleEpoch, match="is at epoch 2, we are 1"):
+        claim(order, epoch=1)
+
+
+def test_facts_are_applied_once_and_in_order(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit())
+    claim(order)
+    facts = [fact(1, Kind.ACCEPTED, order), filled(2, order, 400, final=False)]
+    assert apply(account, *reversed(facts)) == 2
+    assert apply(account, *facts) == 0
+    assert apply(account, filled(3, order, 600)) == 1
+    order.refresh_from_db()
+    assert (order.state, order.filled_units) == ("FILLED", Decimal(1000))
+    assert Fill.objects.count() == 2
+    assert BrokerFact.objects.count() == 3
+    assert Position.objects.get().units == Decimal(1000)
+
+
+def test_a_missing_transaction_applies_nothing(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit())
+    claim(order)
+    with pytest.raises(order_path.FactGap, match="transaction 2 follows 0"):
+        apply(account, filled(2, order, 1000))
+    assert not BrokerFact.objects.exists()
+
+
+def test_a_fill_after_a_rejection_moves_the_position_and_halts(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit())
+    claim(order)
+    apply(account, fact(1, Kind.REJECTED, order, reason="INSUFFICIENT_MARGIN"))
+    apply(account, filled(2, order, 1000))
+    order.refresh_from_db()
+    assert (order.state, order.filled_units) == ("REJECTED", Decimal(1000))
+    assert Position.objects.get().units == Decimal(1000)
+    state = TradingState.objects.get(scope="ACCOUNT")
+    assert state.state == "HALTED"
+    assert "is REJECTED" in state.reason
+
+
+def test_a_transaction_about_an_unknown_order_halts(account: BrokerAccount) -> None:
+    stranger = Transaction(id=1, kind=Kind.CANCELLED, time=NOW, venue_order_id="77")
+    apply(account, stranger)
+    assert TradingState.objects.get(scope="ACCOUNT").state == "HALTED"
+    assert BrokerFact.objects.count() == 1
+
+
+def test_cancelling_only_notes_the_wish(submit: Callable[..., Order]) -> None:
+    order = submit()
+    assert order_cancel(order_id=order.pk, now=NOW).cancel_requested_at == NOW
+    order.refresh_from_db()
+    assert order.state == "CREATED"
+
+
+def test_close_everything_asks_for_cancels_and_reduce_only_orders(
+    submit: Callable[..., Order], account: BrokerAccount, instrument: Instrument
+) -> None:
+    working = submit()
+    Position.objects.create(
+        account=account, instrument=instrument, units=Decimal(-700), average_price=Decimal("1.1")
+    )
+    [order] = close_everything(account=account, reason="enough", now=NOW)
+    assert (order.units, order.reduce_only) == (Decimal(700), True)
+    assert order.origin == "CLOSE_EVERYTHING"
+    working.refresh_from_db()
+    assert working.cancel_requested_at == NOW
+    assert TradingState.objects.get(scope="ACCOUNT").state == "REDUCING"
+    alert = EventLog.objects.filter(stream="alerts").order_by("-seq")[0]
+    assert alert.data["text"] == "Close everything: enough"
+
+
+def test_there_is_nothing_to_close_without_a_position(
+    account: BrokerAccount, instrument: Instrument
+) -> None:
+    assert position_close(account=account, instrument=instrument, now=NOW) is None
+
+
+def test_a_rule_never_loosens_a_state(account: BrokerAccount) -> None:
+    def worsen(state: TradingMode) -> bool:
+        return trading_state_worsen(account=account, state=state, reason="r", now=NOW)
+
+    assert worsen(TradingMode.HALTED)
+    assert not worsen(TradingMode.REDUCING)
+    assert TradingState.objects.get(scope="ACCOUNT").state == "HALTED"
+
+
+def test_an_event_outside_of_a_transaction_is_refused(
+    transactional_db: None,
+) -> None:
+    with pytest.raises(RuntimeError, match="inside the transaction"):
+        events.record(stream="orders", type="t", data={}, now=NOW)
+
+
+def test_the_chain_shows_a_changed_and_a_missing_event() -> None:
+    for number in range(4):
+        events.record(stream="system", type="t", data={"n": number}, now=NOW)
+    assert events.first_fault("system") is None
+    with connection.cursor() as cursor:
+        # As somebody with the keys to the database would: the triggers out of the way first.
+        cursor.execute("DELETE FROM trading_eventlog WHERE seq = 2")
+    assert events.first_fault("system") == "system 2 is missing"
+
+
+def test_the_chain_shows_a_cut_tail() -> None:
+    for number in range(3):
+        events.record(stream="system", type="t", data={"n": number}, now=NOW)
+    EventLog.objects.filter(seq=3).delete()
+    assert events.first_fault("system") == "system ends at 2, its head says 3"
+
+
+def test_an_event_goes_back_with_its_transaction() -> None:
+    with transaction.atomic():
+        events.record(stream="system", type="t", data={}, now=NOW)
+        transaction.set_rollback(True)
+    events.record(stream="system", type="t", data={}, now=NOW)
+    assert list(EventLog.objects.values_list("seq", flat=True)) == [1]
+    assert StreamHead.objects.get().last_seq == 1
+
+
+def test_a_setting_can_be_put_back_and_its_history_stays() -> None:
+    for value in (1, 2, 3):
+        config_set(key="a", value=value, changed_by="alice", source="api", now=NOW)
+    entry = config_rollback(key="a", version=1, changed_by="alice", source="api", now=NOW)
+    assert (entry.value, entry.version) == (1, 4)
+    changes = ConfigChange.objects.order_by("version").values_list("before", "after")
+    assert list(changes) == [(None, 1), (1, 2), (2, 3), (3, 1)]
+
+
+def test_the_speed_of_the_replay_is_bounded(sample: Feed) -> None:
+    assert feed_control(feed_id=sample.pk, now=NOW, bars_per_second=1000).bars_per_second == 1000
+    with pytest.raises(ValidationError, match=r"must be 0\.01 to 1000"):
+        feed_control(feed_id=sample.pk, now=NOW, bars_per_second=1000.1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_key_under_many_threads_gives_one_order(
+    submit: Callable[..., Order], django_user_model: Any
+) -> None:
+    alice = django_user_model.objects.create_user("alice")
+    found: list[int] = []
+    together = threading.Barrier(8)
+
+    def one() -> None:
+        together.wait()
+        try:
+            found.append(submit(idempotency_key="k", created_by=alice).pk)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert len(found) == 8
+    assert len(set(found)) == 1
+    assert Order.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_order_under_many_claimants_is_sent_once(submit: Callable[..., Order]) -> None:
+    order = queued(submit())
+    won: list[bool] = []
+    together = threading.Barrier(8)
+
+    def one() -> None:
+        together.wait()
+        try:
+            won.append(claim(order))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sorted(won) == [False] * 7 + [True]

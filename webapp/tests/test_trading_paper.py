@@ -1,0 +1,219 @@
+"""The paper venue: what a real one promises, it keeps."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sep_engine.execution.states import OrderType
+from sep_engine.model import Ohlc, Quote, QuoteBar
+from webapp.trading.brokers.base import BrokerError, Kind, OrderRequest, Transaction
+from webapp.trading.brokers.paper import PaperBroker
+
+START = datetime(2017, 5, 1, 8, tzinfo=UTC)
+D = Decimal
+
+
+class Venue:
+    """A paper broker and the feed before it; prices are given as bids, the spread is 2 pips."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.event = 0
+        self.broker = self.opened()
+
+    def opened(self) -> PaperBroker:
+        return PaperBroker(path=self.path, currency="USD", opening_balance=D(1000))
+
+    def died(self) -> None:
+        """Open the ledger again as a new process would."""
+        asyncio.run(self.broker.close())
+        self.broker = self.opened()
+
+    def quote(self, bid: str) -> list[Transaction]:
+        self.event += 1
+        at = START + timedelta(hours=self.event // 2)
+        quote = Quote("EUR_USD", at, D(bid), D(bid) + D("0.0002"))
+        return asyncio.run(self.broker.on_quote(quote, event=self.event, assumed_spread=True))
+
+    def bar(self, *bids: str) -> list[Transaction]:
+        self.event += 1
+        prices = [D(bid) for bid in bids]
+        start = START + timedelta(hours=self.event // 2 - 1)
+        bar = QuoteBar(
+            "EUR_USD",
+            start,
+            start + timedelta(hours=1),
+            Ohlc(*prices),
+            Ohlc(*(price + D("0.0002") for price in prices)),
+            None,
+            True,
+        )
+        return asyncio.run(self.broker.on_bar(bar, event=self.event))
+
+    def submit(self, client_id: str, units: int, **fields: Any) -> list[Transaction]:
+        wanted: dict[str, Any] = {
+            "client_id": client_id,
+            "instrument": "EUR_USD",
+            "type": OrderType.MARKET,
+            "units": D(units),
+            "price": None,
+            "price_bound": None,
+            "stop_loss": None,
+            "take_profit": None,
+            "stop_distance": None,
+            "target_distance": None,
+            "reduce_only": False,
+        }
+        return asyncio.run(self.broker.submit(OrderRequest(**(wanted | fields))))
+
+    def report(self) -> Any:
+        return asyncio.run(self.broker.account())
+
+    def ledger(self) -> list[Transaction]:
+        return asyncio.run(self.broker.transactions_since(0))
+
+
+@pytest.fixture
+def venue(tmp_path: Path) -> Iterator[Venue]:
+    one = Venue(tmp_path / "ledger.sqlite3")
+    yield one
+    asyncio.run(one.broker.close())
+
+
+def kinds(facts: list[Transaction]) -> list[Kind]:
+    return [fact.kind for fact in facts]
+
+
+def test_a_market_order_fills_at_the_next_quote_with_its_stop(venue: Venue) -> None:
+    venue.quote("1.1000")
+    assert kinds(venue.submit("a", 1000, stop_distance=D("0.003"))) == [Kind.ACCEPTED]
+    filled, stop = venue.bar("1.1000", "1.1010", "1.0990", "1.1005")
+    assert (filled.kind, filled.price, filled.units) == (Kind.FILLED, D("1.1007"), D(1000))
+    # Half of 2 pips on 1,000 units: 0.0001 * 1000 = 0.10.
+    assert filled.half_spread_cost == D("0.10")
+    assert (stop.kind, stop.price, stop.units) == (Kind.DEPENDENT, D("1.0977"), D(-1000))
+    assert (stop.client_id, stop.parent_id) == ("a-sl", filled.venue_order_id)
+
+
+def test_a_stop_that_is_touched_closes_and_what_is_left_is_cancelled(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, stop_distance=D("0.003"), target_distance=D("0.002"))
+    venue.bar("1.1000", "1.1000", "1.1000", "1.1000")  # bought at 1.1002
+    venue.quote("1.1000")
+    # Down to 1.0970, up to 1.1030: stop (1.0972) and target (1.1022) both touched.
+    facts = venue.bar("1.1000", "1.1030", "1.0970", "1.1000")
+    assert kinds(facts) == [Kind.FILLED, Kind.CANCELLED]
+    assert (facts[0].client_id, facts[0].price) == ("a-sl", D("1.0972"))
+    assert facts[0].realised_pl == D(-3)  # 1000 * (1.0972 - 1.1002)
+    assert (facts[1].client_id, facts[1].reason) == ("a-tp", "POSITION_CLOSED")
+    report = venue.report()
+    assert (report.balance, report.positions, report.open_orders) == (D(997), {}, ())
+
+
+def test_an_order_never_sees_the_part_of_a_bar_before_it(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, type=OrderType.LIMIT, price=D("1.0950"))
+    assert venue.bar("1.1000", "1.1000", "1.0900", "1.1000") == []
+    venue.quote("1.1000")
+    [filled] = venue.bar("1.1000", "1.1000", "1.0900", "1.1000")
+    assert filled.price == D("1.0950")
+
+
+def test_an_entry_within_a_bar_may_be_stopped_in_it_but_reach_no_target(venue: Venue) -> None:
+    venue.submit(
+        "a",
+        1000,
+        type=OrderType.LIMIT,
+        price=D("1.0980"),
+        stop_loss=D("1.0950"),
+        take_profit=D("1.0990"),
+    )
+    venue.quote("1.1000")
+    facts = venue.bar("1.1000", "1.1000", "1.0960", "1.1000")
+    assert kinds(facts) == [Kind.FILLED, Kind.DEPENDENT, Kind.DEPENDENT]
+    venue.quote("1.1000")
+    assert venue.bar("1.1000", "1.1000", "1.1000", "1.1000")[0].client_id == "a-tp"
+    venue.submit("b", 1000, type=OrderType.LIMIT, price=D("1.0980"), stop_loss=D("1.0950"))
+    venue.quote("1.1000")
+    facts = venue.bar("1.1000", "1.1000", "1.0900", "1.1000")
+    assert kinds(facts) == [Kind.FILLED, Kind.DEPENDENT, Kind.FILLED]
+    assert facts[2].client_id == "b-sl"
+
+
+def test_a_client_id_is_taken_for_ever(venue: Venue) -> None:
+    venue.submit("a", 1000)
+    venue.quote("1.1000")
+    [answer] = venue.submit("a", 1000)
+    assert (answer.kind, answer.reason) == (Kind.OTHER, "CLIENT_ORDER_ID_ALREADY_EXISTS")
+    assert venue.report().positions == {"EUR_USD": D(1000)}
+
+
+def test_a_market_order_beyond_its_bound_is_cancelled(venue: Venue) -> None:
+    venue.submit("a", 1000, price_bound=D("1.1001"))
+    [ended] = venue.quote("1.1000")
+    assert (ended.kind, ended.reason) == (Kind.CANCELLED, "BOUNDS_VIOLATION")
+
+
+def test_a_reduce_only_order_never_opens(venue: Venue) -> None:
+    venue.submit("a", 500)
+    venue.quote("1.1000")
+    venue.submit("b", -2000, reduce_only=True)
+    venue.submit("c", -1, reduce_only=True)
+    facts = venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+    assert (facts[0].units, facts[0].final) == (D(-500), True)
+    assert (facts[1].kind, facts[1].reason) == (Kind.CANCELLED, "REDUCE_ONLY_WITHOUT_POSITION")
+    assert venue.report().positions == {}
+
+
+def test_a_bar_that_comes_again_after_a_crash_changes_nothing(venue: Venue) -> None:
+    venue.submit("a", 1000, stop_distance=D("0.003"))
+    venue.quote("1.1000")
+    before = venue.ledger()
+    venue.died()
+    venue.event -= 1
+    assert venue.quote("1.2000") == []
+    assert venue.ledger() == before
+    venue.bar("1.1000", "1.1000", "1.0900", "1.1000")
+    assert venue.report().positions == {}
+
+
+def test_transactions_are_numbered_without_gaps_and_can_be_read_again(venue: Venue) -> None:
+    venue.submit("a", 1000, stop_distance=D("0.003"))
+    venue.quote("1.1000")
+    venue.submit("b", 0)
+    asyncio.run(venue.broker.cancel("a-sl"))
+    ledger = venue.ledger()
+    assert [fact.id for fact in ledger] == [1, 2, 3, 4, 5]
+    assert kinds(ledger) == [
+        Kind.ACCEPTED,
+        Kind.FILLED,
+        Kind.DEPENDENT,
+        Kind.REJECTED,
+        Kind.CANCELLED,
+    ]
+    venue.died()
+    assert venue.ledger() == ledger
+    assert asyncio.run(venue.broker.transactions_since(3)) == ledger[3:]
+
+
+def test_cancelling_what_has_ended_or_never_was_changes_nothing(venue: Venue) -> None:
+    venue.submit("a", 1000)
+    venue.quote("1.1000")
+    assert asyncio.run(venue.broker.cancel("a")) == []
+    assert asyncio.run(venue.broker.cancel("nobody")) == []
+    assert asyncio.run(venue.broker.order_by_client_id("nobody")) is None
+
+
+def test_a_pair_in_another_currency_is_rejected(venue: Venue) -> None:
+    [answer] = venue.submit("a", 1000, instrument="USD_JPY")
+    assert (answer.kind, answer.reason) == (Kind.REJECTED, "CURRENCY_NOT_SUPPORTED")
+
+
+def test_a_ledger_of_another_currency_is_refused(venue: Venue) -> None:
+    with pytest.raises(BrokerError, match="is in USD, the account in EUR"):
+        PaperBroker(path=venue.path, currency="EUR", opening_balance=D(1000))

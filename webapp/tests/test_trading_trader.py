@@ -1,0 +1,467 @@
+"""The trader with a real database and a real paper ledger, driven event by event."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from sep_engine.backtest import Costs, trade
+from sep_engine.backtest.market import Side, market
+from sep_engine.data import load_sample
+from sep_engine.execution.core import Timing
+from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
+from sep_engine.signals import DEFAULT_RULE, directions
+from sep_engine.venues.replay import ReplayVenue
+from webapp.trading.audit import book_faults
+from webapp.trading.brokers.base import BrokerUnsure, OrderRequest, Transaction
+from webapp.trading.brokers.registry import broker_for
+from webapp.trading.models import (
+    BrokerAccount,
+    Candle,
+    EventLog,
+    Feed,
+    Fill,
+    Order,
+    Position,
+    RiskLimit,
+    Signal,
+    TradingState,
+)
+from webapp.trading.services import trading_state
+from webapp.trading.services.feed import feed_control
+from webapp.trading.services.orders import close_everything, order_cancel, order_submit
+from webapp.trading.trader import feeds, lease
+from webapp.trading.trader.trader import Trader
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+cached_sample = cache(load_sample)
+cached_bars = cache(lambda: load_sample("eur_usd_h1").quote_bars())
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paper ledger for this test alone, and a sample that is read once for all."""
+    settings.SEP_VAR_PATH = tmp_path
+    monkeypatch.setattr(feeds, "load_feed", lambda feed: (cached_bars(), "ask"))
+
+
+@pytest.fixture
+def trader(sample: Any) -> Callable[[Callable[[Trader], Awaitable[None]]], None]:
+    """Runs a coroutine function with a new trader that has recovered and armed itself."""
+
+    def work(steps: Callable[[Trader], Awaitable[None]]) -> None:
+        account = sample_account()
+
+        async def whole() -> None:
+            one = Trader(account_id=account.pk, with_relay=False)
+            await one._db(one._open)
+            one._broker = one_broker = broker(account)
+            one._timing = one_broker.timing
+            try:
+                await one._recover()
+                await steps(one)
+            finally:
+                await one_broker.close()
+                await one._db(lease.give_back, one._lease, now=timezone.now())
+                await one._db.close()
+                await one._relay_db.close()
+
+        asyncio.run(whole())
+
+    return work
+
+
+def sample_account() -> BrokerAccount:
+    return BrokerAccount.objects.get()
+
+
+def broker(account: BrokerAccount) -> Any:
+    made: Any = broker_for(account)
+    # The late time and the gap of the reads are for networks; nothing here is late.
+    made.timing = Timing(late=made.timing.late, read_gap=made.timing.late)
+    return made
+
+
+async def play(one: Trader, bars: int, *, each: Callable[[Trader], Any] | None = None) -> None:
+    """Let `bars` bars pass, as fast as they are handled."""
+    venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+    for _ in range(2 * bars):
+        await one._on_event(next(venue))
+        if each is not None:
+            await one._db(each, one)
+
+
+def playing(bars: int) -> Callable[[Trader], Awaitable[None]]:
+    return lambda one: play(one, bars)
+
+
+def audit() -> list[str]:
+    account = sample_account()
+
+    async def read() -> Any:
+        one = broker(account)
+        try:
+            return await one.transactions_since(0), await one.account()
+        finally:
+            await one.close()
+
+    ledger, report = asyncio.run(read())
+    return book_faults(account, ledger, report)
+
+
+def decisions() -> list[tuple[Any, ...]]:
+    return list(Signal.objects.order_by("pk").values_list("time", "direction", "price", "inputs"))
+
+
+def traded() -> list[tuple[Any, ...]]:
+    return list(Fill.objects.order_by("pk").values_list("time", "units", "price"))
+
+
+BARS = 160
+
+
+def test_the_trader_trades_what_the_backtester_says(trader: Any) -> None:
+    trader(playing(BARS))
+    sample = cached_sample("eur_usd_h1")
+    bars = sample.bars
+    tick = sample.instrument.tick
+    first, last = sample.history_bars, sample.history_bars + BARS
+    decided = directions(DEFAULT_RULE, bars.close, tick=float(tick), gaps=bars.gaps())
+    decided[:first] = 0  # the trader was not there
+    own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
+    # 1.3 pips of 10 ticks.
+    both = market(own, side="ask", costs=Costs(spread_ticks=13))
+    expected = []
+    for done in trade(
+        both, decided, horizon_bars=4, stop_ticks=300, target_ticks=None, per_side_ticks=0
+    ):
+        expected.append((done.entry_bar, done.direction, done.entry_ticks * tick))
+        expected.append((done.exit_bar, -done.direction, done.exit_ticks * tick))
+    number = {bar.start: k for k, bar in enumerate(cached_bars())}
+    # A fill at an open carries its time; a stop is known when its bar is complete.
+    found = [
+        (
+            number[fill.time - timedelta(hours=1 if fill.order.type == "STOP_LOSS" else 0)],
+            fill.units / abs(fill.units),
+            fill.price,
+        )
+        for fill in Fill.objects.order_by("pk").select_related("order")
+    ]
+    assert len(found) >= 10
+    assert found == [one for one in expected if one[0] < last]
+    assert audit() == []
+
+
+def test_a_trader_that_was_restarted_decides_as_one_that_ran_through(
+    trader: Any, sample: Any
+) -> None:
+    trader(playing(60))
+    through = (decisions(), traded())
+    assert len(through[1]) >= 8
+    # The same sixty bars once more in a new pass, with three restarts, one of them within a bar.
+    Feed.objects.update(restart_requested=True)
+    trader(lambda one: one._begin_again())
+    marks = Signal.objects.count(), Fill.objects.count()
+
+    async def half_a_bar(one: Trader) -> None:
+        venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+        await one._on_event(next(venue))
+
+    trader(playing(17))
+    trader(half_a_bar)
+    trader(playing(20))
+    trader(playing(23))
+    assert decisions()[marks[0] :] == through[0]
+    assert traded()[marks[1] :][: len(through[1])] == through[1]
+    assert audit() == []
+
+
+def test_changed_prices_after_t_change_no_signal_until_t(
+    trader: Any, monkeypatch: pytest.MonkeyPatch, sample: Any
+) -> None:
+    trader(playing(40))
+    before = decisions()
+    Feed.objects.update(restart_requested=True)
+    trader(lambda one: one._begin_again())
+    start = Signal.objects.count()
+    t = sample.history_bars + 30
+    # From bar t on the market falls instead: every later bar is one far below.
+    fallen = cached_bars()[0]
+    bars = cached_bars()[:t] + tuple(
+        replace(fallen, start=bar.start, end=bar.end) for bar in cached_bars()[t:]
+    )
+    monkeypatch.setattr(feeds, "load_feed", lambda feed: (bars, "ask"))
+    trader(playing(40))
+    known = [one for one in before if one[0] <= bars[t].start]
+    assert len(known) >= 3
+    again = [one for one in decisions()[start:] if one[0] <= bars[t].start]
+    assert again == known
+
+
+def test_no_moment_passes_without_a_stop_at_the_venue(trader: Any) -> None:
+    seen = []
+
+    def look(one: Trader) -> None:
+        held = Position.objects.get_or_create(
+            account=sample_account(), instrument=one._feed.instrument
+        )[0].units
+        stops = Order.objects.filter(type=OrderType.STOP_LOSS, state=OrderState.ACCEPTED)
+        if held:
+            seen.append(held)
+            assert sum(stop.units for stop in stops) == -held
+        else:
+            assert not stops.exists()
+
+    trader(lambda one: play(one, 40, each=look))
+    assert len(seen) >= 20
+
+
+def test_a_position_whose_stop_was_lost_gets_a_new_one(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        lost = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        await one._apply(await one._broker.cancel(lost.client_id))
+        await one._work_orders()
+        await one._work_orders()
+
+    trader(steps)
+    stop = Order.objects.get(type="STOP_LOSS", state="ACCEPTED")
+    position = Position.objects.get()
+    assert stop.origin == Origin.PROTECTIVE
+    assert stop.units == -position.units
+    # 30 pips, the configured default, from the average price.
+    assert abs(stop.price - position.average_price) == Decimal("0.003")
+    assert EventLog.objects.filter(stream="alerts", data__level="error").count() == 1
+    assert audit() == []
+
+
+def test_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        submit = one._broker.submit
+
+        async def cut(request: OrderRequest) -> list[Transaction]:
+            await submit(request)
+            raise BrokerUnsure("connection reset")
+
+        one._broker.submit = cut  # type: ignore[method-assign]
+        while not await one._db(Order.objects.filter(state="UNKNOWN").exists):
+            await play(one, 1)
+        one._broker.submit = submit  # type: ignore[method-assign]
+        await one._look_up_doubtful()
+        await play(one, 2)
+
+    trader(steps)
+    assert Order.objects.filter(origin="RULE", state="FILLED").count() == 1
+    assert audit() == []
+
+
+def test_an_order_that_never_arrived_is_found_absent_and_not_sent_again(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        submit = one._broker.submit
+
+        async def lost(request: OrderRequest) -> list[Transaction]:
+            raise BrokerUnsure("timeout")
+
+        one._broker.submit = lost  # type: ignore[method-assign]
+        while not await one._db(Order.objects.filter(state="UNKNOWN").exists):
+            await play(one, 1)
+        one._broker.submit = submit  # type: ignore[method-assign]
+        await one._look_up_doubtful()
+        first = await one._db(Order.objects.get)
+        assert first.state == "UNKNOWN"  # one read proves nothing
+        await one._look_up_doubtful()
+
+    trader(steps)
+    assert Order.objects.get().state == "EXPIRED_UNSENT"
+    assert audit() == []
+
+
+def test_close_everything_flattens_and_lets_nothing_open_again(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        await one._db(
+            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        )
+        await one._work_orders()
+        await play(one, 30)
+
+    trader(steps)
+    assert Position.objects.get().units == 0
+    assert TradingState.objects.get(scope="ACCOUNT").state == TradingMode.REDUCING
+    assert Order.objects.filter(origin="CLOSE_EVERYTHING", state="FILLED").count() == 1
+    denied = Order.objects.filter(origin="RULE", state="DENIED")
+    assert {order.denied_rule for order in denied} == {"state"}
+    assert audit() == []
+
+
+def test_close_everything_works_while_halted_and_the_feed_stands(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        await one._db(_halt, one)
+        await one._db(
+            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        )
+        await one._work_orders()
+        await one._stand_still("paused")
+
+    trader(steps)
+    assert Position.objects.get().units == 0
+    assert audit() == []
+
+
+def _halt(one: Trader) -> None:
+    trading_state.trading_state_set(
+        scope="ACCOUNT",
+        account=one._account,
+        state=TradingMode.HALTED,
+        reason="test",
+        changed_by="alice",
+        now=timezone.now(),
+    )
+
+
+def test_nothing_is_sent_while_halted(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        await one._db(_halt, one)
+        await play(one, 30)
+
+    trader(steps)
+    assert Signal.objects.count() >= 3
+    assert not Order.objects.exclude(state="DENIED").exists()
+    assert not Order.objects.filter(sent_at__isnull=False).exists()
+
+
+def test_a_day_that_loses_its_limit_only_reduces(trader: Any) -> None:
+    # Any open loss of half a dollar: 1,000 units lose 0.13 by the spread alone.
+    RiskLimit.objects.filter(name="daily_loss_max").update(value=Decimal("0.5"))
+    trader(playing(60))
+    state = TradingState.objects.get(scope="ACCOUNT")
+    assert state.state == TradingMode.REDUCING
+    assert "the day's loss" in state.reason
+    assert state.changed_by == "trader"
+    assert Position.objects.get().units == 0  # the exit was still allowed
+    assert audit() == []
+
+
+def test_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        beside = OrderRequest(
+            client_id="by-hand",
+            instrument="EUR_USD",
+            type=OrderType.MARKET,
+            units=Decimal(700),
+            price=None,
+            price_bound=None,
+            stop_loss=None,
+            take_profit=None,
+            stop_distance=None,
+            target_distance=None,
+            reduce_only=False,
+        )
+        await one._broker.submit(beside)
+        await one._read_facts()
+        await play(one, 1)
+
+    trader(steps)
+    external = Order.objects.get(origin="EXTERNAL")
+    assert (external.state, external.filled_units) == ("FILLED", Decimal(700))
+    assert Position.objects.get().units == Decimal(700)
+    # It came without a stop, so it was given one.
+    assert Order.objects.filter(type="STOP_LOSS", state="ACCEPTED", units=-700).exists()
+
+
+def test_books_that_differ_halt_the_account_with_the_reason(trader: Any) -> None:
+    trader(playing(10))
+    Position.objects.update_or_create(
+        account=sample_account(),
+        instrument=Feed.objects.get().instrument,
+        defaults={"units": Decimal(5), "average_price": Decimal("1.1")},
+    )
+
+    async def nothing(one: Trader) -> None:
+        return
+
+    trader(nothing)
+    state = TradingState.objects.get(scope="ACCOUNT")
+    assert state.state == TradingMode.HALTED
+    assert "position EUR_USD: we have" in state.reason
+
+
+def test_a_restart_of_the_replay_closes_positions_and_forgets_later_candles(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        await one._db(lambda: feed_control(feed_id=one._feed.pk, now=timezone.now(), restart=True))
+        await one._begin_again()
+        assert one._feed.cursor == 2000
+        await play(one, 3)
+
+    trader(steps)
+    feed = Feed.objects.get()
+    assert (feed.run, feed.cursor, feed.restart_requested) == (1, 2003, False)
+    assert Candle.objects.count() == 2003
+    assert Order.objects.filter(origin="EXIT", state="FILLED").count() == 1
+    assert audit() == []
+
+
+def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: Any) -> None:
+    def submit(units: int) -> Order:
+        return order_submit(
+            account=sample_account(),
+            instrument=Feed.objects.get().instrument,
+            units=Decimal(units),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        kept, dropped = await one._db(submit, 2000), await one._db(submit, 3000)
+        await one._db(lambda: order_cancel(order_id=dropped.pk, now=timezone.now()))
+        await play(one, 1)
+        assert await one._db(one._state_of, kept.pk) == OrderState.FILLED
+        assert await one._db(one._state_of, dropped.pk) == OrderState.DENIED
+
+    trader(steps)
+    kept = Order.objects.get(origin="PERSON", units=2000)
+    stop = Order.objects.get(parent=kept)
+    assert kept.average_price - stop.price == Decimal("0.003")
+    assert kept.stop_loss == stop.price
+    assert Order.objects.get(units=3000).denied_rule == "withdrawn"
+    assert audit() == []
+
+
+def test_one_account_has_one_trader(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        now = timezone.now()
+        account_id = one._account.pk
+        with pytest.raises(lease.LeaseHeld, match="has a trader already"):
+            await one._db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
+        # Its host says that the holder is gone: taken over at once, and the old one must stop.
+        await one._db(_pretend_holder_died, one)
+        taken = await one._db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
+        with pytest.raises(lease.LeaseLost):
+            await one._db(lease.renew, one._lease, now=now)
+        await one._db(lease.give_back, taken, now=now)
+
+    trader(steps)
+
+
+def _pretend_holder_died(one: Trader) -> None:
+    import socket
+
+    from webapp.trading.models import LeaseRow
+
+    LeaseRow.objects.update(holder=f"{socket.gethostname()}:999999999:1.00")
