@@ -6,6 +6,7 @@ them by hand would make the books say what did not happen.
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
@@ -15,11 +16,12 @@ from sep_engine.errors import RuleError
 from sep_engine.execution.states import TradingMode
 from sep_engine.signals import Rule
 from webapp.trading import models
-from webapp.trading.services.config import config_set
+from webapp.trading.selectors.status import the_account
+from webapp.trading.services.configuration import configuration_check, configuration_set
 from webapp.trading.services.trading_state import trading_state_set
 
 
-class Record(ModelAdmin):  # type: ignore[misc]
+class Record(ModelAdmin):
     """Rows that tell what happened: to be read only."""
 
     list_per_page = 50
@@ -35,7 +37,7 @@ class Record(ModelAdmin):  # type: ignore[misc]
         return False
 
 
-class Settled(ModelAdmin):  # type: ignore[misc]
+class Settled(ModelAdmin):
     """Rows that others point to: they may be changed in part, never deleted."""
 
     list_per_page = 50
@@ -141,8 +143,18 @@ class TradingStateAdmin(Settled):
         )
 
 
+class ConfigEntryForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        wanted = super().clean() or {}
+        key = wanted.get("key", self.instance.key)
+        if key and "value" in wanted:
+            configuration_check(key=key, value=wanted["value"])
+        return wanted
+
+
 @admin.register(models.ConfigEntry)
 class ConfigEntryAdmin(Settled):
+    form = ConfigEntryForm
     list_display = ("key", "value", "version", "updated_at")
     search_fields = ("key",)
     fields = ("key", "value", "version")
@@ -153,7 +165,8 @@ class ConfigEntryAdmin(Settled):
     def save_model(
         self, request: HttpRequest, obj: models.ConfigEntry, form: Any, change: bool
     ) -> None:
-        entry = config_set(
+        entry = configuration_set(
+            account=the_account(),
             key=obj.key,
             value=obj.value,
             changed_by=request.user.get_username(),

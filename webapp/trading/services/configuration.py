@@ -14,6 +14,17 @@ from webapp.trading.selectors.configuration import configured_value
 from webapp.trading.services.config import config_set
 
 
+def configuration_check(*, key: str, value: Any) -> None:
+    """Raise ValidationError by field: the key is not known, or the value breaks its rule."""
+    rule = SCHEMA["properties"].get(key)
+    if rule is None:
+        raise ValidationError({"key": f"there is no setting {key}"})
+    try:
+        jsonschema.validate(value, rule)
+    except jsonschema.ValidationError as error:
+        raise ValidationError({"value": error.message}) from error
+
+
 @transaction.atomic
 def configuration_set(
     *, account: BrokerAccount, key: str, value: Any, changed_by: str, source: str, now: datetime
@@ -23,7 +34,7 @@ def configuration_set(
     Raises:
         ValidationError: the key is not known, or the value breaks its rule.
     """
-    _check(key, value)
+    configuration_check(key=key, value=value)
     if not ConfigEntry.objects.filter(key=key).exists():
         # So that the first change can be taken back too.
         before = configured_value(account, key)
@@ -53,16 +64,6 @@ def configuration_rollback(
         source=source,
         now=now,
     )
-
-
-def _check(key: str, value: Any) -> None:
-    rule = SCHEMA["properties"].get(key)
-    if rule is None:
-        raise ValidationError({"key": f"there is no setting {key}"})
-    try:
-        jsonschema.validate(value, rule)
-    except jsonschema.ValidationError as error:
-        raise ValidationError({"value": error.message}) from error
 
 
 def _apply_limit(account: BrokerAccount, name: str, value: Decimal) -> None:
