@@ -31,17 +31,14 @@ export function AccountPanel() {
               <Figure name="Realised">
                 <Change amount={figures.realised_pl} />
               </Figure>
-              <Figure name="Drawdown">{moneyText(figures.drawdown)}</Figure>
-              <Figure name="Deepest">{moneyText(figures.max_drawdown)}</Figure>
-              <Figure name="Win rate">
-                {shareText(figures.win_rate)}
-                <small>
-                  {' '}
-                  {figures.wins}/{figures.trades}
-                </small>
-              </Figure>
               <Figure name="Sharpe">
                 {figures.sharpe === null ? 'not yet' : figures.sharpe.toFixed(2)}
+              </Figure>
+              <Figure name="Drawdown">{moneyText(figures.drawdown)}</Figure>
+              <Figure name="Deepest">{moneyText(figures.max_drawdown)}</Figure>
+              <Figure name="Win rate">{shareText(figures.win_rate)}</Figure>
+              <Figure name="Wins">
+                {figures.wins} of {figures.trades}
               </Figure>
             </dl>
           </>

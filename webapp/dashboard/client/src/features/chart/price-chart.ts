@@ -18,6 +18,7 @@ import {
 import type { Candle, QfhPoint } from '../../shared/api/model';
 import { chartTime, secondsOf } from '../../shared/chart-time';
 import { colour } from '../../shared/theme';
+import { continues } from './continues';
 import type { Mark } from './marks';
 import { COIN_LEVEL, METRICS, type MetricName } from './metrics';
 
@@ -148,7 +149,7 @@ export class PriceChart {
       });
     }
     const first = this.#drawnCandles.length === 0;
-    if (continues(this.#drawnCandles, candles)) {
+    if (continues(this.#drawnCandles, candles, ({ start }) => start)) {
       for (const bar of candles.slice(this.#drawnCandles.length - 1)) this.updateBar(bar);
     } else {
       const last = candles.at(-1);
@@ -168,7 +169,7 @@ export class PriceChart {
   }
 
   setPoints(points: readonly QfhPoint[]): void {
-    const more = continues(this.#drawnPoints, points)
+    const more = continues(this.#drawnPoints, points, ({ time }) => time)
       ? points.slice(this.#drawnPoints.length - 1)
       : null;
     for (const [name, series] of this.#metrics) {
@@ -230,17 +231,6 @@ export class PriceChart {
 /** No label where the pane's margin goes beyond the scale. */
 function percentText(value: number): string {
   return value < 0 || value > 100 ? '' : value.toFixed(0);
-}
-
-/** Whether `next` is `drawn` with changes at its last item or after it only. */
-function continues<Item>(drawn: readonly Item[], next: readonly Item[]): boolean {
-  const before = drawn.length - 2;
-  return (
-    drawn.length > 1 &&
-    next.length >= drawn.length &&
-    next[0] === drawn[0] &&
-    next[before] === drawn[before]
-  );
 }
 
 /** The library draws binary numbers: here, and only here, prices become some. */

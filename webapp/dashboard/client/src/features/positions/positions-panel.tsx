@@ -36,7 +36,7 @@ export function PositionsPanel() {
       >
         {(rows) => (
           <div className="table-scroll">
-            <table className="rows">
+            <table className="rows tight">
               <thead>
                 <tr>
                   <th scope="col">Instrument</th>

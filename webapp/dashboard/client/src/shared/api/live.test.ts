@@ -96,6 +96,20 @@ test('a position that holds nothing leaves', () => {
   expect(client.getQueryData(positionsQuery.queryKey)).toEqual([]);
 });
 
+test('an event that knows no price takes none from the same position', () => {
+  client.setQueryData(positionsQuery.queryKey, [positionWith({ open_pl: '1.00' })]);
+  happens('positions', 'position_update', positionWith({ mark: null, open_pl: null }));
+  expect(client.getQueryData(positionsQuery.queryKey)?.[0]?.open_pl).toBe('1.00');
+  expect(isStale(positionsQuery.queryKey)).toBe(true);
+});
+
+test('an event about another size of the position takes its worth away until it is read', () => {
+  client.setQueryData(positionsQuery.queryKey, [positionWith({ open_pl: '1.00' })]);
+  const grown = positionWith({ units: '2000', mark: null, open_pl: null });
+  happens('positions', 'position_update', grown);
+  expect(client.getQueryData(positionsQuery.queryKey)?.[0]?.open_pl).toBeNull();
+});
+
 test('new figures add a point to the equity line and have the positions valued again', () => {
   client.setQueryData(equityQuery.queryKey, { points: [] });
   client.setQueryData(positionsQuery.queryKey, [positionWith({})]);

@@ -145,6 +145,7 @@ export class LiveCache {
         this.#client.setQueryData(positionsQuery.queryKey, (rows) =>
           rows === undefined ? undefined : withPosition(rows, position),
         );
+        if (position.mark === null) this.readAgain(['positions']);
       }
       return success;
     },
@@ -239,7 +240,11 @@ function upsertNewest<Row extends { id: number }>(rows: Row[] | undefined, row: 
 function withPosition(rows: model.Position[], position: model.Position): model.Position[] {
   const others = rows.filter(({ instrument }) => instrument !== position.instrument);
   if (signOf(position.units) === 0) return others;
-  return [...others, position].sort((a, b) => a.instrument.localeCompare(b.instrument));
+  const held = rows.find(({ instrument }) => instrument === position.instrument);
+  const same = held?.units === position.units && held.average_price === position.average_price;
+  // An event about a fill may know no price; what was known of the same position still holds.
+  const { mark, open_pl, age_s } = same && position.mark === null ? held : position;
+  return [...others, { ...position, mark, open_pl, age_s }].sort((a, b) => a.instrument.localeCompare(b.instrument));
 }
 
 /** Put an item at the end of a series of rising times, or in place of the last one. */
