@@ -24,7 +24,7 @@ from sep_oanda_server.ledger import Ledger
 from sep_oanda_server.market import DEFAULT_LIQUIDITY, Quote, price_wire
 from sep_oanda_server.store import Store
 from sep_oanda_server.venue import Failure, Request, Response, Venue
-from sep_oanda_server.wire import NS, Json, read_decimal, time_text, with_unix_times
+from sep_oanda_server.wire import NS, Json, read_decimal, read_time, time_text, with_unix_times
 
 BODY_BYTES_MAX = 256 * 1024
 STREAMS_MAX = 20
@@ -327,10 +327,11 @@ class Server:
     def _inject_quote(self, source: object) -> None:
         if not isinstance(source, dict):
             raise ValueError("an object with instrument, bid and ask")
+        at_ns = read_time(str(source["time"])) if "time" in source else self.now_ns()
         self.publish(
             Quote(
                 str(source["instrument"]),
-                self.now_ns(),
+                at_ns,
                 Decimal(read_decimal(source["bid"])),
                 Decimal(read_decimal(source["ask"])),
                 int(source.get("bid_liquidity", DEFAULT_LIQUIDITY)),

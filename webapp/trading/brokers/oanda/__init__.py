@@ -1,0 +1,1 @@
+"""OANDA v20 behind the port of `brokers.base`: `facts` is pure, `adapter` talks."""

@@ -1,0 +1,314 @@
+"""One OANDA account as a broker. Needs httpx.
+
+A request is written once and never again: httpx opens no second connection for it, follows no
+redirect and is given no retries. What its answer proves is decided by `venues.oanda.orders`.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from sep_engine.errors import ArgumentError, DataError
+from sep_engine.execution.core import Timing
+from sep_engine.execution.states import OrderType
+from sep_engine.model import Instrument, Quote, QuoteBar
+from sep_engine.venues.oanda import orders, parse
+from sep_engine.venues.oanda.client import BODY_BYTES_MAX, Endpoint
+from sep_engine.venues.oanda.orders import Answer, Entry, EntryType, Outcome, PositionFill, Stop
+from webapp.trading.brokers.base import (
+    AccountReport,
+    BrokerError,
+    BrokerUnsure,
+    OrderRequest,
+    Transaction,
+    VenueOrder,
+)
+from webapp.trading.brokers.oanda.facts import fills_wanted, transactions_of
+
+# A stop or target that is sent alone is a stop or limit order that may only reduce.
+_ENTRY_TYPES = {
+    OrderType.MARKET: EntryType.MARKET,
+    OrderType.LIMIT: EntryType.LIMIT,
+    OrderType.STOP: EntryType.STOP,
+    OrderType.STOP_LOSS: EntryType.STOP,
+    OrderType.TAKE_PROFIT: EntryType.LIMIT,
+}
+logger = logging.getLogger(__name__)
+_ADOPTED = re.compile(r"venue-\d+-(\d+)", re.ASCII)
+
+
+class OandaBroker:
+    """The port of `base.Broker` for one account.
+
+    Args:
+        endpoint: PRACTICE, LIVE or `local(...)` of `sep_engine.venues.oanda.client`.
+        token: the bearer token; it goes into one header and nowhere else.
+        venue_account: the venue's id of the account.
+        account_key: our key of the account; orders that were made beside us are named after it.
+        timeout_s: the longest wait for each part of an answer.
+    """
+
+    timing = Timing()
+
+    def __init__(
+        self,
+        *,
+        endpoint: Endpoint,
+        token: str,
+        venue_account: str,
+        account_key: int,
+        timeout_s: float = 4.0,
+    ) -> None:
+        self._account_key = account_key
+        self._instruments: dict[str, Instrument] = {}
+        self._budget = orders.RequestBudget()
+        self._url = f"{endpoint.rest}/v3/accounts/{venue_account}"
+        self._http = httpx.AsyncClient(
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Accept-Datetime-Format": "RFC3339",
+                "Accept-Encoding": "identity",
+            },
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    # The port.
+
+    async def submit(self, request: OrderRequest) -> list[Transaction]:
+        instrument = await self._instrument(request.instrument)
+        try:
+            wire = orders.place(_entry(request, instrument))
+        except ArgumentError as error:
+            raise BrokerError(f"order {request.client_id} cannot be sent: {error}") from error
+        return await self._recorded(await self._change(wire, protective=request.reduce_only))
+
+    async def cancel(self, client_id: str) -> list[Transaction]:
+        wire = orders.cancel(_specifier(client_id))
+        return await self._recorded(await self._change(wire, protective=True))
+
+    async def order_by_client_id(self, client_id: str) -> VenueOrder | None:
+        path = orders.look_up(client_id).path
+        if found := _ADOPTED.fullmatch(client_id):
+            path = f"/orders/{found[1]}"
+        status, content = await self._exchange(orders.HttpRequest("GET", path), protective=True)
+        body = self._read(status, content, allowed=(200, 404))
+        if status == 404:
+            if parse.text(body, "errorCode") != "NO_SUCH_ORDER":
+                raise BrokerError(f"HTTP 404: {parse.text(body, 'errorMessage')}")
+            return None
+        try:
+            order = parse.read_order(body.get("order", {}))
+        except DataError as error:
+            raise BrokerError(f"order {client_id} cannot be read: {error}") from error
+        return self._venue_order(order, {})
+
+    async def transactions_since(self, transaction_id: int) -> list[Transaction]:
+        body = await self._get(orders.transactions_since(transaction_id))
+        try:
+            lines = parse.objects(body, "transactions")
+            fills = []
+            for fill_id in sorted(fills_wanted(lines)):
+                one = await self._get(orders.HttpRequest("GET", f"/transactions/{fill_id}"))
+                fills.append(one.get("transaction", {}))
+            return transactions_of(lines, fills)
+        except DataError as error:
+            raise BrokerError(f"transactions cannot be read: {error}") from error
+
+    async def account(self) -> AccountReport:
+        body = await self._get(orders.HttpRequest("GET", ""))
+        try:
+            account = parse.read_account(body)
+        except DataError as error:
+            raise BrokerError(f"the account cannot be read: {error}") from error
+        trades = {trade.id: trade for trade in account.trades}
+        return AccountReport(
+            last_transaction_id=account.last_transaction_id,
+            balance=account.balance,
+            positions=dict(account.positions),
+            open_orders=tuple(self._venue_order(order, trades) for order in account.orders),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # Below.
+
+    async def _recorded(self, answer: Answer) -> list[Transaction]:
+        """The transactions that answer a change, those included that the answer only names."""
+        if answer.outcome in (Outcome.AMBIGUOUS, Outcome.THROTTLED):
+            raise BrokerUnsure(answer.reason)
+        if answer.outcome == Outcome.REFUSED:
+            raise BrokerError(answer.reason)
+        if answer.missing_ids:
+            first = min(one.id for one in answer.transactions)
+            try:
+                return await self.transactions_since(first - 1)
+            except BrokerError:
+                pass  # what the answer carries is known; the rest is found by the next read
+        return transactions_of([one.raw for one in answer.transactions])
+
+    async def _change(self, wire: orders.HttpRequest, *, protective: bool) -> Answer:
+        status, content = await self._exchange(wire, protective=protective)
+        return orders.classify(status, {}, content)
+
+    async def _get(self, wire: orders.HttpRequest) -> dict[str, Any]:
+        status, content = await self._exchange(wire, protective=True)
+        return self._read(status, content, allowed=(200,))
+
+    def _read(self, status: int, content: bytes, *, allowed: tuple[int, ...]) -> dict[str, Any]:
+        try:
+            body = parse.load_json(content)
+        except DataError as error:
+            raise BrokerError(f"HTTP {status}: {error}") from error
+        if status not in allowed:
+            raise BrokerError(f"HTTP {status}: {parse.text(body, 'errorMessage')}")
+        return body
+
+    async def _exchange(self, wire: orders.HttpRequest, *, protective: bool) -> tuple[int, bytes]:
+        """Status and body of one request.
+
+        Raises:
+            BrokerError: it did not reach the venue.
+            BrokerUnsure: it may have, and no whole answer came.
+        """
+        while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
+            await asyncio.sleep(wait_s)
+        request = self._http.build_request(
+            wire.method, self._url + wire.path, json=wire.body, params=list(wire.query)
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                parts, size = [], 0
+                async for part in response.aiter_raw():
+                    size += len(part)
+                    if size > BODY_BYTES_MAX:
+                        raise BrokerUnsure(f"the answer is longer than {BODY_BYTES_MAX} bytes")
+                    parts.append(part)
+            finally:
+                await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise BrokerError(f"the venue was not reached: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            raise BrokerUnsure(f"no whole answer: {type(error).__name__}") from error
+        return response.status_code, b"".join(parts)
+
+    async def _instrument(self, name: str) -> Instrument:
+        if name not in self._instruments:
+            wire = orders.HttpRequest("GET", "/instruments")
+            try:
+                terms = parse.read_instruments(await self._get(wire))
+                self._instruments = {one.name: one.instrument() for one in terms}
+            except (ArgumentError, DataError) as error:
+                raise BrokerError(f"the venue's instruments cannot be read: {error}") from error
+        if name not in self._instruments:
+            raise BrokerError(f"the venue does not offer {name}")
+        return self._instruments[name]
+
+    def _venue_order(
+        self, order: parse.VenueOrder, trades: Mapping[int, parse.VenueTrade]
+    ) -> VenueOrder:
+        """An order; a dependent wants the opposite of what its trade holds."""
+        trade = trades.get(order.trade_id) if order.trade_id is not None else None
+        units = order.units
+        if units is None:
+            units = -trade.units if trade else Decimal(0)
+        return VenueOrder(
+            venue_order_id=str(order.id),
+            client_id=order.client_id or f"venue-{self._account_key}-{order.id}",
+            instrument=order.instrument or (trade.instrument if trade else ""),
+            units=units,
+            working=order.state == "PENDING",
+        )
+
+
+class LocalOandaBroker(OandaBroker):
+    """The local server, fed with the prices of our own feed.
+
+    Its control address takes quotes. A complete bar gives one quote, its close; the bar's range
+    between open and close is not shown to the venue. While the server cannot be reached it gets
+    no quotes, and orders do not reach it either.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._control = httpx.URL(options["endpoint"].rest).join("/control/quote")
+        self._event = 0
+        self._seen: int | None = None
+
+    async def on_quote(
+        self, quote: Quote, *, event: int, assumed_spread: bool
+    ) -> list[Transaction]:
+        """Bring the quote to the venue; return what happened there since the last call."""
+        if event <= self._event:
+            return []
+        self._event = event
+        try:
+            return await self._feed(quote)
+        except BrokerError as error:
+            logger.warning("the local venue missed a quote: %s", error)
+            return []
+
+    async def on_bar(self, bar: QuoteBar, *, event: int) -> list[Transaction]:
+        """Bring the bar's last quote to the venue; return what happened there."""
+        return await self.on_quote(bar.close_quote, event=event, assumed_spread=bar.assumed_spread)
+
+    async def on_standing_quote(self, quote: Quote, *, assumed_spread: bool) -> list[Transaction]:
+        """Nothing waits for a quote at this venue: market orders fill when they come."""
+        return []
+
+    async def _feed(self, quote: Quote) -> list[Transaction]:
+        body = {
+            "instrument": quote.instrument,
+            "bid": f"{quote.bid:f}",
+            "ask": f"{quote.ask:f}",
+            "time": parse.time_text(quote.time),
+        }
+        try:
+            response = await self._http.post(self._control, json=body)
+        except httpx.HTTPError as error:
+            raise BrokerError(f"the local venue took no quote: {type(error).__name__}") from error
+        status = self._read(response.status_code, response.content, allowed=(200,))
+        last = max((int(one) for one in status["accounts"].values()), default=0)
+        if self._seen is not None and last > self._seen:
+            facts = await self.transactions_since(self._seen)
+        else:
+            facts = []
+        self._seen = last
+        return facts
+
+
+def _entry(request: OrderRequest, instrument: Instrument) -> Entry:
+    if request.target_distance is not None:
+        raise ArgumentError("the venue takes a target as a price, not as a distance")
+    stop = None
+    if request.stop_loss is not None or request.stop_distance is not None:
+        stop = Stop(price=request.stop_loss, distance=request.stop_distance)
+    type_ = _ENTRY_TYPES[request.type]
+    bound = None
+    if request.price_bound is not None and type_ != EntryType.LIMIT:
+        bound = instrument.round_price(request.price_bound)
+    return Entry(
+        request.client_id,
+        instrument,
+        type_,
+        request.units,
+        price=request.price,
+        price_bound=bound,
+        position_fill=PositionFill.REDUCE_ONLY if request.reduce_only else PositionFill.DEFAULT,
+        stop_loss=stop,
+        take_profit=request.take_profit,
+    )
+
+
+def _specifier(client_id: str) -> str:
+    found = _ADOPTED.fullmatch(client_id)
+    return found[1] if found else f"@{client_id}"
