@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_engine_its_types_and_its_sample_only(wheel: Path) -
     assert "sep_engine/py.typed" in names
     assert "sep_engine/_core.pyi" in names
     assert any(name.endswith("eur_usd_h1/bars.csv") for name in names)
-    assert not [name for name in names if "test" in name or name.startswith("webapp")]
+    assert not [name for name in names if "tests/" in name or name.startswith("webapp")]
 
 
 def test_the_engine_imports_without_django(python: Path, tmp_path: Path) -> None:
