@@ -1,6 +1,8 @@
 """What the tests of the web app share. No test here reaches another host."""
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,36 @@ def valkey(valkey_server: ValkeyServer) -> Iterator[Any]:
     client.flushall()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The whole ASGI application behind uvicorn, as the launcher starts it."""
+    import uvicorn
+
+    from webapp.config.asgi import application
+    from webapp.trading import consumers
+
+    config = uvicorn.Config(
+        application,
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        log_level="error",
+        ws_max_size=consumers.FRAME_BYTES_MAX,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=1,
+    )
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not running.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    port = running.servers[0].sockets[0].getsockname()[1]
+    yield f"127.0.0.1:{port}"
+    running.should_exit = True
+    thread.join()
 
 
 @pytest.fixture

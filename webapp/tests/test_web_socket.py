@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import json
 import socket as socketlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import uvicorn
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.db import transaction
@@ -32,33 +30,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WAIT_S = 10.0
 Open = Callable[..., ClientConnection]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """The whole ASGI application behind uvicorn, as the launcher starts it."""
-    from webapp.config.asgi import application
-
-    config = uvicorn.Config(
-        application,
-        host="127.0.0.1",
-        port=0,
-        lifespan="off",
-        log_level="error",
-        ws_max_size=consumers.FRAME_BYTES_MAX,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=1,
-    )
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    deadline = time.monotonic() + WAIT_S
-    while not running.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    yield f"127.0.0.1:{port}"
-    running.should_exit = True
-    thread.join()
 
 
 @pytest.fixture
