@@ -41,6 +41,14 @@ def test_a_minute_is_written_once(sample: Feed, valkey: Any) -> None:
     assert performance_record(now=NOW + timedelta(seconds=60)) == 1
 
 
+def test_market_time_does_not_step_back(sample: Feed, valkey: Any) -> None:
+    bar_end = datetime(2017, 5, 1, 11, tzinfo=UTC)
+    snapshots(BrokerAccount.objects.get(), (bar_end, 100_000))
+    publish_quote(valkey, "1.10000", "1.10013")  # of 10:00
+    assert performance_record(now=NOW) == 1
+    assert list(PerformanceSnapshot.objects.values_list("time", flat=True)) == [bar_end, bar_end]
+
+
 def test_an_equity_that_is_not_known_is_not_written(sample: Feed, valkey: Any) -> None:
     Position.objects.create(
         account=BrokerAccount.objects.get(),

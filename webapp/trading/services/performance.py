@@ -28,10 +28,16 @@ def performance_record(*, now: datetime) -> int:
         figures = performance_current(account, markets=markets_of_positions(account), now=now)
         if figures["equity"] is None or figures["market_time"] is None:
             continue
+        time = datetime.fromisoformat(figures["market_time"])
+        newest = PerformanceSnapshot.objects.filter(account=account).order_by("-pk").first()
+        if newest is not None:
+            # The trader dates a snapshot by its bar's end, which the quote may not have reached;
+            # a step back in time means that a replay began again.
+            time = max(time, newest.time)
         with transaction.atomic():
             PerformanceSnapshot.objects.create(
                 account=account,
-                time=datetime.fromisoformat(figures["market_time"]),
+                time=time,
                 equity=Decimal(figures["equity"]),
                 balance=Decimal(figures["balance"]),
                 realised_pl=Decimal(figures["realised_pl"]),
