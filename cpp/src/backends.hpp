@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "sep/rolling.hpp"
 
@@ -10,6 +11,18 @@ namespace sep::scalar {
 std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);
 
 }  // namespace sep::scalar
+
+namespace sep::simd {
+
+struct Kernels;
+
+/// The best kernels of this processor, or those that the environment variable SEP_SIMD names.
+/// @throws BackendError  SEP_SIMD names kernels that cannot run here.
+const Kernels& kernels();
+std::string_view name_of(const Kernels& kernels);
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);
+
+}  // namespace sep::simd
 
 namespace sep::cuda {
 

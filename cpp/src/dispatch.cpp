@@ -14,7 +14,8 @@ namespace {
 constexpr std::uint64_t windows_per_thread_min = 16'384;
 
 std::unique_ptr<RollingBackend> make_backend(const WindowSpec& spec, Backend backend) {
-    if (backend != Backend::cuda) return scalar::make_rolling(spec);
+    if (backend == Backend::scalar) return scalar::make_rolling(spec);
+    if (backend != Backend::cuda) return simd::make_rolling(spec);
     const cuda::Status gpu = cuda::status();
     if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
     return cuda::make_rolling(spec);
@@ -33,14 +34,18 @@ int thread_count(Backend backend, int threads) {
 
 std::vector<BackendStatus> backends() {
     const cuda::Status gpu = cuda::status();
-    return {{"scalar", true, "portable C++"}, {"cuda", gpu.available, gpu.detail}};
+    return {{"scalar", true, "the reference"},
+            {"simd", true, std::string(simd::name_of(simd::kernels()))},
+            {"cuda", gpu.available, gpu.detail}};
 }
 
 Backend backend_named(std::string_view name) {
     if (name == "auto") return Backend::automatic;
     if (name == "scalar") return Backend::scalar;
+    if (name == "simd") return Backend::simd;
     if (name == "cuda") return Backend::cuda;
-    throw InvalidArgument("backend must be one of auto, scalar, cuda, was " + std::string(name));
+    throw InvalidArgument("backend must be one of auto, scalar, simd, cuda, was " +
+                          std::string(name));
 }
 
 void check(const WindowSpec& spec) {
@@ -92,20 +97,28 @@ std::uint64_t Roller::outputs_of(std::uint64_t prices) const {
     return chunk.outputs();
 }
 
-void Roller::append(bool bit, bool joined) {
-    const int window = spec_.window.window;
+void Roller::append(std::uint64_t bits, std::uint64_t joined, int count) {
+    if (bits_.size() == 0) joined &= ~std::uint64_t{1};  // the first bit has none before it
     if (spec_.window.groups & group_qbsa) {
-        bool error = false;
-        if (bits_.size() >= static_cast<std::uint64_t>(window)) {
-            const BitsBefore before{bits_.words(), bits_.size() - bits_.forgotten()};
-            const BitsBefore valid{joined_.words(), joined_.size() - joined_.forgotten()};
-            const PairCounts pairs = count_pairs(before, valid, window);
-            error = predicted_bit(spec_.window.predictor, pairs, before(0)) != bit;
-        }
-        errors_.append(error);
+        for (int i = 0; i < count; ++i) append_predicted(bits >> i & 1, joined >> i & 1);
+        return;
     }
+    bits_.append(bits, count);
+    joined_.append(joined, count);
+}
+
+void Roller::append_predicted(bool bit, bool joined) {
+    const int window = spec_.window.window;
+    bool error = false;
+    if (bits_.size() >= static_cast<std::uint64_t>(window)) {
+        const BitsBefore before{bits_.words(), bits_.size() - bits_.forgotten()};
+        const BitsBefore valid{joined_.words(), joined_.size() - joined_.forgotten()};
+        const PairCounts pairs = count_pairs(before, valid, window);
+        error = predicted_bit(spec_.window.predictor, pairs, before(0)) != bit;
+    }
+    errors_.append(error);
     bits_.append(bit);
-    joined_.append(joined && bits_.size() > 1);
+    joined_.append(joined);
 }
 
 void Roller::take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
@@ -122,7 +135,7 @@ void Roller::take_prices(std::span<const double> prices, std::span<const std::ui
         const Step step =
             advance(last_, spec_.encoding, spec_.tick, prices[k], !gap.empty() && gap[k] != 0,
                     static_cast<std::int64_t>(flat_.size()));
-        if (step.bit) append(*step.bit, step.joined);
+        if (step.bit) append(std::uint64_t{*step.bit}, std::uint64_t{step.joined}, 1);
         emitted_[k / 64] |= std::uint64_t{step.bit.has_value()} << (k % 64);
         flat_.append(step.flat);
     }
@@ -138,13 +151,20 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
     const std::uint64_t bits_before = bits_.size();
     emitted_.assign(word_count(bits.size()), ~std::uint64_t{0});
     prices_ = bits.size();
-    for (std::size_t k = 0; k < bits.size(); ++k) {
-        if (bits[k] > 1) {
-            throw InvalidArgument("bits must be 0 or 1, was " + std::to_string(bits[k]) +
-                                  " at row " + std::to_string(bits_.size()));
+    for (std::size_t first = 0; first < bits.size(); first += 64) {
+        const auto count = static_cast<int>(std::min<std::size_t>(64, bits.size() - first));
+        bool bad = false;
+        const std::uint64_t word = pack_word(bits.data() + first, count, bad);
+        if (bad) refuse_value(bits, first, bits_before);
+        std::uint64_t joined = ~std::uint64_t{0} >> (64 - count);
+        if (!gap.empty()) {
+            for (int i = 0; i < count; ++i) {
+                if (gap[first + static_cast<std::size_t>(i)] != 0)
+                    joined &= ~(std::uint64_t{1} << i);
+            }
         }
-        append(bits[k] == 1, gap.empty() || gap[k] == 0);
-        flat_.append(false);
+        append(word, joined, count);
+        flat_.append(0, count);
     }
     run(bits_before, out);
 }
@@ -178,8 +198,10 @@ void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
         }
     }
     const auto window = static_cast<std::uint64_t>(spec_.window.window);
-    bits_.keep(std::max<std::uint64_t>(window, 64));
-    joined_.keep(std::max<std::uint64_t>(window, 64));
+    // The vector kernels read words that begin up to 64 bits before a window.
+    const std::uint64_t kept = std::max<std::uint64_t>(window, 64) + 64;
+    bits_.keep(kept);
+    joined_.keep(kept);
     errors_.keep(window);
     flat_.keep(window);
 }

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
+#include "backends.hpp"
 #include "sep/errors.hpp"
 #include "series.hpp"
 
@@ -188,6 +191,48 @@ TEST(Roller, GivesTheSameBytesInChunksOfAnySizeAndWithAnyThreads) {
     for (const int threads : {1, 2, 3, 64}) {
         ASSERT_TRUE(same_bytes(roll(walk, spec, Backend::automatic, threads), whole)) << threads;
     }
+}
+
+TEST(Simd, GivesTheBytesOfTheReference) {
+    for (const char* const kernels : {"portable", "AVX2", "AVX-512"}) {
+        setenv("SEP_SIMD", kernels, 1);
+        try {
+            simd::kernels();
+        } catch (const BackendError&) {
+            continue;
+        }
+        for (const int window :
+             {8, 19, 20, 21, 31, 32, 33, 63, 64, 65, 80, 81, 127, 128, 500, 1024}) {
+            for (const double gap_share : {0.0, 0.002}) {
+                const Walk walk(4'000, static_cast<std::uint64_t>(window), gap_share);
+                const unsigned cheap = group_counts | group_damped;
+                for (const unsigned groups : {cheap, tests::all_groups}) {
+                    RollingSpec spec = spec_of(window, Encoding::moves, groups);
+                    for (const std::uint64_t stride : {1, 3}) {
+                        spec.stride = stride;
+                        ASSERT_TRUE(same_bytes(roll(walk, spec, Backend::simd, 1),
+                                               roll(walk, spec, Backend::scalar)))
+                            << kernels << ", window " << window << ", stride " << stride;
+                    }
+                }
+            }
+        }
+        for (const int share : {0, 1, 2}) {  // all down, all up, alternating
+            std::vector<std::uint8_t> bits(3000);
+            for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = share == 2 ? i % 2 : share;
+            for (const int window : {8, 64, 300, 1024}) {
+                ASSERT_TRUE(same_bytes(roll_bits(bits, window, {}, Backend::simd),
+                                       roll_bits(bits, window, {}, Backend::scalar)));
+            }
+        }
+    }
+    unsetenv("SEP_SIMD");
+}
+
+TEST(Simd, RefusesKernelsThatItDoesNotHave) {
+    setenv("SEP_SIMD", "abacus", 1);
+    EXPECT_THROW(Roller(spec_of(64), Backend::simd, 1), BackendError);
+    unsetenv("SEP_SIMD");
 }
 
 TEST(Roller, WithAStrideGivesEveryOne) {

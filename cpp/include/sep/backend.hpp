@@ -11,7 +11,8 @@ namespace sep {
 enum class Backend : std::uint8_t {
     automatic,  ///< the fastest that runs on this machine's processor; never a GPU, because moving
                 ///< the data there and back costs more than the work
-    scalar,     ///< the reference
+    scalar,     ///< the reference, one thread
+    simd,       ///< vector instructions: AVX-512 or AVX2 where the processor has them
     cuda,       ///< an NVIDIA GPU
 };
 

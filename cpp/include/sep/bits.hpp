@@ -1,7 +1,9 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -15,9 +17,36 @@ constexpr std::size_t word_count(std::size_t size) { return (size + 63) / 64; }
 /// @throws InvalidArgument  a value is neither 0 nor 1; the message names the first such row.
 std::vector<std::uint64_t> pack(std::span<const std::uint8_t> bits);
 
+/// The first `count` values as a word, count in 0..64; any value above 1 sets `bad`.
+inline std::uint64_t pack_word(const std::uint8_t* values, int count, bool& bad) {
+    std::uint64_t word = 0;
+    std::uint64_t seen = 0;
+    int i = 0;
+    if constexpr (std::endian::native == std::endian::little) {
+        for (; i + 8 <= count; i += 8) {
+            std::uint64_t eight;
+            std::memcpy(&eight, values + i, sizeof(eight));
+            seen |= eight;
+            // The product brings bit 0 of byte k to bit 56 + k.
+            word |= ((eight & 0x0101010101010101) * 0x0102040810204080 >> 56) << i;
+        }
+    }
+    for (; i < count; ++i) {
+        seen |= values[i];
+        word |= std::uint64_t{values[i] & 1U} << i;
+    }
+    bad |= (seen & 0xFEFEFEFEFEFEFEFE) != 0;
+    return word;
+}
+
 /// The inverse of pack. `out.size()` bits are written; `words` holds at least that many.
 /// @throws InvalidArgument  `words` is too short for `out`.
 void unpack(std::span<const std::uint64_t> words, std::span<std::uint8_t> out);
+
+/// Refuse the first value above 1 at or after `from`; `row_of_first` is the row of bits[0].
+/// @throws InvalidArgument  always.
+[[noreturn]] void refuse_value(std::span<const std::uint8_t> bits, std::size_t from,
+                               std::uint64_t row_of_first);
 
 /// A growing packed array that forgets its oldest words.
 class BitHistory {
@@ -25,10 +54,19 @@ public:
     /// Bits ever appended.
     std::uint64_t size() const { return size_; }
 
-    void append(bool bit) {
-        if (size_ % 64 == 0) words_.push_back(0);
-        words_.back() |= std::uint64_t{bit} << (size_ % 64);
-        ++size_;
+    void append(bool bit) { append(std::uint64_t{bit}, 1); }
+
+    /// Append the low `count` bits of a word whose other bits are 0; count in 0..64.
+    void append(std::uint64_t word, int count) {
+        if (count == 0) return;
+        const int used = static_cast<int>(size_ % 64);
+        if (used == 0) {
+            words_.push_back(word);
+        } else {
+            words_.back() |= word << used;
+            if (used + count > 64) words_.push_back(word >> (64 - used));
+        }
+        size_ += static_cast<std::uint64_t>(count);
     }
 
     /// Forget what is older than the newest `count` bits, as far as whole words go.

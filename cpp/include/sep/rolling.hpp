@@ -121,7 +121,9 @@ public:
     const RollingSpec& spec() const { return spec_; }
 
 private:
-    void append(bool bit, bool joined);
+    /// Append the low `count` bits of a word, with the flags that join each to the one before.
+    void append(std::uint64_t bits, std::uint64_t joined, int count);
+    void append_predicted(bool bit, bool joined);
     void run(std::uint64_t bits_before, const RollingOutputs& out);
 
     RollingSpec spec_;

@@ -12,7 +12,7 @@ from sep_engine.qfh._arrays import as_bits, as_count, as_gap, as_output, as_pric
 from sep_engine.qfh.bits import Encoding
 from sep_engine.qfh.calibration import coin_distribution
 
-BackendName = Literal["auto", "scalar", "cuda"]
+BackendName = Literal["auto", "scalar", "simd", "cuda"]
 Predictor = Literal["markov", "persistence", "majority8"]
 Progress = Callable[[int, int], object]
 

@@ -1,0 +1,28 @@
+#include <cstdint>
+
+namespace sep::simd {
+namespace {
+
+// By halves: pairs, nibbles, bytes, then their sum by one product.
+inline std::int64_t population(std::uint64_t x) {
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F;
+    return static_cast<std::int64_t>(x * 0x0101010101010101 >> 56);
+}
+
+std::uint64_t compress(std::uint64_t word, std::uint64_t mask) {
+    std::uint64_t out = 0;
+    for (int count = 0; mask != 0; mask &= mask - 1, ++count) {
+        const std::uint64_t lowest = mask & (~mask + 1);
+        out |= std::uint64_t{(word & lowest) != 0} << count;
+    }
+    return out;
+}
+
+}  // namespace
+}  // namespace sep::simd
+
+#define SEP_KERNELS portable
+#define SEP_KERNELS_NAME "portable"
+#include "kernels.inc"
