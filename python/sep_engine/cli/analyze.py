@@ -31,7 +31,9 @@ def analyze(
     file: File = None,
     sample: UseSample = False,
     window: Annotated[int, typer.Option(help="Bits that the metrics look back on.")] = 64,
-    encoding: Annotated[str, typer.Option(help="Prices to bits: moves or strict_up.")] = "moves",
+    encoding: Annotated[
+        str, typer.Option(help="Prices to bits: moves, tick_carry, strict_up or pip_trunc_carry.")
+    ] = "moves",
     out: Annotated[
         Path | None,
         typer.Option(help="Write every row's metrics to this .parquet or .csv file."),
@@ -54,7 +56,8 @@ def analyze(
         from sep_engine.qfh import COUNT_METRICS, ENCODINGS, coin_distribution, rolling
 
         if encoding not in ENCODINGS:
-            raise ArgumentError(f"--encoding must be {' or '.join(ENCODINGS)}, was {encoding!r}")
+            known = ", ".join(ENCODINGS)
+            raise ArgumentError(f"--encoding must be one of {known}; was {encoding!r}")
         series = source.prices()
         if isinstance(series, Bars):
             closes, gaps, grid, duration = series.close, series.gaps(), series.tick, series.duration

@@ -91,20 +91,20 @@ def backtest(
             ]
         else:
             bars = source.bars()
-            pip_price = decimal_option("--pip", pip) or _usual_pip(bars.tick)
+            pip_price = decimal_option("--pip", pip) or usual_pip(bars.tick)
             rows = []
         if side not in SIDES:
             raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
         spread: int | NDArray[np.int64]
         if quotes is not None:
-            spread = _spread_series(quotes, bars)
+            spread = spread_series(quotes, bars)
         elif spread_pips is not None:
-            spread = _whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
+            spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
         else:
             raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
         per_side = 0
         if cost_pips is not None:
-            per_side = _whole_ticks("--cost-pips", cost_pips, pip_price, bars.tick)
+            per_side = whole_ticks("--cost-pips", cost_pips, pip_price, bars.tick)
         costs = Costs(spread, per_side, assumed=quotes is None)
         bar.begin("Trading")
         result = run(bars, tested, costs, side=side)
@@ -142,7 +142,9 @@ def backtest(
         bar.begin("Writing")
         stem = f"backtest-{bars.name.split('.')[0]}-{key}"
         document["page"] = str(out / f"{stem}.html")
-        _write(out, {f"{stem}.html": page, f"{stem}.json": json.dumps(document, indent=2) + "\n"})
+        write_files(
+            out, {f"{stem}.html": page, f"{stem}.json": json.dumps(document, indent=2) + "\n"}
+        )
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -164,12 +166,13 @@ def _rule(path: Path | None) -> Rule:
         raise RuleError(f"{path}: {error}") from error
 
 
-def _usual_pip(tick: Decimal) -> Decimal:
+def usual_pip(tick: Decimal) -> Decimal:
     """Return the usual FX pip: prices with two or three decimals (yen) have pips of 0.01."""
     return Decimal("0.01") if tick >= Decimal("0.0005") else Decimal("0.0001")
 
 
-def _whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
+def whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
+    """Return pips as ticks; ArgumentError if they are no whole number of them or below 0."""
     value = Decimal(0) if pips.strip("0.") == "" else decimal_option(name, pips)
     assert value is not None
     ticks = value * pip / tick
@@ -178,7 +181,8 @@ def _whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
     return int(ticks)
 
 
-def _spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
+def spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
+    """Return (n,) the spread of each bar in ticks, from a file with a quote for every bar."""
     import numpy as np
 
     from sep_engine.data import load_quotes
@@ -192,7 +196,8 @@ def _spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
     return np.rint(ticks).astype(np.int64)
 
 
-def _write(folder: Path, files: dict[str, str]) -> None:
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    """Write texts into a folder, made if needed; each file is whole or not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -139,6 +139,10 @@ class Stages:
         self._bar.update(self._task, description=text, completed=self._started)
         self._started += 1
 
+    def within(self, share: float) -> None:
+        """Say how much of this stage is done, 0..1."""
+        self._bar.update(self._task, completed=self._started - 1 + share)
+
 
 @contextmanager
 def progress(stages: int) -> Iterator[Stages]:

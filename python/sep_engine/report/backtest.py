@@ -21,6 +21,7 @@ from sep_engine.report.html import (
     preformatted,
     table,
 )
+from sep_engine.report.plots import DIM, GAIN, INK, LOSS, axes_of, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +32,6 @@ UNPROVEN = "Unproven: no evidence of edge after costs."
 # Beyond this many, single trades can no longer be told apart on the price plot.
 _TRADES_SHOWN_MAX = 1_000
 _POINTS_MAX = 4_000
-
-_GAIN, _LOSS, _INK, _DIM = "#1a7f5a", "#c0392b", "#27425f", "#8a94a3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +137,30 @@ def backtest_page(
 def _equity_figure(
     result: BacktestResult, times: NDArray[np.int64], pips_per_tick: float, synthetic: bool
 ) -> "Figure":
-    figure, (top, bottom) = _figure(rows=2)
+    figure, (top, bottom) = axes_of(rows=2)
     equity = result.equity_ticks * pips_per_tick
     peaks = np.maximum.accumulate(np.maximum(equity, 0.0))
     shown = _thinned(equity)
     at = times[shown].astype("datetime64[ns]")
-    top.plot(at, equity[shown], color=_INK, linewidth=1)
-    top.axhline(0, color=_DIM, linewidth=0.8)
+    top.plot(at, equity[shown], color=INK, linewidth=1)
+    top.axhline(0, color=DIM, linewidth=0.8)
     top.set_ylabel("net, pips")
-    bottom.fill_between(at, (equity - peaks)[shown], color=_LOSS, alpha=0.4, linewidth=0)
+    bottom.fill_between(at, (equity - peaks)[shown], color=LOSS, alpha=0.4, linewidth=0)
     bottom.set_ylabel("below peak, pips")
-    _finish(figure, [top, bottom], synthetic)
+    finish(figure, [top, bottom], synthetic)
     return figure
 
 
 def _price_figure(
     result: BacktestResult, times: NDArray[np.int64], closes: NDArray[np.float64], synthetic: bool
 ) -> "Figure":
-    figure, (axes,) = _figure(rows=1)
+    figure, (axes,) = axes_of(rows=1)
     shown = _thinned(closes)
-    axes.plot(times[shown].astype("datetime64[ns]"), closes[shown], color=_DIM, linewidth=0.8)
+    axes.plot(times[shown].astype("datetime64[ns]"), closes[shown], color=DIM, linewidth=0.8)
     axes.set_ylabel("price")
     if len(result.trades) <= _TRADES_SHOWN_MAX:
         for direction, marker in ((1, "^"), (-1, "v")):
-            for won, color in ((True, _GAIN), (False, _LOSS)):
+            for won, color in ((True, GAIN), (False, LOSS)):
                 chosen = [
                     trade
                     for trade in result.trades
@@ -169,9 +168,9 @@ def _price_figure(
                 ]
                 _draw_trades(axes, chosen, times, float(result.tick), marker, color)
         axes.set_title(
-            "▲ bought, ▼ sold; green won, red lost, after costs", fontsize=8, color=_INK, loc="left"
+            "▲ bought, ▼ sold; green won, red lost, after costs", fontsize=8, color=INK, loc="left"
         )
-    _finish(figure, [axes], synthetic)
+    finish(figure, [axes], synthetic)
     return figure
 
 
@@ -192,23 +191,6 @@ def _draw_trades(
     broken = np.column_stack([prices, np.full(len(trades), np.nan)]).ravel()
     axes.plot(broken_at, broken, color=color, linewidth=1)
     axes.plot(at[:, 0], prices[:, 0], color=color, marker=marker, markersize=3, linestyle="none")
-
-
-def _figure(*, rows: int) -> "tuple[Figure, list[Axes]]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, 2.1 * rows + 1.4), layout="constrained")
-    return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
-
-
-def _finish(figure: "Figure", every: "list[Axes]", synthetic: bool) -> None:
-    for axes in every:
-        axes.grid(visible=True, color="#e4e8ed", linewidth=0.6)
-        axes.tick_params(labelsize=8)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    if synthetic:
-        figure.text(0.5, 0.5, "SYNTHETIC", fontsize=48, color=_LOSS, alpha=0.25, ha="center")
 
 
 def _thinned(values: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,11 @@ h1 { font-size: 1.5rem; margin-bottom: .25rem; } h2 { font-size: 1.1rem; margin-
 .note { background: var(--note); border-radius: 6px; padding: .6rem .9rem; }
 .dim { color: var(--dim); } code, pre { font: 13px/1.45 ui-monospace, monospace; }
 pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: .7rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .8rem 0; }
 td, th { border-bottom: 1px solid var(--line); padding: .25rem .9rem .25rem 0; text-align: left;
   vertical-align: top; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; } figure { margin: 1rem 0; background: #fff; border-radius: 6px; }
+td { overflow-wrap: anywhere; } td.number { white-space: nowrap; }
+figure { margin: 1rem 0; background: #fff; border-radius: 6px; }
 svg { width: 100%; height: auto; display: block; }
 """
 
@@ -70,18 +72,16 @@ def table(rows: Sequence[tuple[str, object]]) -> str:
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table with a header row; columns after the first are numbers."""
+    """Return a table with a header row; cells that hold numbers only stand on the right."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "\n".join(
-        "<tr>"
-        + "".join(
-            f'<td class="number">{escape(cell)}</td>' if place else f"<td>{escape(cell)}</td>"
-            for place, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
+    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    kind = ' class="number"' if re.fullmatch(r"[<>=≥ \d.,+\-\[\]%]+", text) else ""
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def figure_svg(figure: "Figure", *, label: str) -> str:

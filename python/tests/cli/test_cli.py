@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import sep_engine
-from sep_engine.cli import main
 from sep_engine.data import load_sample
 from sep_engine.data.sample import sample_path
 
+Sep = Callable[..., Any]
+Small = Callable[[int], Path]
 SAMPLE_CSV = sample_path("eur_usd_h1") / "bars.csv"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Sep = Callable[..., Outcome]
-
-
-@pytest.fixture
-def sep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sep:
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["sep", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(stop.value.code, int)
-        return Outcome(stop.value.code, out, err)
-
-    return call
-
-
-def small(tmp_path: Path, bars: int) -> Path:
-    lines = SAMPLE_CSV.read_text().splitlines()[: bars + 1]
-    path = tmp_path / "small.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_help_names_every_command(sep: Sep) -> None:
@@ -79,8 +43,8 @@ def test_analyze_prints_the_latest_metrics(sep: Sep) -> None:
     assert "coherence" in shown.out
 
 
-def test_analyze_infers_the_tick_and_says_so(sep: Sep, tmp_path: Path) -> None:
-    shown = sep("analyze", small(tmp_path, 200))
+def test_analyze_infers_the_tick_and_says_so(sep: Sep, small: Small) -> None:
+    shown = sep("analyze", small(200))
     assert "tick 0.00001 (inferred)" in shown.out
 
 
@@ -96,9 +60,9 @@ def test_analyze_gives_the_numbers_of_the_engine(sep: Sep) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
-def test_analyze_writes_every_row(sep: Sep, tmp_path: Path, suffix: str) -> None:
+def test_analyze_writes_every_row(sep: Sep, small: Small, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out.{suffix}"
-    assert sep("analyze", small(tmp_path, 100), "--out", out).code == 0
+    assert sep("analyze", small(100), "--out", out).code == 0
     if suffix == "parquet":
         table = pq.read_table(out)
         assert table.num_rows == 100
@@ -161,8 +125,8 @@ def test_backtest_gives_its_figures_as_json(sep: Sep, tmp_path: Path) -> None:
     assert json.loads(Path(document["page"]).with_suffix(".json").read_text()) == document
 
 
-def test_the_same_backtest_gives_the_same_bytes(sep: Sep, tmp_path: Path) -> None:
-    path = small(tmp_path, 400)
+def test_the_same_backtest_gives_the_same_bytes(sep: Sep, small: Small, tmp_path: Path) -> None:
+    path = small(400)
     pages = []
     for name in ("one", "two"):
         sep("backtest", path, "--side", "ask", "--spread-pips", "1", "--out", tmp_path / name)
@@ -171,8 +135,8 @@ def test_the_same_backtest_gives_the_same_bytes(sep: Sep, tmp_path: Path) -> Non
     assert pages[0] == pages[1]
 
 
-def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, tmp_path: Path) -> None:
-    path = small(tmp_path, 300)
+def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, small: Small, tmp_path: Path) -> None:
+    path = small(300)
     rule = tmp_path / "rule.json"
     rule.write_text(
         '{"direction": "run_persistence", "horizon_bars": 1, "stop_ticks": null, "units": "1"}'
@@ -202,7 +166,7 @@ def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, tmp_path: Path) -> 
         (["analyze", "a.csv", "--sample"], "name a FILE"),
         (["analyze", "--sample", "--window", "5"], "window must be in 8..1024, was 5"),
         (["analyze", "--sample", "--window", "x"], "--window"),
-        (["analyze", "--sample", "--encoding", "morse"], "--encoding must be moves or strict_up"),
+        (["analyze", "--sample", "--encoding", "morse"], "--encoding must be one of moves"),
         (["analyze", "--sample", "--out", "x.doc"], "must end in .parquet or .csv"),
         (["dance"], "No such command"),
         (["backtest", str(SAMPLE_CSV)], "say what the spread is"),

@@ -112,7 +112,7 @@ RULES = [
     Rule(direction, 1, 10, Decimal(1), encoding=encoding, window=window, gates=gates)
     for direction, encoding, window in product(
         ("last_bit_reversal", "last_bit_momentum", "run_persistence", "balance", "damped"),
-        ("moves", "strict_up"),
+        ("moves", "strict_up", "tick_carry"),
         (8, 64),
     )
     for gates in (

@@ -1,0 +1,246 @@
+"""sep verdict: is there an edge after costs, and does it go beyond last-bit reversal?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks, write_files
+from sep_engine.cli.source import (
+    Accept,
+    AsJson,
+    Calendar,
+    Columns,
+    File,
+    Source,
+    TickOption,
+    TimeZone,
+    UseSample,
+    decimal_option,
+    progress,
+)
+from sep_engine.cli.strategy import family_of
+from sep_engine.cli.text import duration_text
+from sep_engine.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sep_engine.data import Bars
+    from sep_engine.evidence.family import Family
+    from sep_engine.evidence.lab import Costs, Report
+    from sep_engine.evidence.settings import Count, Settings
+
+# The causality gate runs its fewest cuts always and more while there is time.
+_GATE_S = 60.0
+
+
+def verdict(
+    file: File = None,
+    sample: UseSample = False,
+    strategy: Annotated[
+        Path | None,
+        typer.Option(help="Rules (.json) or a strategy class (.py); a family of 145 by default."),
+    ] = None,
+    spread_pips: Annotated[
+        str | None,
+        typer.Option(metavar="PIPS", help="Constant spread. Needed, unless --quotes or --sample."),
+    ] = None,
+    quotes: Annotated[
+        Path | None,
+        typer.Option(help="File with time,bid,ask at the same times: their median is the spread."),
+    ] = None,
+    pip: Annotated[
+        str | None,
+        typer.Option(metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."),
+    ] = None,
+    surrogates: Annotated[
+        int, typer.Option(min=19, help="Worlds whose directions are coin flips.")
+    ] = 200,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of walk-forward.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="These prices were generated: say so everywhere.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the page, its JSON and the ledger.")] = Path(
+        "runs"
+    ),
+    tick: TickOption = None,
+    calendar: Calendar = "fx",
+    columns: Columns = None,
+    time_zone: TimeZone = None,
+    accept: Accept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge rules on the bars of a FILE: causality, nulls, costs, selection, and one line."""
+    source = Source(file, sample, tick, calendar, columns, time_zone, accept)
+    with progress(stages=4) as bar:
+        bar.begin("Reading")
+        try:
+            from sep_engine.evidence.lab import Costs, evaluate
+        except ModuleNotFoundError as error:
+            raise ArgumentError(
+                f"sep verdict needs {error.name}: pip install 'sep-engine[evidence]'"
+            ) from error
+        from sep_engine.evidence.market import Market
+        from sep_engine.evidence.settings import Settings
+
+        family = family_of(strategy)
+        provenance: dict[str, Any] = {}
+        if sample:
+            given = source.sample()
+            bars, pip_price = given.bars, given.instrument.pip
+            provenance = {
+                "origin": f"{given.metadata['origin']['package']} "
+                f"{given.metadata['origin']['version']}",
+                "licence": given.metadata["licence"],
+                "vendor_terms": given.metadata["vendor_terms"],
+                "price_side": given.metadata["price_side"],
+                "time_zone": given.metadata["time_zone_evidence"],
+            }
+            spread = whole_ticks(
+                "--spread-pips",
+                spread_pips or given.metadata["assumed_spread_pips"],
+                pip_price,
+                bars.tick,
+            )
+            costs = Costs(spread, float(pip_price / bars.tick), True, "assumed for the sample")
+        else:
+            bars = source.bars()
+            pip_price = decimal_option("--pip", pip) or usual_pip(bars.tick)
+            costs = _costs(bars, pip_price, spread_pips, quotes)
+        provenance = {
+            "name": bars.name,
+            "sha256": bars.sha256,
+            "content_sha256": bars.content_sha256,
+            "bars_of": duration_text(bars.duration),
+            "tick": str(bars.tick),
+            "calendar": bars.calendar,
+            **provenance,
+            "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
+            "synthetic": synthetic,
+        }
+        settings = Settings(
+            seed=seed,
+            folds=folds,
+            surrogates={"sign": surrogates, "walk": 50, "iaaft": 50},
+        )
+        started = time.monotonic()
+        bar.begin("Cutting and poisoning the future")
+        stages = {"controls": "Searching worlds of coin flips", "figures": "Adding up"}
+
+        def on_progress(part: str, done: int, total: int) -> None:
+            if done == 0 and part in stages:
+                bar.begin(stages.pop(part))
+            bar.within(done / total if total else 1.0)
+
+        report = evaluate(
+            Market.of(bars),
+            family,
+            costs=costs,
+            provenance=provenance,
+            settings=settings,
+            count=_ledger(out, bars, family),
+            enough=lambda: time.monotonic() - started > _GATE_S,
+            progress=on_progress,
+        )
+        path = _written(out, report, bars, family, settings, costs)
+    if as_json:
+        typer.echo(json.dumps({**report.document, "page": str(path)}, indent=2))
+    else:
+        _print(report, path)
+
+
+def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None) -> Costs:
+    import numpy as np
+
+    from sep_engine.evidence.lab import Costs
+
+    pip_ticks = float(pip_price / bars.tick)
+    if quotes is not None:
+        series = spread_series(quotes, bars)
+        return Costs(int(np.median(series)), pip_ticks, False, f"median of {quotes.name}")
+    if spread_pips is None:
+        raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
+    spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
+    return Costs(spread, pip_ticks, True, "given on the command line")
+
+
+def _ledger(out: Path, bars: Bars, family: Family) -> Any:
+    """Return what records this look in the ledger beside the runs and counts all before it."""
+    from sep_engine import __version__
+    from sep_engine.evidence.settings import Count
+    from sep_engine.ledger import Ledger, Trial, whoami
+
+    def count(sharpes: Sequence[float | None]) -> Count:
+        try:
+            with Ledger(out / "ledger.sqlite3") as ledger:
+                tried = ledger.record(
+                    [
+                        Trial(dict(configuration), sharpe)
+                        for configuration, sharpe in zip(
+                            family.configurations, sharpes, strict=True
+                        )
+                    ],
+                    data_sha256=bars.content_sha256,
+                    code_version=__version__,
+                    tried_by=whoami(),
+                    now=datetime.now(UTC),
+                )
+        except OSError as error:
+            raise ArgumentError(f"--out {out}: {error.strerror}") from error
+        return Count(tried.trials, tried.look)
+
+    return count
+
+
+def _written(
+    out: Path, report: Report, bars: Bars, family: Family, settings: Settings, costs: Costs
+) -> Path:
+    from sep_engine import __version__
+    from sep_engine.report import verdict_page
+
+    document = {**report.document, "engine": __version__}
+    key = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+    stem = f"verdict-{bars.name.split('.')[0]}-{key}"
+    what = family.names[0] if len(family) == 1 else f"{len(family)} rules"
+    page = verdict_page(document, title=f"Verdict on {what} on {bars.name}")
+    write_files(out, {f"{stem}.html": page, f"{stem}.json": json.dumps(document) + "\n"})
+    return out / f"{stem}.html"
+
+
+def _print(report: Report, path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from sep_engine.report.verdict import section_lines
+
+    console = Console(highlight=False)
+    document = report.document
+    console.print(Text(report.verdict.text, style="bold"))
+    costs = document["costs"]
+    console.print(
+        f"{document['selection']['rules']:,} rules on {document['provenance']['name']}, "
+        f"{'assumed' if costs['assumed'] else 'measured'} spread "
+        f"{costs['spread'] / costs['pip']:.2f} pips. Best: {document['best']['name']}"
+    )
+    table = Table(show_header=False)
+    for name, text in section_lines(document):
+        table.add_row(name, text)
+    console.print(table)
+    failed = [line for line in report.verdict.lines if not line.passed]
+    passed = len(report.verdict.lines) - len(failed)
+    console.print(f"{passed} of {len(report.verdict.lines)} lines of the verdict passed.")
+    if failed:
+        table = Table("not passed", "because")
+        for line in failed:
+            table.add_row(line.line.text, line.reason)
+        console.print(table)
+    console.print(f"Wrote {path}")

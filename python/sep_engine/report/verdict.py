@@ -1,0 +1,478 @@
+"""The page of a verdict: the line made by rule, and the eight sections that it stands on.
+
+Drawn from the JSON document of `sep_engine.evidence.lab.evaluate` alone, so that a stored run gives
+the same page again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sep_engine.report.html import (
+    escape,
+    figure_svg,
+    grid,
+    heading,
+    note,
+    page,
+    paragraph,
+    preformatted,
+    table,
+)
+from sep_engine.report.plots import DIM, GAIN, INK, LOSS, axes_of, days_of, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Document = Mapping[str, Any]
+
+_RULES_SHOWN_MAX = 20
+
+
+def verdict_page(document: Document, *, title: str) -> str:
+    """Return the HTML page of an evidence document; `title` names data and rules."""
+    synthetic = bool(document["synthetic"])
+    best = document["best"]["name"]
+    parts = [
+        note(document["verdict"]["text"]),
+        paragraph(
+            f"Made by rule from {document['selection']['rules']:,} rules; the best of them is: "
+            f"{best}. Its figures flatter it, because it was chosen for them. "
+            f"{_cost_text(document)}"
+        ),
+        heading("8. Verdict, line by line"),
+        grid(
+            ["asked", "found", "needed", "passed", "why not"],
+            [
+                [
+                    line["line"]["text"],
+                    number(line["value"]),
+                    f"{line['line']['sense']} {number(line['threshold'])}",
+                    "yes" if line["passed"] else "no",
+                    line["reason"],
+                ]
+                for line in document["verdict"]["lines"]
+            ],
+        ),
+        paragraph(f"Table of rules, version {document['verdict']['version']}."),
+        *_provenance(document),
+        *_causality(document, synthetic),
+        *_controls(document, synthetic),
+        *_direction(document, synthetic),
+        *_money(document, synthetic),
+        *_selection(document, synthetic),
+        *_metrics(document, synthetic),
+        heading("Settings"),
+        preformatted(json.dumps(document["settings"], indent=2)),
+    ]
+    return page(f"SYNTHETIC: {title}" if synthetic else title, parts)
+
+
+def number(value: object, places: int = 4) -> str:
+    """Return a figure for people; "none" where there is none."""
+    if value is None:
+        return "none"
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.{places}g}"
+    if isinstance(value, int | float):
+        return f"{value:,.0f}"
+    return str(value)
+
+
+def interval(found: Mapping[str, float] | None, places: int = 4) -> str:
+    """Return an estimate with its 95 % interval."""
+    if found is None:
+        return "none"
+    return (
+        f"{number(found['estimate'], places)} "
+        f"[{number(found['low'], places)}, {number(found['high'], places)}]"
+    )
+
+
+def _cost_text(document: Document) -> str:
+    costs = document["costs"]
+    kind = "Assumed" if costs["assumed"] else "Measured"
+    return f"{kind} spread {costs['spread'] / costs['pip']:.2f} pips ({costs['source']})."
+
+
+def _provenance(document: Document) -> list[str]:
+    found = document["provenance"]
+    rows = [
+        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+        for name, value in found.items()
+        if name not in ("first_ns", "last_ns") and not isinstance(value, dict)
+    ]
+    return [heading("1. Provenance"), table(rows)]
+
+
+def _causality(document: Document, synthetic: bool) -> list[str]:
+    gate = document["causality"]
+    checks = ", ".join(gate["checks"])
+    parts = [
+        heading("2. Causality"),
+        table(
+            [
+                ("passed", "yes" if gate["passed"] else "NO: nothing below means anything"),
+                ("checked", checks),
+                ("cut at", f"{gate['truncations']:,} rows"),
+                ("futures poisoned", f"{gate['poisons']:,}"),
+                ("trades run again", f"{gate['trades']:,}"),
+                ("from decision to entry", f"{gate['decision_lag_bars']} bar"),
+            ]
+        ),
+    ]
+    if gate["findings"]:
+        parts.append(
+            "<ul>"
+            + "".join(
+                f"<li>{escape(', '.join(f'{k} {v}' for k, v in finding.items()))}</li>"
+                for finding in gate["findings"]
+            )
+            + "</ul>"
+        )
+    figure, (axes,) = axes_of(rows=1)
+    shifts = [one["shift"] for one in gate["label_shift"]]
+    rates = [np.nan if one["hit_rate"] is None else one["hit_rate"] for one in gate["label_shift"]]
+    axes.plot(shifts, rates, color=INK, marker="o", markersize=4)
+    axes.axhline(0.5, color=DIM, linewidth=0.8)
+    axes.set_xlabel(
+        "label shifted by bars: below 0 lies what the rule has seen, 0 is the move that it calls; "
+        "a leak shows as a high rate at 0 that falls at 1"
+    )
+    axes.set_ylabel("hit rate")
+    finish(figure, [axes], synthetic)
+    return [*parts, figure_svg(figure, label="Hit rate by label shift")]
+
+
+def _controls(document: Document, synthetic: bool) -> list[str]:
+    controls = document["controls"]
+    observed = controls["observed"]
+    names = {
+        "sign": "directions by coin, sizes kept",
+        "walk": "driftless walks",
+        "iaaft": "same spectrum and values (IAAFT)",
+        "block": "shuffled blocks",
+        "phase": "same spectrum",
+    }
+    kinds = [kind for kind in controls if kind not in ("observed", "band")]
+    rows = [
+        [
+            names.get(kind, kind),
+            f"{controls[kind]['worlds']:,}",
+            number(controls[kind]["best_p"], 3),
+            number(controls[kind]["walk_forward_p"], 3),
+        ]
+        for kind in kinds
+    ]
+    figure, every = axes_of(rows=1, columns=2)
+    for axes, name, label in zip(
+        every, ("best_t", "walk_forward_t"), ("best rule", "walk-forward"), strict=True
+    ):
+        values = [t for t in controls["sign"][name] if t is not None]
+        axes.hist(values, bins=30, color=DIM, alpha=0.6)
+        axes.axvline(observed[name], color=LOSS, linewidth=1.5)
+        axes.set_xlabel(f"t of the {label}: in coin worlds, and here (line)")
+    finish(figure, every, synthetic)
+    return [
+        heading("3. Negative controls"),
+        paragraph(
+            "The whole search was done again in worlds without anything to find. p: how often such "
+            "a world does as well."
+        ),
+        grid(["worlds", "how many", "p, best rule", "p, walk-forward"], rows),
+        figure_svg(figure, label="The search in coin worlds"),
+    ]
+
+
+def _direction(document: Document, synthetic: bool) -> list[str]:
+    found = document["direction"]
+    outside = found["out_of_sample"]
+    test = found["pesaran_timmermann"]
+    parts = [
+        heading("4. Direction"),
+        table(
+            [
+                ("decisions to trade", f"{found['signals']:,} ({found['coverage']:.1%} of bars)"),
+                ("trades", f"{found['trades']:,} on {found['days_traded']:,} days"),
+                ("hit rate, clustered by day", interval(found["hit_rate"])),
+                ("gain before costs, ticks", interval(found["gross"])),
+                (
+                    "Pesaran-Timmermann p",
+                    "none" if test is None else number(test["p_value"], 3),
+                ),
+                (
+                    "decisions that this hit rate needs to be told from chance",
+                    number(found["signals_needed"]),
+                ),
+                ("out of sample: hit rate", interval(outside["hit_rate"])),
+                ("out of sample: last-bit reversal", interval(outside["last_bit_reversal"])),
+                ("out of sample: difference", interval(outside["difference"])),
+            ]
+        ),
+        grid(
+            ["baseline on the same bars", "trades", "hit rate", "gain before costs, ticks"],
+            [
+                [
+                    name,
+                    number(base["trades"]),
+                    _estimate(base["hit_rate"]),
+                    _estimate(base["gross"]),
+                ]
+                for name, base in found["baselines"].items()
+            ],
+        ),
+    ]
+    days = found["by_day"]
+    if len(days["day"]) < 2:
+        return parts
+    moved, hits = np.array(days["moved"], float), np.array(days["hits"], float)
+    # A day has few trades: months tell more than days, and their error bars less than a lie.
+    months = np.array(days["day"], dtype="datetime64[D]").astype("datetime64[M]")
+    labels, place = np.unique(months, return_inverse=True)
+    n = np.bincount(place, weights=moved)
+    rate = np.bincount(place, weights=hits) / n
+    figure, (axes,) = axes_of(rows=1)
+    # Wilson's 95 % interval; trades of one month are taken as independent here.
+    z = 1.96
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    at = labels.astype("datetime64[D]")
+    axes.vlines(at, centre - half, centre + half, color=INK, linewidth=1)
+    axes.plot(at, rate, "o", color=INK, markersize=4)
+    axes.axhline(0.5, color=DIM, linewidth=0.8)
+    axes.set_ylabel("hit rate by month")
+    finish(figure, [axes], synthetic)
+    return [*parts, figure_svg(figure, label="Hit rate by month")]
+
+
+def _money(document: Document, synthetic: bool) -> list[str]:
+    money = document["money"]
+    pip = document["costs"]["pip"]
+    parts = [
+        heading("5. Money"),
+        grid(
+            ["cost of a round trip", "pips", "net of the best rule, pips a trade", "walk-forward"],
+            [
+                [
+                    name,
+                    number(level["cost_pips"], 3),
+                    number(level["net_pips"], 3),
+                    f"{level['walk_forward_a_day'] / pip:+.2f} pips a day",
+                ]
+                for name, level in money["levels"].items()
+            ],
+        ),
+        table(
+            [
+                ("mean size of a move, pips", number(money["mean_abs_move_pips"])),
+                ("break-even hit rate", number(money["break_even_hit_rate"])),
+                ("break-even cost, pips", number(money["break_even_cost_pips"])),
+                ("trades a day", number(money["trades_a_day"], 3)),
+                ("largest drawdown, pips", number(money["max_drawdown"] / pip)),
+                ("capacity", money["capacity"]),
+            ]
+        ),
+    ]
+    figure, (top, bottom) = axes_of(rows=2)
+    equity = np.array(money["equity"], float) / pip
+    band = document["controls"].get("band")
+    x = np.arange(equity.size)
+    if band:
+        low, high = (np.array(band[name], float) / pip for name in ("low", "high"))
+        top.fill_between(x, low, high, color=DIM, alpha=0.3, linewidth=0)
+        top.plot(x, np.array(band["median"], float) / pip, color=DIM, linewidth=0.8)
+    top.plot(x, equity, color=INK, linewidth=1.2)
+    top.set_ylabel("net, pips")
+    top.set_title(
+        "best rule (line) over the best rules of coin worlds (5 to 95 %, median)",
+        fontsize=8,
+        loc="left",
+    )
+    peaks = np.maximum.accumulate(np.maximum(equity, 0.0))
+    bottom.fill_between(x, equity - peaks, color=LOSS, alpha=0.4, linewidth=0)
+    bottom.set_ylabel("below peak, pips")
+    bottom.set_xlabel("trading days")
+    finish(figure, [top, bottom], synthetic)
+    parts.append(figure_svg(figure, label="Equity over the surrogate band"))
+    if money["cost_curve"]:
+        figure, (axes,) = axes_of(rows=1)
+        costs = [one["cost_pips"] for one in money["cost_curve"]]
+        axes.plot(costs, [one["net_pips"] for one in money["cost_curve"]], color=INK)
+        axes.axhline(0, color=DIM, linewidth=0.8)
+        axes.axvline(document["costs"]["spread"] / pip, color=LOSS, linewidth=1)
+        axes.set_xlabel("cost of a round trip, pips; the line is the spread in use")
+        axes.set_ylabel("net, pips a trade")
+        finish(figure, [axes], synthetic)
+        parts.append(figure_svg(figure, label="Net by cost"))
+    return parts
+
+
+def _selection(document: Document, synthetic: bool) -> list[str]:
+    chosen = document["selection"]
+    pip = document["costs"]["pip"]
+    deflated = chosen["deflated_sharpe"]
+    best = sorted(document["rules"], key=lambda rule: -(rule["t_value"] or 0.0))
+    parts = [
+        heading("6. Selection"),
+        table(
+            [
+                ("configurations ever tried on these data", f"{chosen['trials']:,}"),
+                ("look at these data, number", f"{chosen['look']:,}"),
+                ("Sharpe ratio a year", number(chosen["sharpe_a_year"])),
+                (
+                    "deflated Sharpe ratio",
+                    f"{number(deflated['value'])}, needed {number(deflated['needed'])}",
+                ),
+                ("SPA p (consistent)", number(chosen["spa"]["consistent"], 3)),
+                ("survive StepM at 5 %", ", ".join(chosen["stepm"]["names"]) or "none"),
+                (
+                    "probability of overfitting",
+                    f"{number(chosen['overfitting']['probability'], 3)} "
+                    f"{chosen['overfitting']['note']}".strip(),
+                ),
+                (
+                    "years of data",
+                    f"{number(chosen['length']['years'], 3)}, needed "
+                    f"{number(chosen['length']['years_needed'], 3)}",
+                ),
+                (
+                    "walk-forward, pips a day",
+                    number(
+                        None
+                        if chosen["walk_forward"]["net_a_day"] is None
+                        else chosen["walk_forward"]["net_a_day"] / pip,
+                        3,
+                    ),
+                ),
+                (
+                    "median path of cross-validation, pips a day",
+                    chosen["paths"]["reason"]
+                    or number((chosen["paths"]["median_a_day"] or 0.0) / pip, 3),
+                ),
+            ]
+        ),
+        grid(
+            ["best rules by t", "trades", "hit rate", "net, pips a trade", "t"],
+            [
+                [
+                    rule["name"],
+                    number(rule["trades"]),
+                    number(rule["hit_rate"], 3),
+                    number(None if rule["net"] is None else rule["net"] / pip, 3),
+                    number(rule["t_value"], 3),
+                ]
+                for rule in best[:_RULES_SHOWN_MAX]
+            ],
+        ),
+    ]
+    figure, every = axes_of(rows=1, columns=2)
+    t_values = [rule["t_value"] for rule in document["rules"] if rule["t_value"] is not None]
+    every[0].hist(t_values, bins=30, color=DIM)
+    every[0].set_xlabel("t of the net gain a day, all rules")
+    _walk_forward(every[1], chosen["walk_forward"], pip)
+    finish(figure, every, synthetic)
+    parts.append(figure_svg(figure, label="All rules, and walk-forward"))
+    paths = chosen["paths"]["sharpe_a_year"]
+    if paths:
+        figure, (axes,) = axes_of(rows=1)
+        axes.plot(paths, np.arange(1, len(paths) + 1) / len(paths), "o-", color=INK, markersize=4)
+        axes.axvline(0, color=DIM, linewidth=0.8)
+        axes.set_xlabel("Sharpe ratio a year of each path of cross-validation")
+        axes.set_ylabel("share of paths")
+        finish(figure, [axes], synthetic)
+        parts.append(figure_svg(figure, label="Paths of cross-validation"))
+    return parts
+
+
+def _walk_forward(axes: "Axes", forward: Document, pip: float) -> None:
+    if forward["days"]:
+        equity = np.array(forward["equity"], float) / pip
+        axes.plot(days_of(forward["days"]), equity, color=GAIN if equity[-1] > 0 else LOSS)
+        axes.tick_params(axis="x", labelrotation=30)
+    axes.axhline(0, color=DIM, linewidth=0.8)
+    axes.set_title("walk-forward, net pips", fontsize=8, loc="left")
+
+
+def _metrics(document: Document, synthetic: bool) -> list[str]:
+    found = document["metrics"]
+    figure, every = axes_of(rows=1, columns=len(found["coin"]))
+    for axes, (name, coin) in zip(every, found["coin"].items(), strict=True):
+        shares = np.array(coin["deciles"], float) / max(sum(coin["deciles"]), 1)
+        axes.bar(np.arange(5, 100, 10), shares, width=9, color=DIM)
+        axes.axhline(0.1, color=LOSS, linewidth=1)
+        axes.set_xlabel(f"coin percentile of {name}")
+    finish(figure, every, synthetic)
+    rows = [
+        [
+            name,
+            *(
+                f"{number(one['share'], 3)} (coin {number(one['coin'], 3)})"
+                for one in coin["at_least"]
+            ),
+        ]
+        for name, coin in found["coin"].items()
+    ]
+    return [
+        heading("7. Metrics over a fair coin"),
+        paragraph(
+            f"Window {found['window']}, {found['bits']:,} moves, "
+            f"{number(found['up_share'], 3)} of them up."
+        ),
+        grid(["share of windows", "at or above the 80th", "at or above the 95th"], rows),
+        figure_svg(figure, label="Metrics over the coin"),
+    ]
+
+
+def _estimate(value: Mapping[str, float] | float | None) -> str:
+    if isinstance(value, Mapping):
+        return interval(value)
+    return number(value)
+
+
+def section_lines(document: Document) -> Sequence[tuple[str, str]]:
+    """Return one line a section, for a terminal."""
+    direction, money = document["direction"], document["money"]
+    chosen, gate = document["selection"], document["causality"]
+    provenance, pip = document["provenance"], document["costs"]["pip"]
+    coin = document["metrics"]["coin"]["coherence"]["at_least"][-1]
+    return (
+        (
+            "provenance",
+            f"{provenance['bars']:,} bars on {provenance['days']:,} days, "
+            f"{provenance['gaps']:,} gaps, {provenance['tie_share']:.1%} unchanged",
+        ),
+        (
+            "causality",
+            f"{'passed' if gate['passed'] else 'LEAKS'}: {gate['truncations']:,} cuts, "
+            f"{gate['poisons']:,} poisoned futures, {gate['trades']:,} trades again",
+        ),
+        (
+            "controls",
+            f"p {number(document['controls']['sign']['best_p'], 3)} against "
+            f"{document['controls']['sign']['worlds']:,} coin worlds, walk-forward p "
+            f"{number(document['controls']['sign']['walk_forward_p'], 3)}",
+        ),
+        (
+            "direction",
+            f"hit rate {interval(direction['hit_rate'], 3)} in {direction['trades']:,} trades; "
+            f"beyond last-bit reversal {interval(direction['out_of_sample']['difference'], 2)}",
+        ),
+        (
+            "money",
+            f"{number(money['levels']['measured']['net_pips'], 3)} pips a trade for the best, "
+            f"walk-forward {money['levels']['measured']['walk_forward_a_day'] / pip:+.2f} a day",
+        ),
+        (
+            "selection",
+            f"{chosen['trials']:,} tried; SPA p {number(chosen['spa']['consistent'], 3)}, deflated "
+            f"Sharpe {number(chosen['deflated_sharpe']['value'], 3)} of "
+            f"{number(chosen['deflated_sharpe']['needed'], 3)} needed",
+        ),
+        (
+            "metrics",
+            f"coherence at or above its 95th percentile in {number(coin['share'], 3)} of windows, "
+            f"coin {number(coin['coin'], 3)}",
+        ),
+    )

@@ -1,0 +1,79 @@
+"""A strategy in code, for what a `Rule` cannot say.
+
+A strategy is a class with a horizon and one method. With `on_bar` data reaches it one bar at a
+time, so that it cannot look ahead:
+
+    class Breakout:
+        horizon_bars = 4
+        window = 20  # bars that a decision looks back on, at the most
+
+        def __init__(self) -> None:
+            self.highs: list[float] = []
+
+        def on_bar(self, bar: StrategyBar) -> int:
+            above = len(self.highs) == 20 and bar.close > max(self.highs)
+            self.highs = [*self.highs, bar.high][-20:]
+            return 1 if above else 0
+
+Or it has `prepare`, which sees all bars at once as columns and returns columns, `direction` among
+them: quick, and held to the causality gate, which names a column that looks ahead. A class with
+both is also checked for saying the same in both ways.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyBar:
+    """One complete bar: its start in ns since 1970 UTC, its prices, and whether a gap precedes."""
+
+    time_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    gap: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StrategyBars:
+    """All bars in columns, (n,) each, oldest first; prices are float64, `gap` is bool."""
+
+    time_ns: NDArray[np.int64]
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    gap: NDArray[np.bool_]
+
+
+class BarStrategy(Protocol):
+    """Decides bar by bar; a new object is made for every series."""
+
+    horizon_bars: int
+    window: int
+
+    def on_bar(self, bar: StrategyBar) -> int:
+        """Return 1 to buy, -1 to sell at the next open, 0 to hold."""
+
+
+class ColumnStrategy(Protocol):
+    """Decides for all bars at once."""
+
+    horizon_bars: int
+    window: int
+
+    def prepare(self, bars: StrategyBars) -> Mapping[str, NDArray[np.generic]]:
+        """Return (n,) columns; row t uses bars up to t. `direction` holds -1, 0 and 1."""
+
+
+def decide(strategy: BarStrategy, bars: StrategyBars) -> NDArray[np.int8]:
+    """Return (n,) directions of a strategy that is given one bar after another."""
+    columns = (bars.time_ns, bars.open, bars.high, bars.low, bars.close, bars.gap)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return np.array([strategy.on_bar(StrategyBar(*row)) for row in rows], dtype=np.int8)

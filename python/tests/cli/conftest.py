@@ -1,0 +1,52 @@
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sep_engine.cli import main
+from sep_engine.data.sample import sample_path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def sep(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["sep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Outcome(stop.value.code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[[int], Path]:
+    """Write the first bars of the sample to a file."""
+
+    def write(bars: int) -> Path:
+        lines = (sample_path("eur_usd_h1") / "bars.csv").read_text().splitlines()[: bars + 1]
+        path = tmp_path / "small.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write

@@ -1,0 +1,162 @@
+"""sep verdict, on the first bars of the sample and with few worlds: the lab has its own tests."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sep_engine.evidence import settings
+from sep_engine.ledger import Ledger
+from sep_engine.report import verdict_page
+
+Sep = Callable[..., Any]
+Arguments = Callable[[Path], list[str | Path]]
+
+RULE = '{"direction": "last_bit_reversal", "horizon_bars": 1, "stop_ticks": null, "units": "1"}'
+BREAKOUT = Path(__file__).with_name("breakout.py")
+
+
+@pytest.fixture
+def arguments(
+    small: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Arguments:
+    fewer = partial(settings.Settings, truncations=60, gate_trades=10, draws=100)
+    monkeypatch.setattr(settings, "Settings", fewer)
+
+    def made(strategy: Path) -> list[str | Path]:
+        return [
+            *("verdict", small(400), "--strategy", strategy),
+            *("--spread-pips", "1.3", "--surrogates", "19", "--folds", "3"),
+            *("--out", tmp_path / "runs"),
+        ]
+
+    return made
+
+
+def written(tmp_path: Path, text: str, name: str = "rules.json") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    other = RULE.replace("reversal", "momentum")
+    return written(tmp_path, f"[{RULE}, {other}]")
+
+
+def test_a_verdict_is_a_line_a_table_and_a_page(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    shown = sep(*arguments(rules))
+    assert shown.code == 0
+    assert shown.out.startswith("No evidence of edge after costs.\n")
+    for section in ("provenance", "causality", "controls", "direction", "money", "selection"):
+        assert section in shown.out
+    (page,) = (tmp_path / "runs").glob("*.html")
+    text = page.read_text()
+    assert "No evidence of edge after costs." in text
+    for number, name in enumerate(
+        ("Provenance", "Causality", "Negative controls", "Direction", "Money", "Selection"), 1
+    ):
+        assert f"{number}. {name}" in text
+    # The page is drawn from the document alone: a stored run gives it again.
+    document = json.loads(page.with_suffix(".json").read_text())
+    assert verdict_page(document, title="Verdict on 2 rules on small.csv") == text
+
+
+def test_every_look_is_counted_in_the_ledger(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    first = sep(*arguments(rules), "--json").document
+    single = written(tmp_path, RULE.replace('"horizon_bars": 1', '"horizon_bars": 2'), "one.json")
+    second = sep(*arguments(single), "--json").document
+    assert (first["selection"]["trials"], first["selection"]["look"]) == (2, 1)
+    assert (second["selection"]["trials"], second["selection"]["look"]) == (3, 2)
+    with Ledger(tmp_path / "runs" / "ledger.sqlite3") as ledger:
+        assert ledger.verify() == 3
+
+
+def test_generated_prices_are_stamped(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    shown = sep(*arguments(rules), "--synthetic")
+    assert shown.out.startswith("SYNTHETIC: ")
+    (page,) = (tmp_path / "runs").glob("*.html")
+    assert page.read_text().count("<!-- SYNTHETIC -->") >= 6
+
+
+def test_a_strategy_class_is_judged_like_a_rule(
+    sep: Sep, arguments: Arguments, tmp_path: Path
+) -> None:
+    document = sep(*arguments(BREAKOUT), "--json").document
+    assert document["best"]["name"] == "Breakout"
+    assert document["causality"]["passed"] is True
+    assert document["direction"]["trades"] > 0
+
+
+PEEKING = """
+import numpy as np
+
+class Peeking:
+    horizon_bars = 1
+    window = 5
+
+    def prepare(self, bars):
+        ahead = np.append(np.sign(np.diff(bars.close)), 0)
+        scaled = (bars.close - bars.close.mean()) / bars.close.std()
+        return {"scaled close": scaled, "direction": ahead.astype(np.int8)}
+"""
+
+
+def test_columns_that_look_ahead_are_named_and_fail(
+    sep: Sep, arguments: Arguments, tmp_path: Path
+) -> None:
+    peeking = written(tmp_path, PEEKING, "peeking.py")
+    shown = sep(*arguments(peeking), "--json")
+    gate = shown.document["causality"]
+    assert gate["passed"] is False
+    assert {"direction", "scaled close"} <= {found["column"] for found in gate["findings"]}
+    assert shown.document["verdict"]["edge"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.py", "x = 1", "needs one class with on_bar or prepare, has 0"),
+        ("a.py", "class A:\n    def on_bar(self, bar): return 0", "A.horizon_bars must be"),
+        ("a.py", "import nothing_like_this", "ModuleNotFoundError"),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 2",
+            "directions must be one of -1, 0, 1",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def prepare(self, bars): return {}",
+            "must return a column 'direction'",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 1 / 0",
+            "ZeroDivisionError: division by zero",
+        ),
+        ("a.json", "{", "not JSON"),
+        ("a.json", "[{}]", "direction is missing"),
+        ("a.txt", "", "a strategy is a .py or a .json file"),
+    ],
+)
+def test_a_strategy_that_cannot_be_used_is_one_line(
+    sep: Sep, arguments: Arguments, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    shown = sep(*arguments(written(tmp_path, text, name)))
+    assert shown.code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_a_verdict_needs_to_know_the_spread(sep: Sep, small: Callable[[int], Path]) -> None:
+    assert "say what the spread is" in sep("verdict", small(300)).err
