@@ -1,0 +1,38 @@
+"""Run many fault schedules: `python -m tests.chaos --schedules 10000 [--first SEED]`."""
+
+import argparse
+import hashlib
+import sys
+import time
+
+from tests.chaos.schedules import run_schedule
+
+SHOWN_MAX = 20
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--schedules", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    options = parser.parse_args()
+    started = time.monotonic()
+    failed: list[int] = []
+    everything = hashlib.sha256()
+    for seed in range(options.first, options.first + options.schedules):
+        faults, trace = run_schedule(seed)
+        everything.update(trace.encode())
+        if faults:
+            failed.append(seed)
+            if len(failed) <= SHOWN_MAX:
+                sys.stdout.write(f"seed {seed}: {'; '.join(faults)}\n")
+    took = time.monotonic() - started
+    sys.stdout.write(
+        f"{options.schedules} schedules from seed {options.first}: {len(failed)} failed, "
+        f"{took:.1f} s, {1000 * took / options.schedules:.2f} ms each, "
+        f"trace {everything.hexdigest()[:16]}\n"
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

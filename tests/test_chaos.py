@@ -1,0 +1,36 @@
+"""Fault schedules find nothing in the order core, and find what they are made to find."""
+
+import pytest
+
+from tests.chaos.schedules import Mistake, Schedule, run_schedule
+
+SCHEDULES = 300
+
+
+def test_three_hundred_fault_schedules_lose_and_double_nothing() -> None:
+    failed = {seed: faults for seed in range(SCHEDULES) if (faults := run_schedule(seed)[0])}
+    assert failed == {}
+
+
+def test_the_same_seed_gives_the_same_trace() -> None:
+    assert run_schedule(7)[1] == run_schedule(7)[1]
+    assert run_schedule(7)[1] != run_schedule(8)[1]
+
+
+def test_the_schedules_meet_every_kind_of_fault() -> None:
+    deaths = unknown = absent = late = 0
+    for seed in range(100):
+        schedule = Schedule(seed)
+        schedule.run()
+        states = [state for _, state in schedule.tables.log]
+        deaths += schedule.deaths
+        unknown += states.count("UNKNOWN")
+        absent += states.count("EXPIRED_UNSENT")
+        late += states.count("CHANGE_UNKNOWN")
+    # Far more than a handful of each in a hundred schedules, or the faults do not bite.
+    assert min(deaths, unknown, absent, late) >= 50, (deaths, unknown, absent, late)
+
+
+@pytest.mark.parametrize("mistake", [one for one in Mistake if one is not Mistake.NONE])
+def test_the_checker_finds_each_mistake(mistake: Mistake) -> None:
+    assert any(run_schedule(seed, mistake)[0] for seed in range(SCHEDULES)), mistake
