@@ -4,6 +4,7 @@ PYTHON   ?= python3
 PORT     ?= 8000
 SEP_CUDA ?= AUTO
 SCALE    ?= 1
+SCHEDULES ?= 10000
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -44,6 +45,11 @@ test: $(VENV)/.dev ## Run every test: lint, C++, Python, web, client, whole syst
 lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py lint
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDULES=)
+	@$(MAKE) --silent --no-print-directory engine
+	@$(BIN)/python -m tests.chaos --schedules $(SCHEDULES)
 
 .PHONY: calibrate
 calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)
