@@ -1,0 +1,238 @@
+"""The trader at the local OANDA server: the same sample, real HTTP, an outside ledger to audit by.
+
+The server shares no code with the trader. What it wrote down is the truth that our books are held
+against, by the invariants of `webapp.trading.audit`.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.utils import timezone
+
+from sep_engine.data import load_sample
+from sep_engine.execution.core import Timing
+from sep_engine.execution.states import TradingMode
+from sep_engine.venues.oanda.client import local
+from sep_engine.venues.replay import ReplayVenue
+from webapp.trading.audit import book_faults
+from webapp.trading.brokers import registry
+from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
+from webapp.trading.models import BrokerAccount, Fill, Order, Position, TradingState
+from webapp.trading.trader import feeds, lease
+from webapp.trading.trader.trader import Trader
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+VENUE_ACCOUNT = "101-004-1435156-001"
+cached_bars = cache(lambda: load_sample("eur_usd_h1").quote_bars())
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A server with a new account, whose clock is that of the quotes it gets."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused"),
+            *("--clock", "market", "--rate-limit", "0"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(200):
+        try:
+            control(address, "GET", "")
+            break
+        except httpx.HTTPError:
+            time.sleep(0.05)
+    yield address
+    server.terminate()
+    server.wait(10)
+
+
+def control(url: str, method: str, path: str, body: object = None) -> Any:
+    answer = httpx.request(
+        method,
+        f"{url}/control{path}",
+        json=body,
+        headers={"Authorization": "Bearer local"},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+Play = Callable[[Callable[[Trader], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def trade(url: str, sample: Any, settings: Any, tmp_path: Path, monkeypatch: Any) -> Play:
+    """Runs a coroutine function with a recovered trader whose broker is the server."""
+    settings.SEP_VAR_PATH = tmp_path
+    monkeypatch.setattr(feeds, "load_feed", lambda feed: (cached_bars(), "ask"))
+    BrokerAccount.objects.update(kind="oanda-local")
+
+    def local_oanda(account: BrokerAccount) -> Any:
+        made: Any = LocalOandaBroker(
+            endpoint=local(url),
+            token="local",
+            venue_account=VENUE_ACCOUNT,
+            account_key=account.pk,
+            timeout_s=1.0,
+        )
+        # On loopback nothing is late once its connection is closed.
+        made.timing = Timing(late=Timing().late * 0, read_gap=Timing().late * 0)
+        return made
+
+    monkeypatch.setitem(registry.BROKERS, "oanda-local", local_oanda)
+
+    def work(steps: Callable[[Trader], Awaitable[None]]) -> None:
+        account = BrokerAccount.objects.get()
+
+        async def whole() -> None:
+            one = Trader(account_id=account.pk, with_relay=False)
+            await one._db(one._open)
+            one._broker = broker = registry.broker_for(account)
+            one._timing = broker.timing
+            try:
+                await one._recover()
+                await steps(one)
+            finally:
+                await broker.close()
+                await one._db(lease.give_back, one._lease, now=timezone.now())
+                await one._db.close()
+                await one._relay_db.close()
+
+        asyncio.run(whole())
+
+    return work
+
+
+async def play(one: Trader, bars: int) -> None:
+    venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+    for _ in range(2 * bars):
+        await one._db(one._beat)
+        await one._on_event(next(venue))
+        await one._look_up_doubtful()
+
+
+def audit() -> list[str]:
+    """What is wrong with our books, by the server's ledger."""
+    account = BrokerAccount.objects.get()
+
+    async def read() -> Any:
+        broker: Any = registry.broker_for(account)
+        try:
+            return await broker.transactions_since(0), await broker.account()
+        finally:
+            await broker.close()
+
+    ledger, report = asyncio.run(read())
+    return book_faults(account, ledger, report)
+
+
+def state() -> str:
+    return str(TradingState.objects.get(scope="ACCOUNT").state)
+
+
+def test_the_books_are_those_of_the_venue_to_the_last_digit(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 60)
+        await one._reconcile()
+
+    trade(steps)
+    assert Fill.objects.count() >= 8
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+    account = httpx.get(
+        f"{url}/v3/accounts/{VENUE_ACCOUNT}/summary",
+        headers={"Authorization": "Bearer local"},
+        trust_env=False,
+    ).json()["account"]
+    realised = sum((fill.realised_pl for fill in Fill.objects.all()), Decimal(0))
+    assert realised == Decimal(account["pl"])
+    assert Decimal(100_000) + realised == Decimal(account["balance"])
+    assert Decimal(account["pl"]) != 0
+
+
+def test_o6_o10_lost_answers_double_and_lose_nothing(trade: Play, url: str) -> None:
+    rules = [
+        {"method": "POST", "path": "/orders$", "cut": "after"},
+        {"method": "POST", "path": "/orders$", "cut": "before"},
+        {"method": "POST", "path": "/orders$", "cut": "after", "cut_at": 300},
+        {"method": "POST", "path": "/orders$", "status": 502, "processed": True},
+        {"method": "POST", "path": "/orders$", "status": 503},
+        {"method": "POST", "path": "/orders$", "truncate": 200},
+        {"method": "GET", "path": "/orders/", "times": 2, "status": 500},
+        {"method": "GET", "path": "/sinceid", "after": 3, "times": 2, "cut": "before"},
+        {"method": "PUT", "path": "/cancel$", "times": 2, "cut": "after"},
+    ]
+
+    async def steps(one: Trader) -> None:
+        control(url, "POST", "/faults", rules)
+        await play(one, 60)
+        control(url, "DELETE", "/faults")
+        for _ in range(3):
+            await one._look_up_doubtful()
+        await one._reconcile()
+
+    trade(steps)
+    assert not Order.objects.filter(state__in=["UNKNOWN", "CHANGE_UNKNOWN", "SENDING"]).exists()
+    # One was cut before it took effect, one refused with a 503: they never arrived, and nobody
+    # sent them again.
+    assert Order.objects.filter(state="EXPIRED_UNSENT").count() == 2
+    assert Fill.objects.count() >= 6
+    assert audit() == []
+    assert state() == TradingMode.ACTIVE
+
+
+def test_a_trader_that_was_killed_catches_up_with_the_venue(trade: Play, url: str) -> None:
+    async def until_a_position(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+
+    trade(until_a_position)
+    # While nobody trades here, the price falls through the stop at the venue.
+    control(url, "POST", "/quote", {"instrument": "EUR_USD", "bid": "0.5", "ask": "2.0"})
+
+    async def nothing(one: Trader) -> None:
+        await one._reconcile()
+
+    trade(nothing)
+    assert Position.objects.get().units == 0
+    assert Order.objects.get(type="STOP_LOSS").state == "FILLED"
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
+def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        async with httpx.AsyncClient(trust_env=False) as other:
+            limit = {"type": "LIMIT", "instrument": "EUR_USD", "units": "5", "price": "0.9"}
+            await other.post(
+                f"{url}/v3/accounts/{VENUE_ACCOUNT}/orders",
+                json={"order": limit},
+                headers={"Authorization": "Bearer local"},
+            )
+        await one._reconcile()
+
+    trade(steps)
+    adopted = Order.objects.get(origin="EXTERNAL")
+    assert (adopted.units, adopted.price, adopted.state) == (5, Decimal("0.9"), "ACCEPTED")
+    assert state() == TradingMode.ACTIVE
