@@ -180,6 +180,18 @@ test('a replay that begins again has everything read again', () => {
   expect(isStale(candlesKey)).toBe(true);
 });
 
+test('a restart that was asked for has everything read again once it is done', () => {
+  const { feed } = statusWith({});
+  const tell = (change: object) => {
+    happens('system', 'system_status', statusWith({ feed: { ...feed, ...change } }));
+  };
+  client.setQueryData(ordersQuery.queryKey, []);
+  tell({ restart_requested: true });
+  expect(isStale(ordersQuery.queryKey)).toBe(false);
+  tell({ restart_requested: false, cursor: 2000 });
+  expect(isStale(ordersQuery.queryKey)).toBe(true);
+});
+
 test('the status comes with its event', () => {
   happens('system', 'system_status', statusWith({ trading: { state: 'HALTED', reason: 'test' } }));
   expect(client.getQueryData(statusQuery.queryKey)?.trading.state).toBe('HALTED');

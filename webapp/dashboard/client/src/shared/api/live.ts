@@ -154,10 +154,14 @@ export class LiveCache {
       if (success) this.#writePerformance(figures);
       return success;
     },
-    system_status: (data) => {
+    system_status: (data, again) => {
       const { success, data: status } = model.status.safeParse(data);
-      if (success) this.#client.setQueryData(statusQuery.queryKey, status);
-      return success;
+      if (!success) return false;
+      const before = this.#client.getQueryData(statusQuery.queryKey);
+      this.#client.setQueryData(statusQuery.queryKey, status);
+      const restarted = before?.feed?.restart_requested === true && !status.feed?.restart_requested;
+      if (restarted && !again) this.#readEverything();
+      return true;
     },
   };
 
@@ -210,11 +214,17 @@ export class LiveCache {
     );
   }
 
-  /** A replay that went back began again: nothing that is held is true any more. */
+  /** A replay that went back began again, also when nobody said so. */
   #noticeRestart({ instrument, feed }: model.MarketUpdate): void {
     const wentBack = feed.cursor < (this.#cursors.get(instrument) ?? 0);
     this.#cursors.set(instrument, feed.cursor);
-    if (wentBack) void this.#client.invalidateQueries();
+    if (wentBack) this.#readEverything();
+  }
+
+  /** After a restart nothing that is held is true any more. */
+  #readEverything(): void {
+    this.#cursors.clear();
+    void this.#client.invalidateQueries();
   }
 
   /** Where the replay stands belongs to the status. */
