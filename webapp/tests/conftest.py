@@ -4,7 +4,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,14 +84,31 @@ def server() -> Iterator[str]:
     thread.join()
 
 
+@cache
+def _parsed_sample(name: str) -> Any:
+    """The sample with its bars made once: tests need it a hundred times."""
+    from sep_engine.data import load_sample
+
+    parsed = load_sample(name)
+    bars = parsed.quote_bars()
+    return SimpleNamespace(
+        instrument=parsed.instrument,
+        bars=parsed.bars,
+        history_bars=parsed.history_bars,
+        metadata=parsed.metadata,
+        quote_bars=lambda: bars,
+    )
+
+
 @pytest.fixture
-def sample(db: None) -> Any:
+def sample(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The feed of the sample, with its account, strategy, limits and 2,000 candles of history."""
     from django.utils import timezone
 
-    from webapp.trading.trader.setup import sample_load
+    from webapp.trading.trader import setup
 
-    return sample_load(name="eur_usd_h1", now=timezone.now())
+    monkeypatch.setattr(setup, "load_sample", _parsed_sample)
+    return setup.sample_load(name="eur_usd_h1", now=timezone.now())
 
 
 @pytest.fixture

@@ -81,9 +81,9 @@ class Candles(APIView):
             {
                 "instrument": row.name,
                 "granularity": query["granularity"],
-                "price_side": candles[-1].price_side if candles else None,
-                "source": candles[-1].source if candles else None,
-                "candles": [candle_resource(candle, row) for candle in candles],
+                "price_side": candles.price_side,
+                "source": candles.source,
+                "candles": [candle_resource(candle, row) for candle in candles.rows],
                 "feed_cursor": None if feed is None else feed.cursor,
             }
         )

@@ -41,14 +41,15 @@ def analysis_result(
     Raises:
         ArgumentError: there are too few candles for the window.
     """
-    rows = candles_newest(instrument, granularity=granularity, limit=CANDLES_MAX)
-    if len(rows) <= window:
-        raise ArgumentError(f"window {window} needs {window + 1} candles, {len(rows)} are stored")
+    candles = candles_newest(instrument, granularity=granularity, limit=CANDLES_MAX)
+    stored = len(candles.rows)
+    if stored <= window:
+        raise ArgumentError(f"window {window} needs {window + 1} candles, {stored} are stored")
     progress(0.3)
     started = time.perf_counter()
-    starts = [row.start for row in rows]
+    starts = candles.starts
     values = rolling(
-        np.array([float(row.close) for row in rows]),
+        np.array(candles.closes),
         tick=float(instrument.tick),
         window=window,
         encoding=encoding,
@@ -64,7 +65,7 @@ def analysis_result(
         share = float(np.mean(known >= UNUSUAL_PERCENTILE)) if known.size else None
         metrics[name]["share_at_or_above_coin_95"] = share
     return {
-        "candles": len(rows),
+        "candles": stored,
         "first": time_text(starts[0]),
         "last": time_text(starts[-1]),
         "full_windows": int(values.complete.sum()),

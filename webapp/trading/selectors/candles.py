@@ -1,12 +1,32 @@
-"""Stored candles, and the metrics that the engine makes of them."""
+"""Stored candles."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from webapp.trading.models import Candle, Instrument
 from webapp.trading.wire import decimal_text, time_text
 
 Json = dict[str, Any]
+Row = tuple[datetime, Decimal, Decimal, Decimal, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Candles:
+    """Candles of one price side and source: (start, open, high, low, close), oldest first."""
+
+    price_side: str | None
+    source: str | None
+    rows: list[Row]
+
+    @property
+    def starts(self) -> list[datetime]:
+        return [row[0] for row in self.rows]
+
+    @property
+    def closes(self) -> list[float]:
+        return [float(row[4]) for row in self.rows]
 
 
 def candles_newest(
@@ -15,24 +35,29 @@ def candles_newest(
     granularity: str,
     limit: int,
     before: datetime | None = None,
-) -> list[Candle]:
-    """Return at most `limit` candles that start before a time, oldest first.
+) -> Candles:
+    """Return at most `limit` candles that start before a time.
 
-    Candles of one price side and source come together: those of the newest candle.
+    They are of the price side and source that the newest candle of the instrument has.
     """
-    rows = Candle.objects.filter(instrument=instrument, granularity=granularity)
-    newest = rows.order_by("-start").first()
+    found = Candle.objects.filter(instrument=instrument, granularity=granularity)
+    newest = found.order_by("-start").values_list("price_side", "source").first()
     if newest is None:
-        return []
-    rows = rows.filter(price_side=newest.price_side, source=newest.source)
+        return Candles(price_side=None, source=None, rows=[])
+    price_side, source = newest
+    found = found.filter(price_side=price_side, source=source)
     if before is not None:
-        rows = rows.filter(start__lt=before)
-    return list(reversed(rows.order_by("-start")[:limit]))
+        found = found.filter(start__lt=before)
+    # Plain rows: model instances would cost as much again.
+    rows = list(
+        found.order_by("-start").values_list("start", "open", "high", "low", "close")[:limit]
+    )
+    return Candles(price_side=price_side, source=source, rows=rows[::-1])
 
 
-def candle_resource(candle: Candle, instrument: Instrument) -> Json:
-    prices = {
-        name: decimal_text(getattr(candle, name), decimals_min=instrument.price_decimals)
-        for name in ("open", "high", "low", "close")
-    }
-    return {"start": time_text(candle.start), **prices, "complete": True}
+def candle_resource(row: Row, instrument: Instrument) -> Json:
+    """Return a complete candle."""
+    start, *prices = row
+    texts = (decimal_text(price, decimals_min=instrument.price_decimals) for price in prices)
+    named = dict(zip(("open", "high", "low", "close"), texts, strict=True))
+    return {"start": time_text(start), **named, "complete": True}

@@ -56,12 +56,12 @@ def metrics_resource(
     window = window or int(rule.get("window", 64))
     encoding = encoding or rule.get("encoding", "moves")
     # Twice the window: bars that do not move give no bit.
-    rows = candles_newest(instrument, granularity=granularity, limit=limit + 2 * window)
+    candles = candles_newest(instrument, granularity=granularity, limit=limit + 2 * window)
+    starts = candles.starts
     points: list[Json] = []
-    if len(rows) > window:
-        starts = [row.start for row in rows]
+    if len(starts) > window:
         values = rolling(
-            np.array([float(row.close) for row in rows]),
+            np.array(candles.closes),
             tick=float(instrument.tick),
             window=window,
             encoding=encoding,
@@ -73,7 +73,7 @@ def metrics_resource(
         "window": window,
         "encoding": encoding,
         "engine": sep_engine.__version__,
-        "as_of": time_text(rows[-1].start + duration(granularity)) if rows else None,
+        "as_of": time_text(starts[-1] + duration(granularity)) if starts else None,
         "points": points,
     }
 
