@@ -87,10 +87,10 @@ def build(options: argparse.Namespace) -> Server:
     for quote in store.quotes():
         market.put(quote)
         now_ns = now_ns if wall else max(now_ns, quote.time_ns)
+    kept = store.load(terms)
     venue = Venue(
         [terms], market, token=options.token, now_ns=now_ns, financing=_rates(options.financing)
     )
-    kept = store.load(terms)
     if kept:
         venue.ledgers[terms.account_id] = kept
     for one in recordings:

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from http import HTTPStatus
 
 from aiohttp import web
@@ -332,8 +331,8 @@ class Server:
             Quote(
                 str(source["instrument"]),
                 at_ns,
-                Decimal(read_decimal(source["bid"])),
-                Decimal(read_decimal(source["ask"])),
+                read_decimal(str(source["bid"])),
+                read_decimal(str(source["ask"])),
                 int(source.get("bid_liquidity", DEFAULT_LIQUIDITY)),
                 int(source.get("ask_liquidity", DEFAULT_LIQUIDITY)),
                 bool(source.get("tradeable", True)),

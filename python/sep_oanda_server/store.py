@@ -36,8 +36,18 @@ class Store:
         self._marks: dict[str, str] = {}
 
     def load(self, terms: Terms) -> Ledger | None:
-        """The account as it was left, or None if it is not in the file."""
+        """The account as it was left, or None if it is not in the file.
+
+        Raises:
+            ValueError: it was opened in another currency, or netted and is to hedge, or vice versa.
+        """
         account_id = terms.account_id
+        kind = f"{terms.currency} {'hedging' if terms.hedging else 'netting'}"
+        kept = self._read(f"kind {account_id}")
+        if kept is None:
+            self._write(f"kind {account_id}", kind)
+        elif kept != kind:
+            raise ValueError(f"account {account_id} in this file is {kept}, not {kind}")
         rows = self._database.execute(
             "SELECT body FROM transactions WHERE account = ? ORDER BY id", (account_id,)
         ).fetchall()

@@ -6,6 +6,7 @@ from collections import deque
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,6 +254,7 @@ def test_a_ledger_survives_in_its_file(tmp_path: Any) -> None:
     run.act("POST /orders", {"order": order}, Interference())
     run.move(150)
     store = Store(tmp_path / "ledger.sqlite3")
+    assert store.load(Terms(ACCOUNT)) is None
     store.save(run.venue.ledgers, run.venue.market.quotes, 7)
     store.save(run.venue.ledgers, run.venue.market.quotes, 8)  # nothing new, nothing written
     store.close()
@@ -266,6 +268,8 @@ def test_a_ledger_survives_in_its_file(tmp_path: Any) -> None:
     assert again.quotes() == list(run.venue.market.quotes.values())
     assert again.cursor() == 7
     assert again.load(Terms("101-004-1435156-002")) is None
+    with pytest.raises(ValueError, match="is USD netting, not USD hedging"):
+        again.load(Terms(ACCOUNT, hedging=True))
     again.close()
 
 

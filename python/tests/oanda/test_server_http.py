@@ -160,7 +160,7 @@ def test_a_recording_is_replayed_and_triggers_orders(serve: Serve) -> None:
         )
     ]
     served = serve(events=events, pace=Pace(speed=1000, paused=True), wall_clock=False)
-    call(served, "POST", "/control/quote", {"instrument": "EUR_USD", "bid": "1.1", "ask": "1.1001"})
+    call(served, "POST", "/control/quote", {"instrument": "EUR_USD", "bid": 1.1, "ask": "1.1001"})
     order = BUY["order"] | {"type": "STOP", "price": "1.25"}
     assert call(served, "POST", f"{BASE}/orders", {"order": order})[0] == 201
     call(served, "POST", "/control/feed", {"paused": False})
