@@ -9,11 +9,15 @@ stop() {
 }
 
 command -v "$python" >/dev/null 2>&1 ||
-    stop "$python is not installed: apt install python3 python3-venv, or name one with PYTHON=/path/to/python3.11"
+    stop "$python is not installed: apt install python3 python3-dev python3-venv, or name one with PYTHON=/path/to/python3.11"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     stop "$python is $("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') and SEP needs Python 3.11 or later: name one with PYTHON=/path/to/python3.11"
 "$python" -c 'import ensurepip, venv' 2>/dev/null ||
     stop "$python cannot make virtual environments: apt install python3-venv"
+
+headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -f "$headers/Python.h" ] ||
+    stop "$python lacks the headers that the engine is built with: apt install python3-dev"
 
 compiler=${CXX:-c++}
 command -v "$compiler" >/dev/null 2>&1 ||

@@ -72,6 +72,13 @@ exec {sys.executable} "$@" """
     assert "apt install python3-venv" in complaint(check(machine))
 
 
+def test_a_python_without_headers_is_told_which_package_brings_them(machine: Path) -> None:
+    bare = f"""case "$2" in *sysconfig*) echo /nowhere; exit 0;; esac
+exec {sys.executable} "$@" """
+    program(machine, "python3", bare)
+    assert "apt install python3-dev" in complaint(check(machine))
+
+
 def test_a_missing_compiler_is_named(machine: Path) -> None:
     (machine / "c++").unlink()
     assert "apt install g++" in complaint(check(machine))
