@@ -48,7 +48,11 @@ cached_bars = cache(lambda: load_sample("eur_usd_h1").quote_bars())
 
 @pytest.fixture(autouse=True)
 def own_ledger(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A paper ledger for this test alone, and a sample that is read once for all."""
+    """A paper ledger for this test alone, and a sample that is read once for all.
+
+    Nothing here renews the lease, so it lasts as long as a test may take on a busy machine.
+    """
+    monkeypatch.setattr(lease, "LEASE", timedelta(minutes=30))
     settings.SEP_VAR_PATH = tmp_path
     monkeypatch.setattr(feeds, "load_feed", lambda feed: (cached_bars(), "ask"))
 
