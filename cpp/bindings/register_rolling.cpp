@@ -1,4 +1,5 @@
 #include "arrays.hpp"
+#include "columns.hpp"
 #include "register.hpp"
 #include "specification.hpp"
 
@@ -9,26 +10,6 @@ namespace {
 // take time in proportion to the window.
 std::size_t chunk_prices(const WindowSpec& spec) {
     return spec.groups & group_path ? std::size_t{1} << 14 : std::size_t{1} << 18;
-}
-
-Column column(const py::array& array) {
-    return {const_cast<void*>(array.data()), array.itemsize() == sizeof(float)};
-}
-
-RollingOutputs outputs(const py::dict& columns) {
-    RollingOutputs out;
-    for (int i = 0; i < window_metric_count; ++i) {
-        const py::str name(metric_names[i].data(), metric_names[i].size());
-        if (columns.contains(name)) out.metrics[i] = column(columns[name].cast<py::array>());
-    }
-    if (columns.contains("flat_ratio")) {
-        out.flat_ratio = column(columns["flat_ratio"].cast<py::array>());
-    }
-    if (columns.contains("complete")) {
-        const auto complete = columns["complete"].cast<py::array>();
-        out.complete = static_cast<std::uint8_t*>(const_cast<void*>(complete.data()));
-    }
-    return out;
 }
 
 /// Take the values in chunks; between them Python's signals and the progress callback have their

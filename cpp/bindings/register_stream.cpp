@@ -2,6 +2,7 @@
 #include <string>
 
 #include "arrays.hpp"
+#include "columns.hpp"
 #include "register.hpp"
 #include "sep/stream.hpp"
 #include "specification.hpp"
@@ -98,6 +99,20 @@ void register_stream(py::module_& module) {
         .def_static(
             "restore", [](const py::bytes& snapshot) { return Stream::restore(view(snapshot)); },
             py::arg("snapshot"));
+
+    py::class_<StreamBank>(module, "StreamBank")
+        .def(py::init([](const Array<double>& ticks, int window, std::string_view encoding,
+                         const std::vector<std::string>& metrics, std::string_view predictor,
+                         double collapse_share) {
+            return StreamBank(
+                specification(1.0, window, 1, encoding, metrics, predictor, collapse_share),
+                view(ticks));
+        }))
+        .def("__len__", &StreamBank::size)
+        .def("update", [](StreamBank& bank, const Array<double>& prices,
+                          const std::optional<Array<std::uint8_t>>& gap, const py::dict& columns) {
+            bank.update(view(prices), view(gap), outputs(columns));
+        });
 }
 
 }  // namespace sep::bindings

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -64,20 +65,31 @@ const RollingSpec& checked(const RollingSpec& spec) {
     return spec;
 }
 
+std::shared_ptr<const WindowTables> make_tables(const WindowSpec& spec) {
+    return std::make_shared<const WindowTables>(spec.window, (spec.groups & group_path) != 0);
+}
+
 }  // namespace
 
-Stream::Stream(const RollingSpec& spec)
+Stream::Stream(const RollingSpec& spec) : Stream(spec, make_tables(checked(spec).window)) {}
+
+Stream::Stream(const RollingSpec& spec, std::shared_ptr<const WindowTables> tables)
     : spec_(checked(spec)),
       bits_(spec.window.window),
       joined_(spec.window.window),
       errors_(spec.window.window),
       flat_(spec.window.window),
-      tables_(spec.window.window, spec.window.groups & group_path),
+      tables_(std::move(tables)),
       metrics_{no_metrics(), not_a_number(), false, -1, 0, 0} {}
+
+void Stream::check_price(double price) const {
+    LastPrice last = last_;
+    advance(last, spec_.encoding, spec_.tick, price, false, -1);
+}
 
 void Stream::compute() {
     metrics_.window = window_metrics(bits_, joined_, errors_, metrics_.bits_seen, spec_.window,
-                                     view_of(tables(), tables_), metrics_.complete);
+                                     view_of(tables(), *tables_), metrics_.complete);
     if (prices_seen_ > 0) {
         metrics_.flat_ratio = flat_ratio(flat_, prices_seen_ - 1, spec_.window.window);
     }
@@ -192,6 +204,45 @@ Stream Stream::restore(std::span<const std::byte> bytes) {
     stream.metrics_ = metrics;
     stream.compute();
     return stream;
+}
+
+StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) {
+    check(spec.window);
+    const auto shared = make_tables(spec.window);
+    RollingSpec own = spec;
+    for (const double tick : ticks) {
+        own.tick = tick;
+        streams_.emplace_back(own, shared);
+    }
+}
+
+void StreamBank::update(std::span<const double> prices, std::span<const std::uint8_t> gap,
+                        const RollingOutputs& out) {
+    if (prices.size() != size() || (!gap.empty() && gap.size() != size())) {
+        throw InvalidArgument("prices and gap must have one value per instrument, " +
+                              std::to_string(size()) + ", had " + std::to_string(prices.size()) +
+                              " and " + std::to_string(gap.size()));
+    }
+    for (std::size_t i = 0; i < size(); ++i) {
+        if (std::isnan(prices[i])) continue;
+        try {
+            streams_[i].check_price(prices[i]);
+        } catch (const InvalidArgument& error) {
+            throw InvalidArgument(std::string(error.what()) + " for instrument " +
+                                  std::to_string(i));
+        }
+    }
+    for (std::size_t i = 0; i < size(); ++i) {
+        Stream& stream = streams_[i];
+        if (!std::isnan(prices[i])) stream.update(prices[i], !gap.empty() && gap[i] != 0);
+        const StreamMetrics& metrics = stream.metrics();
+        const MetricValues values = values_of(metrics.window);
+        for (int m = 0; m < window_metric_count; ++m) {
+            if (out.metrics[m]) out.metrics[m].store(i, values.value[m]);
+        }
+        if (out.flat_ratio) out.flat_ratio.store(i, metrics.flat_ratio);
+        if (out.complete != nullptr) out.complete[i] = metrics.complete;
+    }
 }
 
 }  // namespace sep

@@ -158,6 +158,26 @@ class Stream:
     def restore(snapshot: bytes) -> Stream:
         """Return the stream of a snapshot; ArgumentError if it is none or damaged."""
 
+class StreamBank:
+    def __init__(
+        self,
+        ticks: NDArray[np.float64],
+        window: int,
+        encoding: str,
+        metrics: Sequence[str],
+        predictor: str,
+        collapse_share: float,
+        /,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def update(
+        self,
+        prices: NDArray[np.float64],
+        gap: NDArray[np.uint8] | None,
+        columns: dict[str, NDArray[Any]],
+        /,
+    ) -> None: ...
+
 class LegacyTrajectory:
     @property
     def lambda_(self) -> float | None: ...

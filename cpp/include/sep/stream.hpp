@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -46,6 +47,12 @@ public:
     /// @throws InvalidArgument  a part of the specification is out of range. The stride must be 1.
     explicit Stream(const RollingSpec& spec);
 
+    /// With tables that streams of one window length share.
+    Stream(const RollingSpec& spec, std::shared_ptr<const WindowTables> tables);
+
+    /// @throws InvalidArgument  as `update` would for this price.
+    void check_price(double price) const;
+
     /// Take in the next price.
     /// @param gap  something is missing before this price.
     /// @throws InvalidArgument  the price breaks a rule of `encode`; the stream is then unchanged.
@@ -70,8 +77,30 @@ private:
     NewestBits joined_;
     NewestBits errors_;
     NewestBits flat_;
-    WindowTables tables_;
+    std::shared_ptr<const WindowTables> tables_;
     StreamMetrics metrics_;
+};
+
+/// Streams of many instruments, updated in one call.
+class StreamBank {
+public:
+    /// @param ticks  one for each instrument; the tick of `spec` is not used.
+    /// @throws InvalidArgument  a tick or a part of the specification is out of range.
+    StreamBank(const RollingSpec& spec, std::span<const double> ticks);
+
+    std::size_t size() const { return streams_.size(); }
+
+    /// Take in one price for each instrument and write its metrics.
+    ///
+    /// @param prices  NaN: this instrument has no new price; its metrics stay as they were.
+    /// @param gap     empty, or one value per instrument.
+    /// @throws InvalidArgument  the sizes differ, or a price breaks a rule; no stream is then
+    /// changed.
+    void update(std::span<const double> prices, std::span<const std::uint8_t> gap,
+                const RollingOutputs& out);
+
+private:
+    std::vector<Stream> streams_;
 };
 
 }  // namespace sep

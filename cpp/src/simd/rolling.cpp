@@ -88,11 +88,25 @@ public:
         std::size_t output = 0;
         while (k < chunk.prices) {
             block.count = 0;
-            for (; k < chunk.prices && block.count < block_windows; ++k) {
+            while (k < chunk.prices && block.count < block_windows) {
+                const bool word_of_bits =
+                    chunk.stride == 1 && k % 64 == 0 && k + 64 <= chunk.prices &&
+                    block.count + 64 <= block_windows && chunk.emitted[k / 64] == ~std::uint64_t{0};
+                if (word_of_bits) {
+                    for (int i = 0; i < 64; ++i) {
+                        bits[block.count + i] = seen + 1 + i;
+                        prices[block.count + i] = chunk.prices_before + k + i;
+                    }
+                    block.count += 64;
+                    seen += 64;
+                    k += 64;
+                    continue;
+                }
                 seen += chunk.emitted[k / 64] >> (k % 64) & 1;
-                if (chunk.stride != 1 && (chunk.prices_before + k) % chunk.stride != 0) continue;
+                const std::uint64_t price = chunk.prices_before + k++;
+                if (chunk.stride != 1 && price % chunk.stride != 0) continue;
                 bits[block.count] = seen;
-                prices[block.count] = chunk.prices_before + k;
+                prices[block.count] = price;
                 ++block.count;
             }
             if (block.count == 0) break;

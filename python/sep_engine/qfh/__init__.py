@@ -2,6 +2,7 @@
 
 from sep_engine._core import Stream, StreamMetrics
 from sep_engine.qfh import legacy
+from sep_engine.qfh.bank import StreamBank
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
 from sep_engine.qfh.calibration import COUNT_METRICS, coin_distribution
 from sep_engine.qfh.rolling import (
@@ -27,6 +28,7 @@ __all__ = [
     "Predictor",
     "RollingMetrics",
     "Stream",
+    "StreamBank",
     "StreamMetrics",
     "coin_distribution",
     "encode",

@@ -158,7 +158,8 @@ class RollingMetrics:
         return coin.percentiles(values.astype(np.float64), self.complete, tolerance)
 
 
-def _names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:
+def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:
+    """Return the names of the metrics that `metrics` asks for."""
     if isinstance(metrics, str) and metrics != "all":
         raise TypeError(f"metrics must be 'all' or a sequence of names, was {metrics!r}")
     names = list(CHEAP_METRICS if metrics is None else METRICS if metrics == "all" else metrics)
@@ -242,7 +243,7 @@ def rolling(
     """
     array = as_prices(prices)
     size = as_window(window, values=array.size, needed=window + 1, values_name="prices")
-    names = _names(metrics, of_bits=False)
+    names = metric_names(metrics, of_bits=False)
     roller = _core.Roller(
         tick=float(tick),
         window=size,
@@ -285,7 +286,7 @@ def rolling_bits(
     """
     array = as_bits(bits)
     size = as_window(window, values=array.size, needed=window, values_name="bits")
-    names = _names(metrics, of_bits=True)
+    names = metric_names(metrics, of_bits=True)
     roller = _core.Roller(
         tick=1.0,
         window=size,
@@ -325,7 +326,7 @@ def rolling_chunks(
 
     The other arguments and the errors are those of `rolling`; gaps are not taken.
     """
-    names = _names(metrics, of_bits=False)
+    names = metric_names(metrics, of_bits=False)
     size = as_window(window, values=window + 1, needed=window + 1, values_name="prices")
     roller = _core.Roller(
         tick=float(tick),

@@ -144,6 +144,18 @@ def test_every_backend_gives_the_bytes_of_the_reference(backend: qfh.BackendName
             assert same_bytes(qfh.rolling(prices, **arguments, backend=backend), reference)
 
 
+@pytest.mark.gpu
+def test_the_gpu_gives_the_bytes_of_the_reference_on_a_million_windows() -> None:
+    gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
+    if not gpu.available:
+        pytest.skip(f"backend cuda cannot run here: {gpu.detail}")
+    rng = np.random.default_rng(11)
+    bits = rng.integers(0, 2, 1_000_000, dtype=np.uint8)
+    gap = rng.random(bits.size) < 0.0005
+    reference = qfh.rolling_bits(bits, gap=gap, backend="scalar")
+    assert same_bytes(qfh.rolling_bits(bits, gap=gap, backend="cuda"), reference)
+
+
 def test_a_named_backend_that_cannot_run_is_an_error() -> None:
     absent = [backend for backend in sep_engine.backends() if not backend.available]
     if not absent:

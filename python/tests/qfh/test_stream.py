@@ -77,6 +77,39 @@ def test_a_bad_price_is_refused_and_changes_nothing(price: float) -> None:
     assert stream.snapshot() == before
 
 
+def test_a_bank_gives_what_its_streams_would_give() -> None:
+    rng = np.random.default_rng(5)
+    ticks = np.array([1e-5, 1e-3, 0.01])
+    walks = [np.rint(walk(300, seed) / TICK) * tick for seed, tick in enumerate(ticks)]
+    bank = qfh.StreamBank(ticks, window=20, metrics="all")
+    streams = [qfh.Stream(tick=tick, window=20, metrics=qfh.METRICS) for tick in ticks]
+    for k in range(300):
+        gap = rng.random(3) < 0.05
+        absent = rng.random(3) < 0.1
+        prices = np.where(absent, np.nan, [series[k] for series in walks])
+        found = bank.update(prices, gap=gap)
+        for i, stream in enumerate(streams):
+            if not absent[i]:
+                stream.update(prices[i], bool(gap[i]))
+            for name in qfh.METRICS:
+                expected = struct.pack("d", getattr(stream.metrics, name))
+                assert found[name][i].tobytes() == expected, f"{name} of {i} at {k}"
+
+
+def test_a_bank_refuses_a_bad_price_and_changes_no_stream() -> None:
+    bank = qfh.StreamBank(np.full(3, 0.01), window=8)
+    good = np.array([1.0, 1.0, 1.0])
+    for k in range(9):
+        bank.update(good + 0.01 * k)
+    before = {name: values.copy() for name, values in bank.update(np.full(3, np.nan)).items()}
+    with pytest.raises(ArgumentError, match=r"price must be multiples .* for instrument 2"):
+        bank.update(np.array([1.2, 1.2, 1.205]))
+    for name, values in bank.update(np.full(3, np.nan)).items():
+        np.testing.assert_array_equal(values, before[name])
+    with pytest.raises(ArgumentError, match="one value per instrument, 3, had 2"):
+        bank.update(good[:2])
+
+
 def test_a_damaged_or_foreign_snapshot_is_refused() -> None:
     snapshot = qfh.Stream(tick=TICK).snapshot()
     with pytest.raises(ArgumentError, match="must start with the mark"):
