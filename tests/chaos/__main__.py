@@ -1,10 +1,14 @@
-"""Run many fault schedules: `python -m tests.chaos --schedules 10000 [--first SEED]`."""
+"""Run many fault schedules: `python -m tests.chaos --schedules 10000 [--first SEED] [--venue V]`.
+
+V is `simple`, a venue of a few lines, or `oanda`, the local OANDA server's logic (slower).
+"""
 
 import argparse
 import hashlib
 import sys
 import time
 
+from tests.chaos.oanda import run_oanda_schedule
 from tests.chaos.schedules import run_schedule
 
 SHOWN_MAX = 20
@@ -14,12 +18,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--schedules", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--venue", choices=("simple", "oanda"), default="simple")
     options = parser.parse_args()
+    run = run_schedule if options.venue == "simple" else run_oanda_schedule
     started = time.monotonic()
     failed: list[int] = []
     everything = hashlib.sha256()
     for seed in range(options.first, options.first + options.schedules):
-        faults, trace = run_schedule(seed)
+        faults, trace = run(seed)
         everything.update(trace.encode())
         if faults:
             failed.append(seed)
