@@ -20,6 +20,7 @@ Send = Callable[[dict[str, Any]], Any]
 
 BODY_IN_MEMORY_BYTES = 64_000
 BODY_TIMEOUT_S = 30.0
+DROPPED_BYTES_MAX = 16_000_000
 ANSWER_PART_BYTES = 256_000
 
 
@@ -73,8 +74,12 @@ class HttpInThreads:
                     await loop.run_in_executor(self._threads, answer.close)
 
     async def _read_body(self, scope: Scope, receive: Receive, body: IO[bytes]) -> int:
+        """Read the body; one that is too long is read on and dropped, as far as that is cheap.
+
+        A client that is cut off while it sends sees a broken connection in place of the answer.
+        """
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._body_bytes_max:
+            if name == b"content-length" and int(value) > DROPPED_BYTES_MAX:
                 raise self._too_long()
         size_bytes = 0
         while True:
@@ -83,10 +88,13 @@ class HttpInThreads:
                 raise _Gone
             part = message.get("body", b"")
             size_bytes += len(part)
-            if size_bytes > self._body_bytes_max:
+            if size_bytes > DROPPED_BYTES_MAX:
                 raise self._too_long()
-            body.write(part)
+            if size_bytes <= self._body_bytes_max:
+                body.write(part)
             if not message.get("more_body", False):
+                if size_bytes > self._body_bytes_max:
+                    raise self._too_long()
                 body.seek(0)
                 return size_bytes
 

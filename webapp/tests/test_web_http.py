@@ -147,8 +147,20 @@ def never(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 @pytest.mark.parametrize(
     "request_and_parts",
     [
-        (scope("POST", [(b"content-length", b"101")]), []),
-        (scope("POST"), [{"type": "http.request", "body": b"x" * 101, "more_body": True}]),
+        # Read to its end, so that the client sees the answer.
+        (
+            scope("POST", [(b"content-length", b"101")]),
+            [
+                {"type": "http.request", "body": b"x" * 100, "more_body": True},
+                {"type": "http.request", "body": b"x", "more_body": False},
+            ],
+        ),
+        # Too much even to be dropped.
+        (scope("POST", [(b"content-length", b"16000001")]), []),
+        (
+            scope("POST"),
+            [{"type": "http.request", "body": b"x" * 8_000_001, "more_body": True}] * 2,
+        ),
     ],
 )
 async def test_a_body_over_the_limit_is_refused(

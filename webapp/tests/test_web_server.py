@@ -79,7 +79,7 @@ def test_a_request_to_another_host_is_refused(server: str, db: None) -> None:
     assert (status, body["code"]) == (400, "bad_request")
 
 
-def test_a_body_over_the_limit_is_refused_before_it_was_read(server: str, db: None) -> None:
+def test_a_body_over_the_limit_is_refused_with_an_answer(server: str, db: None) -> None:
     status, body = request(server, "POST", "/api/auth/token", {"username": "x" * 3_000_000})
     assert (status, body["code"]) == (413, "too_long")
 
