@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sep_engine.evidence.causality import Columns, Subject, Trades
+from sep_engine.evidence.causality import Columns, Subject
 from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.simulation import Exit, round_trips
 
 HOUR_NS = 3_600_000_000_000
 
@@ -47,31 +48,7 @@ def rolling_std(x: np.ndarray, width: int) -> np.ndarray:
 def decide(score: np.ndarray, threshold: float | np.ndarray = 0.0) -> np.ndarray:
     """Return 1 above the threshold, -1 below its negative, 0 between and where unknown."""
     with np.errstate(invalid="ignore"):
-        return (score > threshold).astype(np.int64) - (score < -threshold).astype(np.int64)
-
-
-def trade(directions: np.ndarray, m: Market, *, hold: int = 3, stop: int | None = None) -> Trades:
-    """Return the round trips of entering at the next open and leaving `hold` bars later at the
-    open, or at a stop below the entry; one position at a time."""
-    rows: list[tuple[int, ...]] = []
-    b = m.bars
-    free = 0
-    for t in np.flatnonzero(directions).tolist():
-        bar, side = t + 1, int(directions[t])
-        if t < free or bar + hold >= len(m):
-            continue
-        left, price = bar + hold, int(b.open[bar + hold])
-        if stop is not None:
-            level = int(b.open[bar]) - side * stop
-            for j in range(bar, bar + hold):
-                touched = b.low[j] <= level if side > 0 else b.high[j] >= level
-                if touched:
-                    beyond = side * (int(b.open[j]) - level) <= 0
-                    left, price = j, int(b.open[j]) if beyond else level
-                    break
-        rows.append((t, bar, left, side, int(b.open[bar]), price))
-        free = left
-    return Trades(*np.array(rows, dtype=np.int64).reshape(-1, 6).T)
+        return (score > threshold).astype(np.int8) - (score < -threshold).astype(np.int8)
 
 
 def subject(
@@ -91,6 +68,6 @@ def subject(
     return Subject(
         name,
         columns,
-        trades=lambda m: trade(decide(score(m), threshold), m, stop=stop),
+        trades=lambda m: round_trips(m.bars, decide(score(m), threshold), Exit(3, stop=stop)),
         tolerance=tolerance,
     )
