@@ -1,13 +1,16 @@
 """Intents, claims and facts: what the order path lets happen in the database."""
 
+import io
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from sep_engine.execution.core import Judged, Timing, step
@@ -177,6 +180,18 @@ def test_no_claim_is_won_without_the_kill_switch_s_rows(submit: Callable[..., Or
     assert not claim(order)
 
 
+def test_no_claim_is_won_while_the_flag_is_up(
+    submit: Callable[..., Order], settings: Any, tmp_path: Path
+) -> None:
+    settings.SEP_VAR_PATH = tmp_path
+    order = queued(submit())
+    call_command("halt", reason="fire", stdout=io.StringIO())
+    assert (tmp_path / "halted").read_text() == "fire\n"
+    assert not claim(order)
+    call_command("halt", release=True, stdout=io.StringIO())
+    assert claim(order)
+
+
 def test_an_intent_that_grew_old_is_never_sent(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     assert not claim(order, now=NOW + timedelta(seconds=31))
@@ -261,6 +276,22 @@ def test_close_everything_asks_for_cancels_and_reduce_only_orders(
     assert TradingState.objects.get(scope="ACCOUNT").state == "REDUCING"
     alert = EventLog.objects.filter(stream="alerts").order_by("-seq")[0]
     assert alert.data["text"] == "Close everything: enough"
+
+
+def test_orders_can_be_placed_and_cancelled_from_the_shell(
+    account: BrokerAccount, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.trading.management.commands.order.WAIT_S", 0)
+    shown = io.StringIO()
+    call_command("order", "place", "EUR_USD", "-500", stop_loss="1.2", stdout=shown)
+    order = Order.objects.get()
+    assert (order.units, order.stop_loss, order.origin) == (Decimal(-500), Decimal("1.2"), "PERSON")
+    assert shown.getvalue() == f"{order.pk} EUR_USD PERSON MARKET -500: CREATED, filled 0\n"
+    call_command("order", "cancel", str(order.pk), stdout=io.StringIO())
+    order.refresh_from_db()
+    assert order.cancel_requested_at is not None
+    with pytest.raises(CommandError, match="multiple of 1 and not 0"):
+        call_command("order", "place", "EUR_USD", "0.5", stdout=io.StringIO())
 
 
 def test_there_is_nothing_to_close_without_a_position(

@@ -159,11 +159,16 @@ def _limit(limits: Mapping[str, Decimal], name: str) -> Decimal:
     return value
 
 
+def _text(value: Decimal) -> str:
+    """Write a number for people: no exponent, no zeros that say nothing."""
+    return format(value.normalize(), "f") if value.is_finite() else str(value)
+
+
 def _at_most(rule: str, value: Decimal | int, limit: Decimal) -> Check:
     if isinstance(value, Decimal) and not value.is_finite():
-        return Check(rule, f"at most {limit:f}", str(value), False)
-    text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-    return Check(rule, f"at most {limit:f}", text, value <= limit)
+        return Check(rule, f"at most {_text(limit)}", str(value), False)
+    text = _text(value) if isinstance(value, Decimal) else str(value)
+    return Check(rule, f"at most {_text(limit)}", text, value <= limit)
 
 
 def _known(instrument: Instrument | None) -> Instrument:
@@ -203,8 +208,8 @@ def _quote_age(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datet
         raise _NoLimitError(f"the quote is of {e.quote.instrument}")
     age = Decimal((now - e.quote_received_at).total_seconds()).quantize(Decimal("0.001"))
     if age < 0:
-        return Check("quote_age", f"at most {limit:f} s", f"{age} s, from the future", False)
-    return Check("quote_age", f"at most {limit:f} s", f"{age} s", age <= limit)
+        return Check("quote_age", f"at most {_text(limit)} s", f"{age} s, from the future", False)
+    return Check("quote_age", f"at most {_text(limit)} s", f"{age} s", age <= limit)
 
 
 def _spread(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
@@ -216,7 +221,7 @@ def _spread(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime
 def _size(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
     step = _known(e.instrument).units_step
     if not i.units.is_finite() or i.units == 0 or i.units % step != 0:
-        return Check("size", f"a multiple of {step:f}, not 0", str(i.units), False)
+        return Check("size", f"a multiple of {_text(step)}, not 0", str(i.units), False)
     return _at_most("size", abs(i.units), _limit(limits, "order_units_max"))
 
 
@@ -252,7 +257,7 @@ def _rate(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) 
 def _collar(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
     limit = _limit(limits, "price_collar_pips_max")
     if i.price is None:
-        return Check("price_collar_pips", f"at most {limit:f}", "market order", True)
+        return Check("price_collar_pips", f"at most {_text(limit)}", "market order", True)
     assert e.quote is not None
     away = abs(_known(e.instrument).pips(i.price - e.quote.mid))
     return _at_most("price_collar_pips", away, limit)
@@ -262,16 +267,17 @@ def _stop(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) 
     assert e.quote is not None
     if i.stop_distance is not None:
         good = i.stop_distance.is_finite() and i.stop_distance > 0
-        return Check("stop_loss", "distance > 0", f"distance {i.stop_distance}", good)
+        return Check("stop_loss", "distance > 0", f"distance {_text(i.stop_distance)}", good)
     if i.stop_loss is None:
         return Check("stop_loss", "present", "absent", False)
     if not i.stop_loss.is_finite() or i.stop_loss <= 0:
         return Check("stop_loss", "> 0", str(i.stop_loss), False)
+    stop = _text(i.stop_loss)
     if i.units > 0:
         entry = i.price if i.price is not None else e.quote.bid
-        return Check("stop_loss", f"below {entry:f}", f"{i.stop_loss:f}", i.stop_loss < entry)
+        return Check("stop_loss", f"below {_text(entry)}", stop, i.stop_loss < entry)
     entry = i.price if i.price is not None else e.quote.ask
-    return Check("stop_loss", f"above {entry:f}", f"{i.stop_loss:f}", i.stop_loss > entry)
+    return Check("stop_loss", f"above {_text(entry)}", stop, i.stop_loss > entry)
 
 
 def _daily_loss(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
@@ -287,7 +293,7 @@ def _unresolved(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: date
 
 
 def _reduces(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
-    value = f"{i.units:f} against {e.position_units:f}"
+    value = f"{_text(i.units)} against {_text(e.position_units)}"
     return Check("reduces", "against the position", value, i.units * e.position_units < 0)
 
 

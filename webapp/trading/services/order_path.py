@@ -46,6 +46,7 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.risk import Approved, Exposure, Intent, check_order
+from webapp.trading import halt_flag
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.models import (
     BrokerAccount,
@@ -80,7 +81,7 @@ def limits_of(account: BrokerAccount) -> dict[str, Decimal]:
 
 
 def modes_for(order: Order, *, lock: bool) -> tuple[TradingMode, ...]:
-    """Return the state of every scope that the order belongs to.
+    """Return the state of every scope that the order belongs to, the halt flag's among them.
 
     `lock`: hold the rows until the transaction ends, so that a change of the kill switch comes
     wholly before or wholly after what is decided here.
@@ -94,8 +95,10 @@ def modes_for(order: Order, *, lock: bool) -> tuple[TradingMode, ...]:
     if lock:
         rows = rows.select_for_update()
     modes = tuple(TradingMode(row.state) for row in rows)
-    # A row that is missing counts as the strictest state.
-    return modes if len(modes) == wanted else (TradingMode.HALTED, *modes)
+    # A row that is missing counts as the strictest state, and so does the flag.
+    if len(modes) == wanted and not halt_flag.is_set():
+        return modes
+    return (TradingMode.HALTED, *modes)
 
 
 def allowed_by(modes: tuple[TradingMode, ...], order: Order) -> bool:

@@ -27,6 +27,7 @@ from webapp.trading.models import (
 from webapp.trading.selectors.resources import order_resource
 from webapp.trading.services import events, hints, system
 from webapp.trading.services.trading_state import trading_state_worsen
+from webapp.trading.wire import decimal_text
 
 # An intent that was not sent by then is never sent: the prices that it was made for are gone.
 INTENT_TTL = timedelta(seconds=30)
@@ -223,13 +224,15 @@ def _check(
     if not instrument.enabled:
         wrong["instrument"] = f"{instrument.name} is not enabled"
     if not units.is_finite() or units == 0 or units % instrument.units_step:
-        wrong["units"] = f"must be a multiple of {instrument.units_step:f} and not 0, was {units}"
+        step = decimal_text(instrument.units_step)
+        wrong["units"] = f"must be a multiple of {step} and not 0, was {units}"
     if (type == OrderType.MARKET) != (price is None):
         wrong["price"] = "a market order has none and every other order has one"
     for name, value in (("price", price), ("stop_loss", stop_loss), ("take_profit", take_profit)):
         if value is None or name in wrong:
             continue
         if not value.is_finite() or value <= 0 or value % instrument.tick:
-            wrong[name] = f"must be a multiple of {instrument.tick:f} and > 0, was {value}"
+            tick = decimal_text(instrument.tick)
+            wrong[name] = f"must be a multiple of {tick} and > 0, was {value}"
     if wrong:
         raise ValidationError(wrong)

@@ -69,7 +69,7 @@ from webapp.trading.trader.exposure import (
     instrument_value,
 )
 from webapp.trading.trader.strategies import RunningStrategy
-from webapp.trading.wire import decimal_text, time_text
+from webapp.trading.wire import decimal_text, money_text, time_text
 
 logger = logging.getLogger(__name__)
 
@@ -729,7 +729,7 @@ class Trader:
         if TradingMode.HALTED in modes:
             return
         passed = price >= quote.bid if long else price <= quote.ask
-        text = f"{instrument.name} has {missing:f} units without a stop"
+        text = f"{instrument.name} has {decimal_text(missing)} units without a stop"
         with transaction.atomic():
             system.alert(
                 level="error", text=f"{text}: {'closing' if passed else 'adding one'}", now=now
@@ -804,7 +804,10 @@ class Trader:
         trading_state_worsen(
             account=self._account,
             state=TradingMode.REDUCING,
-            reason=f"the day's loss {-result:f} {self._account.currency} reached {limit:f}",
+            reason=(
+                f"the day's loss {money_text(-result)} {self._account.currency} reached "
+                f"{money_text(limit)}"
+            ),
             now=utc_now(),
         )
 
