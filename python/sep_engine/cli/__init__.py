@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from sep_engine.cli import analyze, backtest, data, evidence, info, verdict
+from sep_engine.cli import analyze, backtest, data, evidence, info, stored, verdict
 from sep_engine.errors import SepError
 
 app = typer.Typer(
@@ -26,8 +26,10 @@ app = typer.Typer(
 app.command("analyze")(analyze.analyze)
 app.command("backtest")(backtest.backtest)
 app.command("verdict")(verdict.verdict)
+app.command("verify")(stored.verify)
 app.command("info")(info.info)
 app.add_typer(data.app, name="data")
+app.add_typer(stored.app, name="runs")
 app.add_typer(evidence.app, name="study")
 
 

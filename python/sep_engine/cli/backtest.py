@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sep_engine.cli.runs import absolute, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -17,6 +18,7 @@ from sep_engine.cli.source import (
     Columns,
     File,
     Source,
+    Stages,
     TickOption,
     TimeZone,
     UseSample,
@@ -67,91 +69,137 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Run one rule over the bars of a FILE: entry at the next open, costs, stops, targets."""
-    source = Source(file, sample, tick, calendar, columns, time_zone, accept)
+    options = BacktestOptions(
+        file=absolute(file),
+        sample=sample,
+        rule=rule_of(rule).to_json(),
+        spread_pips=spread_pips,
+        quotes=absolute(quotes),
+        cost_pips=cost_pips,
+        side=side,
+        pip=pip,
+        tick=tick,
+        calendar=calendar,
+        columns=columns,
+        time_zone=time_zone,
+        accept=tuple(accept or ()),
+    )
     with progress(stages=4) as bar:
-        bar.begin("Reading")
-        from sep_engine import __version__
-        from sep_engine.backtest import SIDES, Costs, run
-        from sep_engine.report import Provenance, backtest_page
-
-        tested = _rule(rule)
-        if sample:
-            given = source.sample()
-            bars, side = given.bars, given.metadata["price_side"]
-            pip_price = given.instrument.pip
-            spread_pips = spread_pips or given.metadata["assumed_spread_pips"]
-            rows = [
-                (
-                    "origin",
-                    f"{given.metadata['origin']['package']} {given.metadata['origin']['version']}",
-                ),
-                ("licence", given.metadata["licence"]),
-                ("vendor's terms", given.metadata["vendor_terms"]),
-                ("time zone", given.metadata["time_zone_evidence"]),
-            ]
-        else:
-            bars = source.bars()
-            pip_price = decimal_option("--pip", pip) or usual_pip(bars.tick)
-            rows = []
-        if side not in SIDES:
-            raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
-        spread: int | NDArray[np.int64]
-        if quotes is not None:
-            spread = spread_series(quotes, bars)
-        elif spread_pips is not None:
-            spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
-        else:
-            raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
-        per_side = 0
-        if cost_pips is not None:
-            per_side = whole_ticks("--cost-pips", cost_pips, pip_price, bars.tick)
-        costs = Costs(spread, per_side, assumed=quotes is None)
-        bar.begin("Trading")
-        result = run(bars, tested, costs, side=side)
-        bar.begin("Drawing")
-        document = {
-            **result.to_json(),
-            "engine": __version__,
-            "file_sha256": bars.sha256,
-            "pip": str(pip_price),
-            "verdict": "unproven",
-        }
-        key = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
-        page = backtest_page(
-            result,
-            times=bars.times,
-            closes=bars.close,
-            pip=pip_price,
-            provenance=Provenance(
-                [
-                    ("bars of", duration_text(bars.duration)),
-                    ("first", time_text(int(bars.times[0])) or ""),
-                    ("last", time_text(int(bars.times[-1])) or ""),
-                    ("calendar", bars.calendar),
-                    *rows,
-                    ("sha256 of the file", bars.sha256),
-                ],
-                [
-                    f"{finding.kind}: {finding.count:,} rows, first in line "
-                    f"{finding.first_line:,}; {finding.text}"
-                    for finding in bars.quality.findings
-                ],
-            ),
-            engine_version=__version__,
-        )
+        document, page, bars = trade_back(options, bar)
         bar.begin("Writing")
-        stem = f"backtest-{bars.name.split('.')[0]}-{key}"
-        document["page"] = str(out / f"{stem}.html")
-        write_files(
-            out, {f"{stem}.html": page, f"{stem}.json": json.dumps(document, indent=2) + "\n"}
-        )
+        stem = f"backtest-{bars.name.split('.')[0]}-{run_key(document)}"
+        stored = {**document, "run": {"command": "backtest", "options": asdict(options)}}
+        text = json.dumps(stored, indent=2) + "\n"
+        write_files(out, {f"{stem}.html": page, f"{stem}.json": text})
+        path = out / f"{stem}.html"
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(json.dumps({**document, "page": str(path)}, indent=2))
     else:
-        _print(document, bars)
+        _print(document, bars, path)
 
 
-def _rule(path: Path | None) -> Rule:
+@dataclass(frozen=True, slots=True)
+class BacktestOptions:
+    """Everything that decides a backtest, as JSON: what the command was given, paths absolute."""
+
+    file: str | None
+    sample: bool
+    rule: dict[str, Any]
+    spread_pips: str | None
+    quotes: str | None
+    cost_pips: str | None
+    side: str
+    pip: str | None
+    tick: str | None
+    calendar: str
+    columns: str | None
+    time_zone: str | None
+    accept: tuple[str, ...]
+
+
+def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], str, Bars]:
+    """Return the document of a backtest, its page and the bars that it ran on."""
+    source = Source(
+        None if options.file is None else Path(options.file),
+        options.sample,
+        options.tick,
+        options.calendar,
+        options.columns,
+        options.time_zone,
+        list(options.accept),
+    )
+    bar.begin("Reading")
+    from sep_engine import __version__
+    from sep_engine.backtest import SIDES, Costs, run
+    from sep_engine.report import Provenance, backtest_page
+    from sep_engine.signals import Rule
+
+    spread_pips, side = options.spread_pips, options.side
+    rows: list[tuple[str, str]] = []
+    if options.sample:
+        given = source.sample()
+        bars, side, pip = given.bars, given.metadata["price_side"], given.instrument.pip
+        spread_pips = spread_pips or given.metadata["assumed_spread_pips"]
+        origin = given.metadata["origin"]
+        rows = [
+            ("origin", f"{origin['package']} {origin['version']}"),
+            ("licence", given.metadata["licence"]),
+            ("vendor's terms", given.metadata["vendor_terms"]),
+            ("time zone", given.metadata["time_zone_evidence"]),
+        ]
+    else:
+        bars = source.bars()
+        pip = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
+    if side not in SIDES:
+        raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
+    spread: int | NDArray[np.int64]
+    if options.quotes is not None:
+        spread = spread_series(Path(options.quotes), bars)
+    elif spread_pips is not None:
+        spread = whole_ticks("--spread-pips", spread_pips, pip, bars.tick)
+    else:
+        raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
+    per_side = 0
+    if options.cost_pips is not None:
+        per_side = whole_ticks("--cost-pips", options.cost_pips, pip, bars.tick)
+    bar.begin("Trading")
+    costs = Costs(spread, per_side, assumed=options.quotes is None)
+    result = run(bars, Rule.from_json(options.rule), costs, side=side)
+    bar.begin("Drawing")
+    page = backtest_page(
+        result,
+        times=bars.times,
+        closes=bars.close,
+        pip=pip,
+        provenance=Provenance(
+            [
+                ("bars of", duration_text(bars.duration)),
+                ("first", time_text(int(bars.times[0])) or ""),
+                ("last", time_text(int(bars.times[-1])) or ""),
+                ("calendar", bars.calendar),
+                *rows,
+                ("sha256 of the file", bars.sha256),
+            ],
+            [
+                f"{finding.kind}: {finding.count:,} rows, first in line "
+                f"{finding.first_line:,}; {finding.text}"
+                for finding in bars.quality.findings
+            ],
+        ),
+        engine_version=__version__,
+    )
+    document = {
+        **result.to_json(),
+        "engine": __version__,
+        "file_sha256": bars.sha256,
+        "pip": str(pip),
+        "verdict": "unproven",
+    }
+    return document, page, bars
+
+
+def rule_of(path: Path | None) -> Rule:
+    """Return the rule of a JSON file, or the default one; RuleError names file and path."""
     from sep_engine.signals import DEFAULT_RULE, Rule
 
     if path is None:
@@ -196,19 +244,7 @@ def spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
     return np.rint(ticks).astype(np.int64)
 
 
-def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write texts into a folder, made if needed; each file is whole or not there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            unfinished = folder / f".{name}.unfinished"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(folder / name)
-    except OSError as error:
-        raise ArgumentError(f"--out {folder}: {error.strerror}") from error
-
-
-def _print(document: dict[str, Any], bars: Bars) -> None:
+def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -248,4 +284,4 @@ def _print(document: dict[str, Any], bars: Bars) -> None:
         f"{figures['longest_losing_run']}, in the market {figures['exposure']:.1%} of bars"
     )
     console.print(UNPROVEN, style="yellow")
-    console.print(f"Wrote {document['page']}")
+    console.print(f"Wrote {path}")

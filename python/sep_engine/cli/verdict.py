@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks, write_files
+from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks
+from sep_engine.cli.runs import absolute, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -21,6 +22,7 @@ from sep_engine.cli.source import (
     Columns,
     File,
     Source,
+    Stages,
     TickOption,
     TimeZone,
     UseSample,
@@ -34,8 +36,8 @@ from sep_engine.errors import ArgumentError
 if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
-    from sep_engine.evidence.lab import Costs, Report
-    from sep_engine.evidence.settings import Count, Settings
+    from sep_engine.evidence.lab import Costs
+    from sep_engine.evidence.settings import Count
 
 # The causality gate runs its fewest cuts always and more while there is time.
 _GATE_S = 60.0
@@ -79,82 +81,144 @@ def verdict(
     as_json: AsJson = False,
 ) -> None:
     """Judge rules on the bars of a FILE: causality, nulls, costs, selection, and one line."""
-    source = Source(file, sample, tick, calendar, columns, time_zone, accept)
+    options = VerdictOptions(
+        file=absolute(file),
+        sample=sample,
+        strategy=absolute(strategy),
+        spread_pips=spread_pips,
+        quotes=absolute(quotes),
+        pip=pip,
+        surrogates=surrogates,
+        folds=folds,
+        seed=seed,
+        synthetic=synthetic,
+        tick=tick,
+        calendar=calendar,
+        columns=columns,
+        time_zone=time_zone,
+        accept=tuple(accept or ()),
+    )
     with progress(stages=4) as bar:
-        bar.begin("Reading")
-        try:
-            from sep_engine.evidence.lab import Costs, evaluate
-        except ModuleNotFoundError as error:
-            raise ArgumentError(
-                f"sep verdict needs {error.name}: pip install 'sep-engine[evidence]'"
-            ) from error
-        from sep_engine.evidence.market import Market
-        from sep_engine.evidence.settings import Settings
-
-        family = family_of(strategy)
-        provenance: dict[str, Any] = {}
-        if sample:
-            given = source.sample()
-            bars, pip_price = given.bars, given.instrument.pip
-            provenance = {
-                "origin": f"{given.metadata['origin']['package']} "
-                f"{given.metadata['origin']['version']}",
-                "licence": given.metadata["licence"],
-                "vendor_terms": given.metadata["vendor_terms"],
-                "price_side": given.metadata["price_side"],
-                "time_zone": given.metadata["time_zone_evidence"],
-            }
-            spread = whole_ticks(
-                "--spread-pips",
-                spread_pips or given.metadata["assumed_spread_pips"],
-                pip_price,
-                bars.tick,
-            )
-            costs = Costs(spread, float(pip_price / bars.tick), True, "assumed for the sample")
-        else:
-            bars = source.bars()
-            pip_price = decimal_option("--pip", pip) or usual_pip(bars.tick)
-            costs = _costs(bars, pip_price, spread_pips, quotes)
-        provenance = {
-            "name": bars.name,
-            "sha256": bars.sha256,
-            "content_sha256": bars.content_sha256,
-            "bars_of": duration_text(bars.duration),
-            "tick": str(bars.tick),
-            "calendar": bars.calendar,
-            **provenance,
-            "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
-            "synthetic": synthetic,
-        }
-        settings = Settings(
-            seed=seed,
-            folds=folds,
-            surrogates={"sign": surrogates, "walk": 50, "iaaft": 50},
-        )
-        started = time.monotonic()
-        bar.begin("Cutting and poisoning the future")
-        stages = {"controls": "Searching worlds of coin flips", "figures": "Adding up"}
-
-        def on_progress(part: str, done: int, total: int) -> None:
-            if done == 0 and part in stages:
-                bar.begin(stages.pop(part))
-            bar.within(done / total if total else 1.0)
-
-        report = evaluate(
-            Market.of(bars),
-            family,
-            costs=costs,
-            provenance=provenance,
-            settings=settings,
-            count=_ledger(out, bars, family),
-            enough=lambda: time.monotonic() - started > _GATE_S,
-            progress=on_progress,
-        )
-        path = _written(out, report, bars, family, settings, costs)
+        document = judge(options, bar, counted=lambda bars, family: _ledger(out, bars, family))
+        path = _written(out, document, options)
     if as_json:
-        typer.echo(json.dumps({**report.document, "page": str(path)}, indent=2))
+        typer.echo(json.dumps({**document, "page": str(path)}, indent=2))
     else:
-        _print(report, path)
+        _print(document, path)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOptions:
+    """Everything that decides a verdict, as JSON: what the command was given, paths absolute."""
+
+    file: str | None
+    sample: bool
+    strategy: str | None
+    spread_pips: str | None
+    quotes: str | None
+    pip: str | None
+    surrogates: int
+    folds: int
+    seed: int
+    synthetic: bool
+    tick: str | None
+    calendar: str
+    columns: str | None
+    time_zone: str | None
+    accept: tuple[str, ...]
+
+
+def judge(
+    options: VerdictOptions,
+    bar: Stages,
+    counted: Callable[[Bars, Family], Callable[[Sequence[float | None]], Count]],
+) -> dict[str, Any]:
+    """Return the evidence document.
+
+    counted: gives, for bars and rules, what says how much was tried on them by now.
+    """
+    source = Source(
+        None if options.file is None else Path(options.file),
+        options.sample,
+        options.tick,
+        options.calendar,
+        options.columns,
+        options.time_zone,
+        list(options.accept),
+    )
+    bar.begin("Reading")
+    try:
+        from sep_engine.evidence.lab import evaluate
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            f"sep verdict needs {error.name}: pip install 'sep-engine[evidence]'"
+        ) from error
+    from sep_engine import __version__
+    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.settings import Settings
+
+    family = family_of(None if options.strategy is None else Path(options.strategy))
+    bars, costs, origin = _material(source, options)
+    provenance = {
+        "name": bars.name,
+        "sha256": bars.sha256,
+        "content_sha256": bars.content_sha256,
+        "bars_of": duration_text(bars.duration),
+        "tick": str(bars.tick),
+        "calendar": bars.calendar,
+        **origin,
+        "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
+        "synthetic": options.synthetic,
+    }
+    settings = Settings(
+        seed=options.seed,
+        folds=options.folds,
+        surrogates={"sign": options.surrogates, "walk": 50, "iaaft": 50},
+    )
+    started = time.monotonic()
+    bar.begin("Cutting and poisoning the future")
+    stages = {"controls": "Searching worlds of coin flips", "figures": "Adding up"}
+
+    def on_progress(part: str, done: int, total: int) -> None:
+        if done == 0 and part in stages:
+            bar.begin(stages.pop(part))
+        bar.within(done / total if total else 1.0)
+
+    report = evaluate(
+        Market.of(bars),
+        family,
+        costs=costs,
+        provenance=provenance,
+        settings=settings,
+        count=counted(bars, family),
+        enough=lambda: time.monotonic() - started > _GATE_S,
+        progress=on_progress,
+    )
+    return {**report.document, "engine": __version__}
+
+
+def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, str]]:
+    """Return the bars, what a round trip costs, and what is known of where the bars are from."""
+    from sep_engine.evidence.lab import Costs
+
+    if not options.sample:
+        bars = source.bars()
+        pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
+        quotes = None if options.quotes is None else Path(options.quotes)
+        return bars, _costs(bars, pip_price, options.spread_pips, quotes), {}
+    given = source.sample()
+    metadata, pip_price = given.metadata, given.instrument.pip
+    spread_pips = options.spread_pips or metadata["assumed_spread_pips"]
+    spread = whole_ticks("--spread-pips", spread_pips, pip_price, given.bars.tick)
+    costs = Costs(spread, float(pip_price / given.bars.tick), True, "assumed for the sample")
+    origin = {
+        "origin": f"{metadata['origin']['package']} {metadata['origin']['version']}",
+        "licence": metadata["licence"],
+        "vendor_terms": metadata["vendor_terms"],
+        "price_side": metadata["price_side"],
+        "time_zone": metadata["time_zone_evidence"],
+    }
+    return given.bars, costs, origin
 
 
 def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None) -> Costs:
@@ -172,7 +236,7 @@ def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path
     return Costs(spread, pip_ticks, True, "given on the command line")
 
 
-def _ledger(out: Path, bars: Bars, family: Family) -> Any:
+def _ledger(out: Path, bars: Bars, family: Family) -> Callable[[Sequence[float | None]], Count]:
     """Return what records this look in the ledger beside the runs and counts all before it."""
     from sep_engine import __version__
     from sep_engine.evidence.settings import Count
@@ -200,22 +264,19 @@ def _ledger(out: Path, bars: Bars, family: Family) -> Any:
     return count
 
 
-def _written(
-    out: Path, report: Report, bars: Bars, family: Family, settings: Settings, costs: Costs
-) -> Path:
-    from sep_engine import __version__
+def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Path:
     from sep_engine.report import verdict_page
 
-    document = {**report.document, "engine": __version__}
-    key = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
-    stem = f"verdict-{bars.name.split('.')[0]}-{key}"
-    what = family.names[0] if len(family) == 1 else f"{len(family)} rules"
-    page = verdict_page(document, title=f"Verdict on {what} on {bars.name}")
-    write_files(out, {f"{stem}.html": page, f"{stem}.json": json.dumps(document) + "\n"})
+    name, rules = document["provenance"]["name"], document["rules"]
+    what = rules[0]["name"] if len(rules) == 1 else f"{len(rules)} rules"
+    stem = f"verdict-{name.split('.')[0]}-{run_key(document)}"
+    page = verdict_page(document, title=f"Verdict on {what} on {name}")
+    stored = {**document, "run": {"command": "verdict", "options": asdict(options)}}
+    write_files(out, {f"{stem}.html": page, f"{stem}.json": json.dumps(stored) + "\n"})
     return out / f"{stem}.html"
 
 
-def _print(report: Report, path: Path) -> None:
+def _print(document: dict[str, Any], path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -223,8 +284,8 @@ def _print(report: Report, path: Path) -> None:
     from sep_engine.report.verdict import section_lines
 
     console = Console(highlight=False)
-    document = report.document
-    console.print(Text(report.verdict.text, style="bold"))
+    verdict = document["verdict"]
+    console.print(Text(verdict["text"], style="bold"))
     costs = document["costs"]
     console.print(
         f"{document['selection']['rules']:,} rules on {document['provenance']['name']}, "
@@ -235,12 +296,12 @@ def _print(report: Report, path: Path) -> None:
     for name, text in section_lines(document):
         table.add_row(name, text)
     console.print(table)
-    failed = [line for line in report.verdict.lines if not line.passed]
-    passed = len(report.verdict.lines) - len(failed)
-    console.print(f"{passed} of {len(report.verdict.lines)} lines of the verdict passed.")
+    failed = [line for line in verdict["lines"] if not line["passed"]]
+    passed = len(verdict["lines"]) - len(failed)
+    console.print(f"{passed} of {len(verdict['lines'])} lines of the verdict passed.")
     if failed:
         table = Table("not passed", "because")
         for line in failed:
-            table.add_row(line.line.text, line.reason)
+            table.add_row(line["line"]["text"], line["reason"])
         console.print(table)
     console.print(f"Wrote {path}")

@@ -2,6 +2,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from sep_engine.cli import main
 from sep_engine.data.sample import sample_path
+from sep_engine.evidence import settings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,13 @@ def sep(
         return Outcome(stop.value.code, out, err)
 
     return call
+
+
+@pytest.fixture
+def quick_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the lab cut, draw and run again less often than anyone should."""
+    fewer = partial(settings.Settings, truncations=60, gate_trades=10, draws=100)
+    monkeypatch.setattr(settings, "Settings", fewer)
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sep_engine.evidence import settings
 from sep_engine.ledger import Ledger
 from sep_engine.report import verdict_page
 
@@ -20,12 +18,7 @@ BREAKOUT = Path(__file__).with_name("breakout.py")
 
 
 @pytest.fixture
-def arguments(
-    small: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Arguments:
-    fewer = partial(settings.Settings, truncations=60, gate_trades=10, draws=100)
-    monkeypatch.setattr(settings, "Settings", fewer)
-
+def arguments(small: Callable[[int], Path], tmp_path: Path, quick_lab: None) -> Arguments:
     def made(strategy: Path) -> list[str | Path]:
         return [
             *("verdict", small(400), "--strategy", strategy),
