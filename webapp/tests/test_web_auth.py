@@ -1,6 +1,7 @@
 """Who gets in, how often it may be tried, and what ends a login."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +9,14 @@ import jwt
 import pytest
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.db import connection
 from django.test import RequestFactory
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from webapp.config import login
 from webapp.tests.conftest import PASSWORD
+from webapp.trading.api.authentication import end_access
 
 pytestmark = pytest.mark.django_db
 
@@ -148,6 +152,27 @@ def test_a_refresh_token_works_once_and_its_second_use_ends_all(alice: Any, valk
     for refresh in (second.json()["refresh"], other_device):
         answer = client.post("/api/auth/refresh", {"refresh": refresh}, format="json")
         assert answer.status_code == 401
+    access = second.json()["access"]
+    assert with_token(access).get("/api/config/schema").status_code == 401
+
+
+def test_a_new_login_after_that_works(alice: Any, valkey: Any) -> None:
+    end_access(alice.pk, now=timezone.now() - timedelta(seconds=2))
+    access = tokens().json()["access"]
+    assert with_token(access).get("/api/config/schema").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_use_one_refresh_token_at_one_time_one_gets_in(alice: Any, valkey: Any) -> None:
+    refresh = tokens().json()["refresh"]
+
+    def use(_: int) -> int:
+        answer = APIClient().post("/api/auth/refresh", {"refresh": refresh}, format="json")
+        connection.close()
+        return int(answer.status_code)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(use, range(4))) == [200, 401, 401, 401]
 
 
 def test_garbage_as_a_refresh_token_is_refused_and_ends_nothing(alice: Any, valkey: Any) -> None:
@@ -158,11 +183,13 @@ def test_garbage_as_a_refresh_token_is_refused_and_ends_nothing(alice: Any, valk
 
 
 def test_a_revoked_refresh_token_is_dead(alice: Any, valkey: Any) -> None:
-    refresh = tokens().json()["refresh"]
+    pair = tokens().json()
+    access, refresh = pair["access"], pair["refresh"]
     client = APIClient()
     assert client.post("/api/auth/revoke", {"refresh": refresh}, format="json").status_code == 204
     again = client.post("/api/auth/refresh", {"refresh": refresh}, format="json")
     assert again.status_code == 401
+    assert with_token(access).get("/api/config/schema").status_code == 401
 
 
 @pytest.mark.parametrize("change", ["password", "active"])

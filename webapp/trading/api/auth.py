@@ -2,6 +2,8 @@
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import exceptions, permissions
 from rest_framework.request import Request
@@ -17,6 +19,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.tokens import RefreshToken
 from valkey.exceptions import ValkeyError
 
+from webapp.trading.api.authentication import end_access
 from webapp.trading.api.errors import Unavailable
 from webapp.trading.api.shapes import (
     CredentialsIn,
@@ -71,14 +74,19 @@ class TokenRefresh(_OpenToAll):
         """Exchange a refresh token for a new pair; the old one can never be used again.
 
         A refresh token that comes a second time was stolen from one side or the other: every
-        refresh token of its user is then revoked.
+        token of its user is then dead.
         """
         data = checked(RefreshIn, request.data)
         serializer = TokenRefreshSerializer(data=data)
         try:
-            serializer.is_valid(raise_exception=True)
+            with transaction.atomic():
+                # Of two that come at one time the second must see that the first used it up.
+                _known(data["refresh"], lock=True)
+                serializer.is_valid(raise_exception=True)
         except TokenError as error:
-            _revoke_family(data["refresh"])
+            known = _known(data["refresh"])
+            if known is not None and _is_used_up(known):
+                _end_login(known.user)
             raise exceptions.AuthenticationFailed(str(error), "token_not_valid") from error
         except get_user_model().DoesNotExist as error:
             raise exceptions.AuthenticationFailed(code="token_not_valid") from error
@@ -92,12 +100,16 @@ class TokenRevoke(_OpenToAll):
         responses=with_errors({204: None}, 401),
     )
     def post(self, request: Request) -> Response:
-        """End a refresh token."""
-        serializer = TokenBlacklistSerializer(data=checked(RefreshIn, request.data))
+        """End a refresh token, and the access tokens that its user has now."""
+        data = checked(RefreshIn, request.data)
+        serializer = TokenBlacklistSerializer(data=data)
         try:
             serializer.is_valid(raise_exception=True)
         except TokenError as error:
             raise exceptions.AuthenticationFailed(str(error), "token_not_valid") from error
+        known = _known(data["refresh"])
+        if known is not None and known.user_id is not None:
+            end_access(known.user_id, now=timezone.now())
         return Response(status=204)
 
 
@@ -118,16 +130,23 @@ class WebSocketTicket(APIView):
         return Response({"ticket": ticket, "expires_in_s": TICKET_S})
 
 
-def _revoke_family(refresh: str) -> None:
+def _known(refresh: str, *, lock: bool = False) -> OutstandingToken | None:
+    """Return the row of a refresh token that was signed here: its whole text must match."""
     try:
         jti = RefreshToken(refresh, verify=False)["jti"]  # type: ignore[arg-type]
     except (TokenError, KeyError):
+        return None
+    rows = OutstandingToken.objects.filter(jti=jti, token=refresh)
+    return (rows.select_for_update() if lock else rows).first()
+
+
+def _is_used_up(token: OutstandingToken) -> bool:
+    return BlacklistedToken.objects.filter(token=token).exists()
+
+
+def _end_login(user: AbstractBaseUser | None) -> None:
+    if user is None:
         return
-    # The text must match too: only a token that was signed here is in the table.
-    known = OutstandingToken.objects.filter(jti=jti, token=refresh).first()
-    if known is None:
-        return
-    if not BlacklistedToken.objects.filter(token=known).exists():
-        return
-    for outstanding in OutstandingToken.objects.filter(user=known.user):
+    for outstanding in OutstandingToken.objects.filter(user=user):
         BlacklistedToken.objects.get_or_create(token=outstanding)
+    end_access(user.pk, now=timezone.now())

@@ -1,14 +1,41 @@
 """Who is calling: a token that ends after five minutes, or the session of the page."""
 
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 
 
 class TokenAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`.
 
-    The user is read each time: one who was deactivated or changed the password is refused at once.
+    The user is read each time: one who was deactivated or changed the password is refused at once,
+    and so are tokens from before the user's login was ended.
     """
+
+    def get_user(self, validated_token: Any) -> Any:
+        user = super().get_user(validated_token)
+        ended_at = cache.get(_ended_key(user.pk))
+        if ended_at is not None and validated_token.get("iat", 0) <= ended_at:
+            raise AuthenticationFailed("The login has ended.", "token_not_valid")
+        return user
+
+
+def end_access(user_id: int, *, now: datetime) -> None:
+    """Refuse every access token of a user that was made until `now`, to the second.
+
+    Kept for as long as such a token could live. Without Valkey it lives on, five minutes at most.
+    """
+    lifetime = settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"]
+    cache.set(_ended_key(user_id), int(now.timestamp()), timeout=int(lifetime.total_seconds()))
+
+
+def _ended_key(user_id: int) -> str:
+    return f"access-ended:{user_id}"
 
 
 class TokenScheme(SimpleJWTScheme):
