@@ -1,4 +1,4 @@
-import { useQueryClient, type QueryClient } from '@tanstack/react-query';
+import { notifyManager, useQueryClient, type QueryClient } from '@tanstack/react-query';
 import { useEffect } from 'react';
 
 import { followedStreams, LiveCache } from '../shared/api/live';
@@ -30,7 +30,10 @@ function follow(queryClient: QueryClient, instrument: string): () => void {
     timer = undefined;
     const events = waiting;
     waiting = [];
-    for (const event of events) cache.take(event);
+    // One batch: no component sees a part of what came together.
+    notifyManager.batch(() => {
+      for (const event of events) cache.take(event);
+    });
   }
 
   const stream = new StreamClient(

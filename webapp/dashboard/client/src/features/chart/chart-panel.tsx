@@ -104,7 +104,7 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
     chart?.setCandles(candles, decimals);
   }, [chart, candles, decimals]);
   useEffect(() => {
-    if (forming?.complete === false) chart?.updateBar(forming);
+    if (forming?.complete === false) chart?.setForming(forming);
   }, [chart, forming]);
   useEffect(() => {
     chart?.setPoints(qfh?.points ?? []);

@@ -18,7 +18,8 @@ import {
 import type { Candle, QfhPoint } from '../../shared/api/model';
 import { chartTime, secondsOf } from '../../shared/chart-time';
 import { colour } from '../../shared/theme';
-import { continues } from './continues';
+import { CandleDrawing } from './candle-drawing';
+import { changesAtEnd } from './changes-at-end';
 import type { Mark } from './marks';
 import { COIN_LEVEL, METRICS, type MetricName } from './metrics';
 
@@ -34,12 +35,11 @@ export type Hover = { time: number; x: number; y: number; width: number } | null
 export class PriceChart {
   readonly #chart: IChartApi;
   readonly #candles: ISeriesApi<'Candlestick'>;
+  readonly #drawing: CandleDrawing;
   readonly #marks: ISeriesMarkersPluginApi<Time>;
   readonly #metrics: ReadonlyMap<MetricName, ISeriesApi<'Line'>>;
   #lines: IPriceLine[] = [];
-  #drawnCandles: readonly Candle[] = [];
   #drawnPoints: readonly QfhPoint[] = [];
-  #newest_s = 0;
   #decimals = 0;
   #marked: readonly Mark[] = [];
 
@@ -57,6 +57,7 @@ export class PriceChart {
       localization: { locale: 'en-GB' },
     });
     this.#candles = this.#chart.addSeries(CandlestickSeries, { borderVisible: false });
+    this.#drawing = new CandleDrawing(this.#candles);
     this.#marks = createSeriesMarkers(this.#candles, [], { autoScale: false });
     this.#metrics = new Map(
       METRICS.map(({ name }) => [
@@ -140,7 +141,6 @@ export class PriceChart {
     this.setMarks(this.#marked);
   }
 
-  /** Draw the bars; when only the end is new, only the end is drawn. */
   setCandles(candles: readonly Candle[], decimals: number): void {
     if (decimals !== this.#decimals) {
       this.#decimals = decimals;
@@ -148,30 +148,17 @@ export class PriceChart {
         priceFormat: { type: 'price', precision: decimals, minMove: 10 ** -decimals },
       });
     }
-    const first = this.#drawnCandles.length === 0;
-    if (continues(this.#drawnCandles, candles, ({ start }) => start)) {
-      for (const bar of candles.slice(this.#drawnCandles.length - 1)) this.updateBar(bar);
-    } else {
-      const last = candles.at(-1);
-      this.#newest_s = last === undefined ? 0 : secondsOf(last.start);
-      this.#candles.setData(candles.map(barOf));
-    }
-    this.#drawnCandles = candles;
+    const first = this.#drawing.count === 0;
+    this.#drawing.setComplete(candles);
     if (first && candles.length > 0) this.goToEnd();
   }
 
-  /** Draw a bar at the end, complete or still forming; nothing if a newer one is drawn already. */
-  updateBar(bar: Candle): void {
-    const start_s = secondsOf(bar.start);
-    if (start_s < this.#newest_s) return;
-    this.#newest_s = start_s;
-    this.#candles.update(barOf(bar));
+  setForming(bar: Candle): void {
+    this.#drawing.setForming(bar);
   }
 
   setPoints(points: readonly QfhPoint[]): void {
-    const more = continues(this.#drawnPoints, points, ({ time }) => time)
-      ? points.slice(this.#drawnPoints.length - 1)
-      : null;
+    const more = changesAtEnd(this.#drawnPoints, points, ({ time }) => time);
     for (const [name, series] of this.#metrics) {
       const dot = (point: QfhPoint) => {
         const value = point.percentiles[name] ?? null;
@@ -218,7 +205,7 @@ export class PriceChart {
   }
 
   goToEnd(): void {
-    const end = this.#drawnCandles.length + BARS_OF_ROOM;
+    const end = this.#drawing.count + BARS_OF_ROOM;
     this.#chart.timeScale().setVisibleLogicalRange({ from: end - BARS_AT_FIRST, to: end });
   }
 
@@ -231,15 +218,4 @@ export class PriceChart {
 /** No label where the pane's margin goes beyond the scale. */
 function percentText(value: number): string {
   return value < 0 || value > 100 ? '' : value.toFixed(0);
-}
-
-/** The library draws binary numbers: here, and only here, prices become some. */
-function barOf({ start, open, high, low, close }: Candle) {
-  return {
-    time: chartTime(secondsOf(start)),
-    open: Number(open),
-    high: Number(high),
-    low: Number(low),
-    close: Number(close),
-  };
 }
