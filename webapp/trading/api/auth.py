@@ -86,7 +86,7 @@ class TokenRefresh(_OpenToAll):
         except TokenError as error:
             known = _known(data["refresh"])
             if known is not None and _is_used_up(known):
-                _end_login(known.user)
+                _end_login(known.user_id)
             raise exceptions.AuthenticationFailed(str(error), "token_not_valid") from error
         except get_user_model().DoesNotExist as error:
             raise exceptions.AuthenticationFailed(code="token_not_valid") from error
@@ -144,9 +144,9 @@ def _is_used_up(token: OutstandingToken) -> bool:
     return BlacklistedToken.objects.filter(token=token).exists()
 
 
-def _end_login(user: AbstractBaseUser | None) -> None:
-    if user is None:
+def _end_login(user_id: int | None) -> None:
+    if user_id is None:  # the user was deleted
         return
-    for outstanding in OutstandingToken.objects.filter(user=user):
+    for outstanding in OutstandingToken.objects.filter(user=user_id):
         BlacklistedToken.objects.get_or_create(token=outstanding)
-    end_access(user.pk, now=timezone.now())
+    end_access(user_id, now=timezone.now())

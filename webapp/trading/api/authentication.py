@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.cache import cache
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.settings import api_settings
 
 
 class TokenAuthentication(JWTAuthentication):
@@ -30,8 +30,8 @@ def end_access(user_id: int, *, now: datetime) -> None:
 
     Kept for as long as such a token could live. Without Valkey it lives on, five minutes at most.
     """
-    lifetime = settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"]
-    cache.set(_ended_key(user_id), int(now.timestamp()), timeout=int(lifetime.total_seconds()))
+    lifetime_s = api_settings.ACCESS_TOKEN_LIFETIME.total_seconds()
+    cache.set(_ended_key(user_id), int(now.timestamp()), timeout=int(lifetime_s))
 
 
 def _ended_key(user_id: int) -> str:
