@@ -119,6 +119,8 @@ class Server:
 
     async def _running(self, _application: web.Application) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(self._replay()), asyncio.create_task(self._ticks())]
+        for task in tasks:
+            task.add_done_callback(_log_failure)
         yield
         self._stopping.set()
         self._wake()
@@ -189,10 +191,9 @@ class Server:
             return _cut(http, b"")
         if found := _STREAM.fullmatch(http.path):
             return await self._stream(http, found[1], found[2], fault)
-        request = Request(
-            http.method, http.raw_path.partition("?")[0], dict(http.query), await http.read(),
-            {name.lower(): value for name, value in http.headers.items()},
-        )  # fmt: skip
+        path = http.raw_path.partition("?")[0]
+        headers = {name.lower(): value for name, value in http.headers.items()}
+        request = Request(http.method, path, dict(http.query), await http.read(), headers)
         response = Response(fault.status or 200, {})
         if not fault.status or fault.processed:
             response = self.venue.handle(
@@ -225,6 +226,7 @@ class Server:
         response.enable_chunked_encoding()
         await response.prepare(http)
         lines = _Lines(http, response, fault, headers)
+        lines.next_beat = asyncio.get_running_loop().time() + self.limits.heartbeat_s
         wakeup = asyncio.Event()
         self._wakeups.add(wakeup)
         try:
@@ -268,12 +270,13 @@ class Server:
                 await lines.send(ledger.transactions[sent - 1])
 
     async def _wait(self, wakeup: asyncio.Event, lines: _Lines, beat: Json) -> None:
-        """Until something may have happened; a heartbeat goes out when nothing did."""
+        """Until something may have happened or a heartbeat is due, which is then sent."""
         try:
-            async with asyncio.timeout(self.limits.heartbeat_s):
+            async with asyncio.timeout_at(lines.next_beat):
                 await wakeup.wait()
             wakeup.clear()
         except TimeoutError:
+            lines.next_beat += self.limits.heartbeat_s
             await lines.beat({"type": "HEARTBEAT", **beat, "time": time_text(self.now_ns())})
 
     # -- control -------------------------------------------------------------------------------
@@ -372,6 +375,7 @@ class _Lines:
         self._unix = headers.get("accept-datetime-format", "").upper() == "UNIX"
         self._count = 0
         self._held: Json | None = None
+        self.next_beat = 0.0  # by the loop's clock
 
     async def send(self, item: Json) -> None:
         """One line that is not a heartbeat."""
@@ -408,6 +412,11 @@ class _Lines:
         await self._response.write(line[: len(line) // 2])
         await asyncio.sleep(0)
         await self._response.write(line[len(line) // 2 :] + b"\r\n\r\n")
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("the venue's clock or replay stopped", exc_info=error)
 
 
 # -- answers -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sep_oanda_server import server as server_module
 from sep_oanda_server.faults import FaultError, FaultScript, read_fault, read_script
 from sep_oanda_server.market import Quote
 from sep_oanda_server.server import Limits, Pace, TokenBucket
@@ -124,6 +125,20 @@ def test_the_price_stream_begins_with_a_snapshot_and_beats_when_it_is_quiet(serv
     served.publish("1.20000", "1.20010")
     assert lines.events(1)[0]["closeoutAsk"] == "1.20010"
     lines.close()
+
+
+def test_heartbeats_keep_their_time_while_the_venue_is_busy(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "TICK_S", 0.02)
+    served = serve(limits=Limits(0, heartbeat_s=0.3, price_interval_s=0.01))
+    for path in ("/transactions/stream", "/pricing/stream?instruments=EUR_USD"):
+        started = time.monotonic()
+        lines = Lines(served, BASE + path)
+        beats = [one for one, _ in zip(lines, range(4), strict=False) if one["type"] == "HEARTBEAT"]
+        lines.close()
+        assert len(beats) >= 3
+        assert time.monotonic() - started < 3
 
 
 def test_a_slow_price_stream_gets_the_latest_price_only(serve: Serve) -> None:
