@@ -120,11 +120,11 @@ def calibrate(scale: float, run: Callable[..., Iterable[Any]]) -> str:
     for name, p, worlds in (
         ("sign-flip, best rule", best, WORLDS),
         ("sign-flip, walk-forward", forward, WORLDS),
-        ("SPA on bars (conservative)", spa_bars, 199),
-        ("SPA, half of the rules losing (conservative)", spa, 199),
+        ("SPA on 54 days of bars, all rules fair", spa_bars, 199),
+        ("SPA on 250 days, half of the rules losing", spa, 199),
     ):
         found = uniformity(p, worlds=worlds)
-        uniform = "–" if "conservative" in name else f"{found.p_value:.2f}"
+        uniform = "–" if "SPA" in name else f"{found.p_value:.2f}"
         rows.append([name, len(p), uniform, *(f"{100 * s:.1f} %" for _, s in found.shares)])
     parts = ["## Nulls", table(names, rows)]
     parts.append(
