@@ -1,4 +1,4 @@
-import type { CandlestickData, Time } from 'lightweight-charts';
+import type { CandlestickData } from 'lightweight-charts';
 import { beforeEach, expect, test } from 'vitest';
 
 import { barAt } from '../../../tests/samples';
@@ -7,14 +7,14 @@ import { CandleDrawing } from './candle-drawing';
 
 /** A series that refuses what the library refuses: a bar before the newest one. */
 class FakeSeries {
-  bars: CandlestickData<Time>[] = [];
+  bars: CandlestickData[] = [];
   wholes = 0;
 
-  setData(bars: CandlestickData<Time>[]): void {
+  setData(bars: CandlestickData[]): void {
     this.wholes += 1;
     this.bars = [...bars];
   }
-  update(bar: CandlestickData<Time>): void {
+  update(bar: CandlestickData): void {
     const last = this.bars.at(-1);
     if (last !== undefined && last.time > bar.time) throw new Error('Cannot update oldest data');
     if (last?.time === bar.time) this.bars.pop();
@@ -71,6 +71,7 @@ test('bars that were missed are drawn when they come', () => {
 
 test('a replay that began again is drawn from its history on', () => {
   drawing.setComplete([...history, eight, nine]);
+  drawing.setForming(forming(10));
   drawing.setComplete(history);
   drawing.setForming(forming(8));
   expect(drawn().map(([hour]) => hour)).toEqual([6, 7, 8]);
