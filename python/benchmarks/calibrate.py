@@ -142,6 +142,7 @@ def calibrate(scale: float, run: Callable[..., Iterable[Any]]) -> str:
     cases = list(itertools.product(sharpes, families, seeds))
     is_found = dict(zip(cases, run(planted, cases), strict=True))
     parts.append("## Power: one rule with an edge over three years")
+    parts.append("Daily P&L with independent noise; the verdict's lines on selection decide.")
     parts.append(
         table(
             ("net Sharpe ratio a year", "among 10 rules", "among 1,000 rules"),
