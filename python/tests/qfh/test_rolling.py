@@ -1,6 +1,8 @@
 """The rolling metrics against a slow oracle, and the rules that hold for all of them."""
 
 import itertools
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -142,18 +144,6 @@ def test_every_backend_gives_the_bytes_of_the_reference(backend: qfh.BackendName
             arguments["metrics"] = "all"
             reference = qfh.rolling(prices, **arguments, backend="scalar")
             assert same_bytes(qfh.rolling(prices, **arguments, backend=backend), reference)
-
-
-@pytest.mark.gpu
-def test_the_gpu_gives_the_bytes_of_the_reference_on_a_million_windows() -> None:
-    gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
-    if not gpu.available:
-        pytest.skip(f"backend cuda cannot run here: {gpu.detail}")
-    rng = np.random.default_rng(11)
-    bits = rng.integers(0, 2, 1_000_000, dtype=np.uint8)
-    gap = rng.random(bits.size) < 0.0005
-    reference = qfh.rolling_bits(bits, gap=gap, backend="scalar")
-    assert same_bytes(qfh.rolling_bits(bits, gap=gap, backend="cuda"), reference)
 
 
 def test_a_named_backend_that_cannot_run_is_an_error() -> None:
@@ -316,3 +306,14 @@ def test_progress_is_called_and_may_stop_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         qfh.rolling(prices, tick=TICK, progress=stop)
+
+
+def test_ctrl_c_stops_a_long_call() -> None:
+    bits = np.zeros(50_000_000, dtype=np.uint8)
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            qfh.rolling_bits(bits, metrics=["entropy"], backend="scalar")
+    finally:
+        timer.cancel()
