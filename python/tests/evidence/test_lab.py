@@ -167,6 +167,25 @@ def test_a_family_that_looks_ahead_gets_no_verdict_whatever_it_earns() -> None:
     assert result.verdict.text == "No evidence of edge after costs."
 
 
+def test_a_family_that_never_trades_is_judged_and_not_a_crash() -> None:
+    never = replace(RULES[0], gates=(Gate("entropy", "value", 2.0, 3.0),))
+    family = rule_family((never, replace(never, horizon_bars=5)))
+    result = evaluate(worlds.market(600, seed=3), family, costs=FREE, provenance={}, settings=QUICK)
+    assert result.verdict.text == "No evidence of edge after costs."
+    reasons = {j.line.name: j.reason for j in result.verdict.lines}
+    assert reasons["trades"] == "trades 0 is not >= 30"
+    assert reasons["money"] == "net could not be computed"
+    json.dumps(result.document, allow_nan=False)
+
+
+def test_one_rule_alone_is_judged_without_a_choice() -> None:
+    family = rule_family(RULES[:1])
+    result = evaluate(worlds.market(600, seed=3), family, costs=FREE, provenance={}, settings=QUICK)
+    chosen = result.document["selection"]
+    assert chosen["overfitting"]["note"] == "one rule: nothing was selected"
+    assert chosen["deflated_sharpe"]["value"] == chosen["probabilistic_sharpe"]
+
+
 def test_generated_prices_are_stamped() -> None:
     stamped = report(worlds.market(600, seed=3), synthetic=True)
     assert stamped.document["synthetic"] is True
