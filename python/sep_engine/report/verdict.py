@@ -74,6 +74,8 @@ def number(value: object, places: int = 4) -> str:
     """Return a figure for people; "none" where there is none."""
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.{places}g}"
     if isinstance(value, int | float):
@@ -100,7 +102,7 @@ def _cost_text(document: Document) -> str:
 def _provenance(document: Document) -> list[str]:
     found = document["provenance"]
     rows = [
-        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else number(value))
         for name, value in found.items()
         if name not in ("first_ns", "last_ns") and not isinstance(value, dict)
     ]
@@ -387,10 +389,13 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
 
 
 def _walk_forward(axes: "Axes", forward: Document, pip: float) -> None:
+    from matplotlib.dates import AutoDateLocator
+
     if forward["days"]:
         equity = np.array(forward["equity"], float) / pip
         axes.plot(days_of(forward["days"]), equity, color=GAIN if equity[-1] > 0 else LOSS)
-        axes.tick_params(axis="x", labelrotation=30)
+        locator = AutoDateLocator(maxticks=5)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(locator)
     axes.axhline(0, color=DIM, linewidth=0.8)
     axes.set_title("walk-forward, net pips", fontsize=8, loc="left")
 
