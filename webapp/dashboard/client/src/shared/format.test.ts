@@ -4,6 +4,7 @@ import { decimalText } from './api/model';
 import {
   ageText,
   changeText,
+  marketTimeShort,
   marketTimeText,
   moneyText,
   priceText,
@@ -69,4 +70,5 @@ test('an age has one unit', () => {
 
 test('market time is UTC wherever the browser is', () => {
   expect(marketTimeText('2017-06-13T09:00:00Z')).toBe('13 Jun 2017, 09:00');
+  expect(marketTimeShort('2017-06-13T09:00:00Z')).toBe('13 Jun, 09:00');
 });

@@ -93,6 +93,13 @@ const clockFormat = new Intl.DateTimeFormat(LOCALE, {
   minute: '2-digit',
   second: '2-digit',
 });
+const marketShortFormat = new Intl.DateTimeFormat(LOCALE, {
+  timeZone: 'UTC',
+  day: '2-digit',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+});
 const marketFormat = new Intl.DateTimeFormat(LOCALE, {
   timeZone: 'UTC',
   day: '2-digit',
@@ -110,6 +117,11 @@ export function clockText(instant: string): string {
 /** Time of the market, UTC: "13 Jun 2017, 09:00". */
 export function marketTimeText(instant: string | null): string {
   return instant === null ? MISSING : marketFormat.format(new Date(instant));
+}
+
+/** Time of the market, UTC, where the year is plain from what stands around: "13 Jun, 09:00". */
+export function marketTimeShort(instant: string | null): string {
+  return instant === null ? MISSING : marketShortFormat.format(new Date(instant));
 }
 
 /** How long ago, in one unit: "now", "12 s", "3 min", "2 h", "4 d". */

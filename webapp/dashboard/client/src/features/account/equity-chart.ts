@@ -35,6 +35,10 @@ export class EquityChart {
       lastValueVisible: false,
       priceFormat: { type: 'price', precision: 2, minMove: 0.01 },
     });
+    // The line is laid out while its view is hidden, too, and gets its width later.
+    this.#chart.timeScale().subscribeSizeChange(() => {
+      this.#chart.timeScale().fitContent();
+    });
     this.paint();
   }
 

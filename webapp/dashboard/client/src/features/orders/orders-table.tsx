@@ -4,7 +4,7 @@ import type { Order } from '../../shared/api/model';
 import { ordersQuery } from '../../shared/api/queries';
 import {
   decimalsOf,
-  marketTimeText,
+  marketTimeShort,
   MISSING,
   priceText,
   sideText,
@@ -62,7 +62,7 @@ function OrderRow({ order, onOpen }: { order: Order; onOpen: (id: number) => voi
         onOpen(order.id);
       }}
     >
-      <td className="soft">{marketTimeText(order.market_time)}</td>
+      <td className="soft">{marketTimeShort(order.market_time)}</td>
       <td>
         <button
           type="button"
@@ -129,7 +129,7 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
                     onOpen(order.id);
                   }}
                 >
-                  <td className="soft">{marketTimeText(fill.time)}</td>
+                  <td className="soft">{marketTimeShort(fill.time)}</td>
                   <td className={signOf(fill.units) < 0 ? 'down' : 'up'}>{sideText(fill.units)}</td>
                   <td className="number">{sizeText(fill.units)}</td>
                   <td className="number">

@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { signalsQuery } from '../../shared/api/queries';
 import {
   decimalsOf,
-  marketTimeText,
+  marketTimeShort,
   metricText,
   MISSING,
   percentileText,
@@ -41,7 +41,7 @@ export function SignalsTable({ onOpenOrder }: { onOpenOrder: (id: number) => voi
             <tbody>
               {rows.map((signal) => (
                 <tr key={signal.id}>
-                  <td className="soft">{marketTimeText(signal.time)}</td>
+                  <td className="soft">{marketTimeShort(signal.time)}</td>
                   <td>
                     <span className={signal.direction === 'BUY' ? 'up' : 'down'}>
                       {signal.direction === 'BUY' ? '▲ Buy' : '▼ Sell'}
