@@ -191,13 +191,13 @@ def engine_python() -> Outcome:
     report = LOG / "python.xml"
     # The wheel's tests run without Django, as its users do.
     command = (*PYTEST, "-p", "no:django", "-n", "2", f"--junitxml={report}", "python/tests")
-    return run_suite("Python", command, report=report, timeout_s=420)
+    return run_suite("Python", command, report=report, timeout_s=900)
 
 
 def web(part: str, env: dict[str, str]) -> Outcome:
     report = LOG / f"{part.replace(' ', '-')}.xml"
-    command = (*PYTEST, f"--junitxml={report}", "webapp")
-    return run_suite(part, command, report=report, timeout_s=420, env=env)
+    command = (*PYTEST, "-n", "2", f"--junitxml={report}", "webapp")
+    return run_suite(part, command, report=report, timeout_s=900, env=env)
 
 
 def web_sqlite() -> Outcome:
@@ -246,6 +246,8 @@ def main() -> int:
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"no part is named {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     LOG.mkdir(parents=True, exist_ok=True)
+    # Being stopped ends what runs, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
 
     outcomes = []
