@@ -324,6 +324,33 @@ def test_close_everything_works_while_halted_and_the_feed_stands(trader: Any) ->
     assert audit() == []
 
 
+@pytest.mark.parametrize("end", [False, True], ids=["paused", "at its end"])
+def test_a_new_trader_closes_at_the_last_close_while_the_feed_stands(
+    trader: Any, sample: Any, monkeypatch: pytest.MonkeyPatch, end: bool
+) -> None:
+    async def until_held(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+
+    trader(until_held)
+    if end:
+        Feed.objects.update(total_bars=Feed.objects.get().cursor)
+    else:
+        Feed.objects.update(paused=True)
+
+    async def close(one: Trader) -> None:
+        await one._db(one._read_feed_controls)
+        await one._db(
+            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        )
+        await one._work_orders()
+        await one._stand_still(one._feed_stands())
+
+    trader(close)
+    assert Position.objects.get().units == 0
+    assert audit() == []
+
+
 def _halt(one: Trader) -> None:
     trading_state.trading_state_set(
         scope="ACCOUNT",

@@ -82,6 +82,7 @@ SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 SNAPSHOTS_KEPT = 20_000
 DEFAULT_STOP_PIPS = Decimal(30)
+BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
 _DOUBT = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
@@ -181,6 +182,7 @@ class Trader:
         self._started_at = utc_now()
         self._lease_until = 0.0
         self._last_performance = 0.0
+        self._protected = False
         self._peak_equity = Decimal(0)
         self._behind_s = 0.0
 
@@ -265,6 +267,7 @@ class Trader:
         self._bars, self._price_side = feeds.load_feed(self._feed)
         self._warm_up()
         self._read_book()
+        self._take_last_close()
         self._beat()
 
     def _warm_up(self) -> None:
@@ -282,6 +285,13 @@ class Trader:
             running = RunningStrategy(row)
             running.warm_up(candles[: self._feed.cursor])
             self._strategies.append(running)
+
+    def _take_last_close(self) -> None:
+        """Begin with the last stored close: if the feed stands, it is the price there is."""
+        self._quotes.clear()
+        if self._feed.cursor:
+            quote = self._bars[self._feed.cursor - 1].close_quote
+            self._quotes[quote.instrument] = Received(quote, utc_now(), BEFORE_FIRST_QUOTE)
 
     def _read_book(self) -> None:
         bar = self._bars[min(self._feed.cursor, len(self._bars) - 1)]
@@ -446,7 +456,7 @@ class Trader:
             )
             return
         await self._db(self._rewind, utc_now())
-        self._quotes.clear()
+        self._take_last_close()
 
     def _ask_to_flatten(self, now: datetime) -> None:
         with transaction.atomic():
@@ -549,8 +559,8 @@ class Trader:
                 await self._judge(order_id)
             elif state == _S.QUEUED:
                 await self._send(order_id)
-        if self._book.positions:
-            await self._db(self._protect)
+        if self._book.positions and not self._protected:
+            self._protected = await self._db(self._protect)
 
     def _live_orders(self) -> list[tuple[int, OrderState, bool]]:
         """Return (id, state, whether it is to be withdrawn), those to be withdrawn first."""
@@ -586,7 +596,8 @@ class Trader:
         order = Order.objects.select_related("instrument", "account").get(pk=order_id)
         received = self._quotes.get(order.instrument.name)
         lapsed = order.expires_at is not None and now > order.expires_at
-        if received is None and not lapsed:
+        coming = received is None or received.stands == BEFORE_FIRST_QUOTE
+        if coming and not lapsed and not self._feed_stands():
             return None  # just started: the first quote is on its way
         bound = stop = None
         if received is not None:
@@ -700,22 +711,27 @@ class Trader:
             elif found.working:
                 await self._happened(order_id, Found(found.venue_order_id))
 
-    def _protect(self) -> None:
-        """See that a stop works for every position; ask for one, or for the way out, if not."""
+    def _protect(self) -> bool:
+        """See that a stop works for every position; ask for one, or for the way out, if not.
+
+        True: all have one, and only a fact can change that.
+        """
         now = utc_now()
+        protected = True
         for position in Position.objects.filter(account=self._account).exclude(units=0):
             stops = order_path.stops_of(position)
-            covered = sum((abs(stop.units) for stop in stops), Decimal(0))
-            missing = abs(position.units) - covered
-            waiting = Order.objects.filter(
+            missing = abs(position.units) - sum((abs(stop.units) for stop in stops), Decimal(0))
+            if missing <= 0:
+                continue
+            protected = False
+            leaving = Order.objects.filter(
                 account=self._account, instrument=position.instrument, reduce_only=True
             ).exclude(state__in=TERMINAL)
-            if missing <= 0 or waiting.exclude(pk__in=[stop.pk for stop in stops]).exists():
-                continue
             received = self._quotes.get(position.instrument.name)
-            if received is None or position.average_price is None:
+            if received is None or leaving.exclude(pk__in=[stop.pk for stop in stops]).exists():
                 continue
             self._cover(position, missing, received.quote, now)
+        return protected
 
     def _cover(self, position: Position, missing: Decimal, quote: Quote, now: datetime) -> None:
         assert position.average_price is not None
@@ -788,6 +804,7 @@ class Trader:
             )
             killpoint("facts_before_commit")
         self._read_book()
+        self._protected = False
 
     async def _watch_losses(self, market_time: datetime) -> None:
         if self._book.day_start != day_start(market_time):
