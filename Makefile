@@ -46,6 +46,11 @@ lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python scripts/run_tests.py lint
 
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure the engine on this machine
+	@$(MAKE) --silent --no-print-directory engine
+	@$(BIN)/python -m python.benchmarks
+
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDULES=)
 	@$(MAKE) --silent --no-print-directory engine
