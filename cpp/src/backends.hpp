@@ -6,6 +6,18 @@
 
 #include "sep/rolling.hpp"
 
+namespace sep {
+
+/// The chosen backend for windows that `check` has passed.
+/// @throws BackendError  it cannot run here.
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec, Backend backend);
+
+/// Threads that a backend uses when `threads` are asked for; 0 asks for as many as the machine has.
+/// @throws InvalidArgument  not in 0..1024.
+int thread_count(Backend backend, int threads);
+
+}  // namespace sep
+
 namespace sep::scalar {
 
 std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);

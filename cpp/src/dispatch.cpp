@@ -8,12 +8,8 @@
 #include "sep/rolling.hpp"
 
 namespace sep {
-namespace {
 
-// Below this many windows a thread costs more than it saves.
-constexpr std::uint64_t windows_per_thread_min = 16'384;
-
-std::unique_ptr<RollingBackend> make_backend(const WindowSpec& spec, Backend backend) {
+std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec, Backend backend) {
     if (backend == Backend::scalar) return scalar::make_rolling(spec);
     if (backend != Backend::cuda) return simd::make_rolling(spec);
     const cuda::Status gpu = cuda::status();
@@ -29,8 +25,6 @@ int thread_count(Backend backend, int threads) {
     if (threads > 0) return threads;
     return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
-
-}  // namespace
 
 std::vector<BackendStatus> backends() {
     const cuda::Status gpu = cuda::status();
@@ -56,154 +50,6 @@ void check(const WindowSpec& spec) {
         throw InvalidArgument("collapse_share must be in (0, 1], was " +
                               std::to_string(spec.collapse_share));
     }
-}
-
-Roller::Roller(const RollingSpec& spec, Backend backend, int threads)
-    : spec_(spec), threads_(thread_count(backend, threads)) {
-    check(spec.window);
-    check_tick(spec.tick);
-    if (spec.stride == 0) throw InvalidArgument("stride must be >= 1, was 0");
-    backend_ = make_backend(spec.window, backend);
-}
-
-std::uint64_t Chunk::outputs() const {
-    const std::uint64_t first = first_output();
-    return first < prices ? (prices - first - 1) / stride + 1 : 0;
-}
-
-Chunk Chunk::part(std::uint64_t first, std::uint64_t count) const {
-    Chunk chunk = *this;
-    for (std::uint64_t word = 0; word < first / 64; ++word)
-        chunk.bits_before += ones(emitted[word]);
-    chunk.emitted += first / 64;
-    chunk.prices_before += first;
-    chunk.prices = count;
-    return chunk;
-}
-
-RollingOutputs RollingOutputs::from(std::size_t i) const {
-    RollingOutputs rest = *this;
-    for (Column& column : rest.metrics) column = column.from(i);
-    rest.flat_ratio = flat_ratio.from(i);
-    if (complete != nullptr) rest.complete += i;
-    return rest;
-}
-
-std::uint64_t Roller::outputs_of(std::uint64_t prices) const {
-    Chunk chunk{};
-    chunk.prices_before = flat_.size();
-    chunk.prices = prices;
-    chunk.stride = spec_.stride;
-    return chunk.outputs();
-}
-
-void Roller::append(std::uint64_t bits, std::uint64_t joined, int count) {
-    if (bits_.size() == 0) joined &= ~std::uint64_t{1};  // the first bit has none before it
-    if (spec_.window.groups & group_qbsa) {
-        for (int i = 0; i < count; ++i) append_predicted(bits >> i & 1, joined >> i & 1);
-        return;
-    }
-    bits_.append(bits, count);
-    joined_.append(joined, count);
-}
-
-void Roller::append_predicted(bool bit, bool joined) {
-    const int window = spec_.window.window;
-    bool error = false;
-    if (bits_.size() >= static_cast<std::uint64_t>(window)) {
-        const BitsBefore before{bits_.words(), bits_.size() - bits_.forgotten()};
-        const BitsBefore valid{joined_.words(), joined_.size() - joined_.forgotten()};
-        const PairCounts pairs = count_pairs(before, valid, window);
-        error = predicted_bit(spec_.window.predictor, pairs, before(0)) != bit;
-    }
-    errors_.append(error);
-    bits_.append(bit);
-    joined_.append(joined);
-}
-
-void Roller::take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
-                         const RollingOutputs& out) {
-    if (!gap.empty() && gap.size() != prices.size()) {
-        throw InvalidArgument("gap must have one value per price, " +
-                              std::to_string(prices.size()) + ", had " +
-                              std::to_string(gap.size()));
-    }
-    const std::uint64_t bits_before = bits_.size();
-    emitted_.assign(word_count(prices.size()), 0);
-    prices_ = prices.size();
-    for (std::size_t k = 0; k < prices.size(); ++k) {
-        const Step step =
-            advance(last_, spec_.encoding, spec_.tick, prices[k], !gap.empty() && gap[k] != 0,
-                    static_cast<std::int64_t>(flat_.size()));
-        if (step.bit) append(std::uint64_t{*step.bit}, std::uint64_t{step.joined}, 1);
-        emitted_[k / 64] |= std::uint64_t{step.bit.has_value()} << (k % 64);
-        flat_.append(step.flat);
-    }
-    run(bits_before, out);
-}
-
-void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
-                       const RollingOutputs& out) {
-    if (!gap.empty() && gap.size() != bits.size()) {
-        throw InvalidArgument("gap must have one value per bit, " + std::to_string(bits.size()) +
-                              ", had " + std::to_string(gap.size()));
-    }
-    const std::uint64_t bits_before = bits_.size();
-    emitted_.assign(word_count(bits.size()), ~std::uint64_t{0});
-    prices_ = bits.size();
-    for (std::size_t first = 0; first < bits.size(); first += 64) {
-        const auto count = static_cast<int>(std::min<std::size_t>(64, bits.size() - first));
-        bool bad = false;
-        const std::uint64_t word = pack_word(bits.data() + first, count, bad);
-        if (bad) refuse_value(bits, first, bits_before);
-        std::uint64_t joined = ~std::uint64_t{0} >> (64 - count);
-        if (!gap.empty()) {
-            for (int i = 0; i < count; ++i) {
-                if (gap[first + static_cast<std::size_t>(i)] != 0)
-                    joined &= ~(std::uint64_t{1} << i);
-            }
-        }
-        append(word, joined, count);
-        flat_.append(0, count);
-    }
-    run(bits_before, out);
-}
-
-void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
-    const Chunk chunk{
-        {bits_.words(), bits_.forgotten()},
-        {joined_.words(), joined_.forgotten()},
-        {errors_.words(), errors_.forgotten()},
-        {flat_.words(), flat_.forgotten()},
-        emitted_.data(),
-        bits_before,
-        flat_.size() - prices_,
-        prices_,
-        spec_.stride,
-    };
-    const std::uint64_t wanted = chunk.outputs() / windows_per_thread_min + 1;
-    const auto parts = std::min<std::uint64_t>(static_cast<std::uint64_t>(threads_), wanted);
-    if (parts <= 1) {
-        backend_->run(chunk, out);
-    } else {
-        // Every part writes outputs of its own, so the result does not depend on their number.
-        const std::uint64_t size = (prices_ / parts + 63) / 64 * 64;
-        std::vector<std::jthread> workers;
-        std::uint64_t output = 0;
-        for (std::uint64_t first = 0; first < prices_; first += size) {
-            const Chunk part = chunk.part(first, std::min(size, prices_ - first));
-            const RollingOutputs place = out.from(output);
-            output += part.outputs();
-            workers.emplace_back([this, part, place] { backend_->run(part, place); });
-        }
-    }
-    const auto window = static_cast<std::uint64_t>(spec_.window.window);
-    // The vector kernels read words that begin up to 64 bits before a window.
-    const std::uint64_t kept = std::max<std::uint64_t>(window, 64) + 64;
-    bits_.keep(kept);
-    joined_.keep(kept);
-    errors_.keep(window);
-    flat_.keep(window);
 }
 
 }  // namespace sep

@@ -78,12 +78,8 @@ public:
     }
 
     const std::uint64_t* words() const { return words_.data(); }
-    std::size_t word_total() const { return words_.size(); }
-
     /// Bits before the first word that is kept; a multiple of 64.
     std::uint64_t forgotten() const { return forgotten_; }
-
-    bool operator[](std::uint64_t i) const { return words_[(i - forgotten_) / 64] >> (i % 64) & 1; }
 
 private:
     std::vector<std::uint64_t> words_;
