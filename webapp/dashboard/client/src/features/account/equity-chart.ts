@@ -16,6 +16,7 @@ import { thisPass } from './equity-points';
 export class EquityChart {
   readonly #chart: IChartApi;
   readonly #line: ISeriesApi<'Baseline'>;
+  readonly #sizes: ResizeObserver;
 
   constructor(container: HTMLElement) {
     this.#chart = createChart(container, {
@@ -36,13 +37,17 @@ export class EquityChart {
       priceFormat: { type: 'price', precision: 2, minMove: 0.01 },
     });
     // The line is laid out while its view is hidden, too, and gets its width later.
-    this.#chart.timeScale().subscribeSizeChange(() => {
-      this.#chart.timeScale().fitContent();
+    this.#sizes = new ResizeObserver(() => {
+      requestAnimationFrame(() => {
+        if (container.isConnected) this.#chart.timeScale().fitContent();
+      });
     });
+    this.#sizes.observe(container);
     this.paint();
   }
 
   destroy(): void {
+    this.#sizes.disconnect();
     this.#chart.remove();
   }
 
