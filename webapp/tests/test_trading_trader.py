@@ -411,6 +411,7 @@ def test_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
     assert Position.objects.get().units == Decimal(700)
     # It came without a stop, so it was given one.
     assert Order.objects.filter(type="STOP_LOSS", state="ACCEPTED", units=-700).exists()
+    assert audit() == []
 
 
 def test_books_that_differ_halt_the_account_with_the_reason(trader: Any) -> None:
@@ -496,3 +497,18 @@ def _pretend_holder_died(one: Trader) -> None:
     from webapp.trading.models import LeaseRow
 
     LeaseRow.objects.update(holder=f"{socket.gethostname()}:999999999:1.00")
+
+
+def test_the_audit_sees_what_was_taken_from_the_books(trader: Any) -> None:
+    async def until_held(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+
+    trader(until_held)
+    assert audit() == []
+    Fill.objects.all().delete()
+    EventLog.objects.filter(stream="orders", seq=2).delete()
+    Candle.objects.order_by("start")[0].delete()
+    found = {line.split(" ")[0] for line in audit()}
+    # I4: the fill is only at the venue; I3: fills and position differ; I5: the log has a hole.
+    assert {"I3", "I4", "I5", "feed"} <= found

@@ -61,24 +61,34 @@ def _order_faults(
     orders: list[Order], ledger: list[Transaction], report: AccountReport
 ) -> Iterable[str]:
     by_client_id = {order.client_id: order for order in orders}
+    # An order that was made beside us has an id of ours only here.
+    adopted = {
+        order.venue_order_id: order.client_id
+        for order in orders
+        if order.origin == Origin.EXTERNAL and order.venue_order_id
+    }
+    told = [(adopted.get(fact.venue_order_id, fact.client_id), fact) for fact in ledger]
     taken = Counter(
-        fact.client_id
-        for fact in ledger
-        if fact.kind in (Kind.ACCEPTED, Kind.DEPENDENT, Kind.REJECTED) and fact.client_id
+        client_id
+        for client_id, fact in told
+        if fact.kind in (Kind.ACCEPTED, Kind.DEPENDENT, Kind.REJECTED) and client_id
     )
+    made_by_venue = {client_id for client_id, fact in told if fact.kind == Kind.DEPENDENT}
     for client_id, count in taken.items():
         if count > 1:
             yield f"I1 the venue has {client_id} {count} times"
         order = by_client_id.get(client_id)
-        if order is None:
+        if order is None and client_id in made_by_venue:
+            yield f"I2 the venue has {client_id}, which we have not heard of yet"
+        elif order is None:
             yield f"I8 the venue has {client_id}, which is no intent of ours"
         elif order.sent_at is None and order.parent_id is None and order.origin != Origin.EXTERNAL:
             yield f"I8 {client_id} is at the venue and was never claimed"
     ended: dict[str, OrderState] = {}
-    for fact in ledger:
+    for client_id, fact in told:
         if fact.kind in _ENDS and (fact.kind != Kind.FILLED or fact.final):
-            ended.setdefault(fact.client_id, _ENDS[fact.kind])
-    working = {order.client_id for order in report.open_orders}
+            ended.setdefault(client_id, _ENDS[fact.kind])
+    working = {adopted.get(order.venue_order_id, order.client_id) for order in report.open_orders}
     for order in orders:
         state = OrderState(order.state)
         there = order.client_id in taken
