@@ -175,6 +175,7 @@ def engine_cpp() -> Outcome:
             Step("configure", ("cmake", "--preset", "tests", f"-DSEP_CUDA={cuda}")),
             Step("build", ("cmake", "--build", "--preset", "tests")),
         ],
+        timeout_s=600,
     )
     if build.failed:
         return build
