@@ -2,6 +2,7 @@
 
 PYTHON   ?= python3
 PORT     ?= 8000
+BROKER   ?= paper
 SEP_CUDA ?= AUTO
 SCALE    ?= 1
 SCHEDULES ?= 10000
@@ -28,9 +29,9 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 .PHONY: run
-run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=)
+run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=, BROKER=paper|oanda-local)
 	@$(MAKE) --silent --no-print-directory -j2 engine client
-	@exec $(BIN)/python -m webapp.launcher --port $(PORT)
+	@exec $(BIN)/python -m webapp.launcher --port $(PORT) --broker $(BROKER)
 
 .PHONY: engine client
 engine: $(VENV)/.engine-$(SEP_CUDA) ## Build and install sep_engine (SEP_CUDA=AUTO|ON|OFF)
@@ -50,6 +51,10 @@ lint: $(VENV)/.dev ## Format, types, import directions, conventions
 bench: $(VENV)/.dev ## Measure the engine on this machine
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m python.benchmarks
+
+.PHONY: measure
+measure: $(VENV)/.run ## Measure make run on a fresh clone: cold, warm, stop, memory
+	@$(BIN)/python scripts/measure.py $(PYTHON)
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDULES=)
