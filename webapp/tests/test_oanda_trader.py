@@ -220,6 +220,21 @@ def test_a_trader_that_was_killed_catches_up_with_the_venue(trade: Play, url: st
     assert audit() == []
 
 
+def test_what_happened_after_the_start_is_heard_with_the_first_quote(trade: Play, url: str) -> None:
+    async def until_a_position(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+
+    trade(until_a_position)
+
+    async def first_quote(one: Trader) -> None:
+        control(url, "POST", "/quote", {"instrument": "EUR_USD", "bid": "0.5", "ask": "2.0"})
+        await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
+
+    trade(first_quote)
+    assert Order.objects.get(type="STOP_LOSS").state == "FILLED"
+
+
 def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)

@@ -261,6 +261,12 @@ class LocalOandaBroker(OandaBroker):
         """Bring the bar's last quote to the venue; return what happened there."""
         return await self.on_quote(bar.close_quote, event=event, assumed_spread=bar.assumed_spread)
 
+    async def account(self) -> AccountReport:
+        report = await super().account()
+        if self._seen is None:
+            self._seen = report.last_transaction_id  # the trader reads for itself what came before
+        return report
+
     async def on_standing_quote(self, quote: Quote, *, assumed_spread: bool) -> list[Transaction]:
         """Nothing waits for a quote at this venue: market orders fill when they come."""
         return []
