@@ -1,9 +1,10 @@
 """`make run`: start every process of SEP on one machine, watch them, and stop them all.
 
-Order: checks, embedded Valkey (unless VALKEY_URL names another), database and sample, web server,
-trader, worker, beat. Ctrl-C stops the trader first and Valkey last. Each child asks the kernel for
-SIGTERM at the launcher's end, so that even `kill -9` of the launcher leaves nothing behind. Logs
-are in `var/log`; the console gets one line for each thing that happens.
+Order: checks, embedded Valkey (unless VALKEY_URL names another), web server, database and sample,
+local OANDA server (only with `--broker oanda-local`), trader, worker, beat. Ctrl-C stops the trader
+first and Valkey last. Each child asks the kernel for SIGTERM at the launcher's end, so that even
+`kill -9` of the launcher leaves nothing behind. Logs are in `var/log`; the console gets one line
+for each thing that happens.
 """
 
 import argparse
@@ -26,11 +27,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from django.core.exceptions import ImproperlyConfigured
 
 from webapp import embedded_valkey
+from webapp.config import env
 
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
+OANDA_LOCAL = "oanda-local"
+BROKERS = ("paper", OANDA_LOCAL)
 DISK_FREE_BYTES_MIN = 1_000_000_000
 LOG_BYTES_MAX = 20_000_000
 START_TIMEOUT_S = 120.0
@@ -59,6 +64,7 @@ class Child:
     started_at: float = 0.0
     failures: int = 0
     restart_at: float | None = None
+    secrets: dict[str, str] = field(default_factory=dict)  # what this child alone is told
 
 
 @dataclass(slots=True)
@@ -66,6 +72,7 @@ class Launcher:
     var_path: Path
     port: int
     environment: dict[str, str]
+    broker: str
     children: list[Child] = field(default_factory=list)
 
     def run(self) -> None:
@@ -73,8 +80,14 @@ class Launcher:
         try:
             if not (os.environ.get("VALKEY_URL") or os.environ.get("REDIS_URL")):
                 self._start_valkey()
+            starts_venue = self.broker == OANDA_LOCAL and not os.environ.get("SEP_OANDA_URL")
+            if starts_venue:
+                venue_port = _free_port()
+                self.environment["SEP_OANDA_URL"] = f"http://{HOST}:{venue_port}"
             web = self._start("web", _web_words(self.port))
             login = self._prepare()
+            if starts_venue:
+                self._start_venue(venue_port)
             self._start("trader", _manage("runtrader", "--relay"))
             self._start("worker", _celery("worker", "--pool", "threads", "--concurrency", "2"))
             schedule = self.var_path / "beat" / "schedule"
@@ -105,8 +118,27 @@ class Launcher:
                 )
             self._watch(timeout_s=0.02)
 
-    def _start(self, name: str, words: list[str]) -> Child:
-        child = Child(name, words)
+    def _start_venue(self, port: int) -> None:
+        """Start the local OANDA server, which gets its quotes from the trader, and await it."""
+        try:
+            token = env.secret("SEP_OANDA_TOKEN", kept_in=self.var_path / "oanda_token")
+        except ImproperlyConfigured as error:
+            raise CannotStart(str(error)) from error
+        ledger = str(self.var_path / "oanda.sqlite3")
+        words = _python("-m", "sep_oanda_server", "--paused", "--clock", "market")
+        venue = self._start(
+            "venue", [*words, "--port", str(port), "--ledger", ledger], SEP_OANDA_TOKEN=token
+        )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _listens(port):
+            if venue.failures > 2 or time.monotonic() > deadline:
+                raise CannotStart(
+                    f"the local OANDA server did not start: {self._last_words('venue')}"
+                )
+            self._watch(timeout_s=0.05)
+
+    def _start(self, name: str, words: list[str], **secrets: str) -> Child:
+        child = Child(name, words, secrets=secrets)
         self._launch(child)
         self.children.append(child)
         return child
@@ -116,7 +148,7 @@ class Launcher:
             child.process = subprocess.Popen(
                 child.words,
                 cwd=ROOT,
-                env=self.environment,
+                env=self.environment | child.secrets,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -132,7 +164,7 @@ class Launcher:
         """Bring the database up to date; return the first administrator's login if it was made."""
         with self._log_path("prepare").open("ab") as log:
             process = subprocess.Popen(
-                _manage("prepare"),
+                _manage("prepare", "--broker", self.broker),
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -371,6 +403,21 @@ def _web_words(port: int) -> list[str]:
     return _python("-m", "uvicorn", "webapp.config.asgi:application", *flags, *flat)
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=5) as answer:
@@ -393,6 +440,12 @@ def _arguments() -> argparse.Namespace:
         default=os.environ.get("PORT") or 8000,
         help="where the page answers; the variable PORT sets it too (default 8000)",
     )
+    parser.add_argument(
+        "--broker",
+        choices=BROKERS,
+        default="paper",
+        help="where to trade: SEP's own paper broker, or a local OANDA server (default paper)",
+    )
     arguments = parser.parse_args()
     if not 1 <= arguments.port <= 65_535:
         parser.error(f"the port must be in [1, 65535], was {arguments.port}")
@@ -402,7 +455,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Run until asked to stop. 0: stopped by a person; 1: it could not start."""
     arguments = _arguments()
-    var_path = Path(os.environ.get("SEP_VAR_PATH", ROOT / "var")).resolve()
+    # One folder holds one account with its venue's ledger.
+    own = ROOT / "var" if arguments.broker == "paper" else ROOT / "var" / arguments.broker
+    var_path = Path(os.environ.get("SEP_VAR_PATH", own)).resolve()
     # Signals are taken one by one in `_wait_signal`, never in the middle of something.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -419,7 +474,7 @@ def main() -> int:
                 "PYTHONUNBUFFERED": "1",
             }
             say("starting SEP")
-            Launcher(var_path, arguments.port, environment).run()
+            Launcher(var_path, arguments.port, environment, arguments.broker).run()
     except CannotStart as reason:
         print(f"SEP cannot start: {reason}", file=sys.stderr, flush=True)
         return 1

@@ -29,6 +29,8 @@ env.refuse_unknown(
         "SEP_JWT_KEY_FILE",
         "SEP_KILLPOINT",
         "SEP_OANDA_TOKEN",
+        "SEP_OANDA_TOKEN_FILE",
+        "SEP_OANDA_URL",
         "SEP_SAMPLES_PATH",
         "SEP_STATIC_PATH",
         "SEP_TESTS",
@@ -50,6 +52,12 @@ SECRET_KEY = env.secret("SECRET_KEY", kept_in=_KEPT and _KEPT / "secret_key")
 SEP_JWT_KEY = env.secret("SEP_JWT_KEY", kept_in=_KEPT and _KEPT / "jwt_key")
 if SECRET_KEY == SEP_JWT_KEY:
     raise ImproperlyConfigured("SECRET_KEY and SEP_JWT_KEY must differ")
+
+# The local OANDA server, and the token that it asks for.
+SEP_OANDA_URL = env.text("SEP_OANDA_URL")
+SEP_OANDA_TOKEN = ""
+if SEP_OANDA_URL:
+    SEP_OANDA_TOKEN = env.secret("SEP_OANDA_TOKEN", kept_in=_KEPT and _KEPT / "oanda_token")
 
 DEBUG = False
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
@@ -324,6 +332,8 @@ LOGGING = {
         # 4xx answers are the caller's business, not the log's.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "ERROR"},
+        # It tells of every request, which at a venue that is fed is every quote.
+        "httpx": {"level": "WARNING"},
         # It tells of every second without Valkey with a traceback; the health tells it once.
         "channels_valkey": {"level": "CRITICAL"},
     },

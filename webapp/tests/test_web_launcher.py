@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,20 +54,22 @@ def gone(var_path: Path, timeout_s: float) -> list[psutil.Process]:
     return processes_of(var_path)
 
 
+def environment_of(var_path: Path) -> dict[str, str]:
+    """Return ours with this folder, and without the servers of a test run."""
+    servers = ("VALKEY_URL", "REDIS_URL", "DATABASE_URL", "DJANGO_SETTINGS_MODULE")
+    kept = {name: value for name, value in os.environ.items() if name not in servers}
+    return {**kept, "SEP_VAR_PATH": str(var_path)}
+
+
 class Run:
     """One launcher with its output."""
 
-    def __init__(self, var_path: Path, port: int) -> None:
+    def __init__(self, var_path: Path, port: int, *options: str) -> None:
         self.var_path, self.port = var_path, port
-        clean = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("VALKEY_URL", "REDIS_URL", "DATABASE_URL", "DJANGO_SETTINGS_MODULE")
-        }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "webapp.launcher", "--port", str(port)],
+            [sys.executable, "-m", "webapp.launcher", "--port", str(port), *options],
             cwd=ROOT,
-            env={**clean, "SEP_VAR_PATH": str(var_path)},
+            env=environment_of(var_path),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -102,16 +105,31 @@ class Run:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
 
+    def post(self, path: str, body: object, **headers: str) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", **headers},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def log_in(self) -> dict[str, str]:
+        """Return the headers that speak for the first administrator."""
+        login = self.await_line(r"Log in as (\S+) with password (\S+)$")
+        tokens = self.post("/api/auth/token", {"username": login[1], "password": login[2]})
+        return {"Authorization": f"Bearer {tokens['access']}"}
+
     def health(self) -> dict[str, str]:
         return {one["name"]: one["status"] for one in self.get("/api/health")["processes"]}
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], Run]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def start_one() -> Run:
-        run = Run(tmp_path, free_port())
+    def start_one(*options: str) -> Run:
+        run = Run(tmp_path, free_port(), *options)
         runs.append(run)
         return run
 
@@ -134,15 +152,7 @@ def test_a_first_run_and_a_second_one(start: Callable[[], Run], tmp_path: Path) 
     assert set(first.health().values()) == {"up"}
 
     # The login works, and the password is in no log.
-    body = json.dumps({"username": login[1], "password": login[2]}).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{first.port}/api/auth/token",
-        data=body,
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        access = json.loads(answer.read())["access"]
-    bearer = {"Authorization": f"Bearer {access}"}
+    bearer = first.log_in()
     assert first.get("/api/status", **bearer)["trading"]["state"] == "ACTIVE"
     for log in (tmp_path / "log").glob("*.log"):
         assert login[2] not in log.read_text()
@@ -178,6 +188,86 @@ def test_a_first_run_and_a_second_one(start: Callable[[], Run], tmp_path: Path) 
     third.process.send_signal(signal.SIGTERM)
     assert third.end() == 0
     assert processes_of(tmp_path) == []
+
+
+def until(what: Callable[[], bool], timeout_s: float = START_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def test_one_command_trades_at_a_local_oanda_server(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = start("--broker", "oanda-local")
+    run.await_line("SEP is running")
+    bearer = run.log_in()
+    until(lambda: set(run.health().values()) == {"up"})
+    assert set(run.health()) == {"web", "trader", "relay", "worker", "beat", "venue"}
+    assert run.get("/api/status", **bearer)["account"]["kind"] == "oanda-local"
+
+    run.post("/api/feed", {"bars_per_second": 50}, **bearer)
+    until(lambda: run.get("/api/orders?state=FILLED", **bearer)["count"] >= 6)
+    # The venue's server dies and comes back with its ledger; trading goes on.
+    (venue,) = (one for one in processes_of(tmp_path) if "sep_oanda_server" in one.cmdline())
+    venue.kill()
+    run.await_line("venue was started again")
+    filled = run.get("/api/orders?state=FILLED", **bearer)["count"]
+    until(lambda: run.get("/api/orders?state=FILLED", **bearer)["count"] >= filled + 2)
+
+    run.post("/api/feed", {"paused": True}, **bearer)
+    doubts = ("CREATED", "QUEUED", "SENDING", "UNKNOWN", "CANCEL_PENDING", "CHANGE_UNKNOWN")
+    until(lambda: not any(run.get(f"/api/orders?state={s}", **bearer)["count"] for s in doubts))
+    assert run.get("/api/status", **bearer)["trading"]["state"] == "ACTIVE"
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        run.post("/api/feed", {"restart": True}, **bearer)
+    run.process.send_signal(signal.SIGINT)
+    assert run.end() == 0
+    assert processes_of(tmp_path) == []
+
+    assert (tmp_path / "oanda_token").stat().st_mode & 0o777 == 0o600
+    token = (tmp_path / "oanda_token").read_text()
+    for log in (tmp_path / "log").glob("*.log"):
+        assert token not in log.read_text()
+        assert "HTTP Request" not in log.read_text()
+
+    assert check_books(tmp_path, token) == "the books agree\n"
+
+    # The folder is this broker's.
+    other = start()
+    assert other.end() == 1
+    assert "the account here is of kind oanda-local, not paper: start with" in other.lines[-1]
+    assert processes_of(tmp_path) == []
+
+
+def check_books(var_path: Path, token: str) -> str:
+    """What `check_books` says of the books by the ledger that the venue left behind."""
+    port = free_port()
+    environment = environment_of(var_path)
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "sep_oanda_server", "--paused", "--clock", "market"),
+            *("--port", str(port), "--ledger", str(var_path / "oanda.sqlite3")),
+        ],
+        cwd=ROOT,
+        env={**environment, "SEP_OANDA_TOKEN": token},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: launcher._listens(port))
+        result = subprocess.run(
+            [sys.executable, "manage.py", "check_books"],
+            cwd=ROOT,
+            env={**environment, "SEP_OANDA_URL": f"http://127.0.0.1:{port}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return result.stdout + result.stderr
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 def test_nothing_outlives_a_launcher_that_was_killed(

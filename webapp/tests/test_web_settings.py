@@ -62,6 +62,7 @@ def test_production_starts_with_everything_that_it_needs(tmp_path: Path) -> None
         ({"SEP_HTTP_THREADS": "0"}, r"SEP_HTTP_THREADS must be in [1, 64], was 0"),
         ({"DATABASE_URL": "mysql://u@h/d"}, "DATABASE_URL must be a postgresql:// address"),
         ({"VALKEY_URL": "http://h"}, "VALKEY_URL must start with"),
+        ({"SEP_OANDA_URL": "http://127.0.0.1:8020"}, "SEP_OANDA_TOKEN must be a random text"),
         ({"SEP_HTPS": "1"}, "SEP_HTPS is no setting of SEP, did you mean SEP_HTTPS?"),
     ],
 )

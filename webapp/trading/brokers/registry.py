@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 from django.conf import settings
 
+from sep_engine.errors import ArgumentError
+from sep_engine.venues.oanda.client import local
 from webapp.trading.brokers.base import Broker, BrokerError
+from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.brokers.paper import PaperBroker
 from webapp.trading.models import BrokerAccount
+
+# The account that the local server opens unless it is told otherwise.
+LOCAL_VENUE_ACCOUNT = "101-004-1435156-001"
 
 
 def _paper(account: BrokerAccount) -> Broker:
@@ -18,7 +24,28 @@ def _paper(account: BrokerAccount) -> Broker:
     )
 
 
-BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {"paper": _paper}
+def _oanda_local(account: BrokerAccount) -> Broker:
+    if not settings.SEP_OANDA_URL:
+        raise BrokerError(
+            f"account {account.name} trades at a local OANDA server: set SEP_OANDA_URL to its "
+            "address, or use make run BROKER=oanda-local"
+        )
+    try:
+        endpoint = local(settings.SEP_OANDA_URL)
+    except ArgumentError as error:
+        raise BrokerError(f"SEP_OANDA_URL cannot be used: {error}") from error
+    return LocalOandaBroker(
+        endpoint=endpoint,
+        token=settings.SEP_OANDA_TOKEN,
+        venue_account=LOCAL_VENUE_ACCOUNT,
+        account_key=account.pk,
+    )
+
+
+BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {
+    "paper": _paper,
+    "oanda-local": _oanda_local,
+}
 
 
 def broker_for(account: BrokerAccount) -> Broker:

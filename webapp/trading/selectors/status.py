@@ -3,9 +3,11 @@
 import os
 import platform
 import shutil
+import socket
 import time
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from django.conf import settings
@@ -113,6 +115,8 @@ def health_resource(now: datetime) -> Json:
     database, processes = _database(), []
     if database["status"] == "up":
         processes = [_process(name, now) for name in PROCESSES]
+        if settings.SEP_OANDA_URL:
+            processes.append(_venue(settings.SEP_OANDA_URL))
     valkey = _valkey()
     if database["status"] != "up":
         status = "down"
@@ -170,6 +174,16 @@ def _process(name: str, now: datetime) -> Json:
         "pid": row.pid,
         "detail": {"build": row.build, **row.detail},
     }
+
+
+def _venue(url: str) -> Json:
+    """The local OANDA server knows no database to beat in: it is up while it can be reached."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1).close()
+    except OSError:
+        return {"name": "venue", "status": "down", "age_s": None, "pid": None, "detail": {}}
+    return {"name": "venue", "status": "up", "age_s": 0.0, "pid": None, "detail": {}}
 
 
 def _database() -> Json:

@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from webapp.trading.models import Feed
+from webapp.trading.selectors.status import account_default
 from webapp.trading.services import system
 
 SPEED_MIN, SPEED_MAX = 0.01, 1000.0
@@ -23,7 +24,8 @@ def feed_control(
     """Change speed or pause, or ask the trader to close all positions and replay from the start.
 
     Raises:
-        ValidationError: the speed is outside 0.01 to 1000 bars a second.
+        ValidationError: the speed is outside 0.01 to 1000 bars a second, or the replay is asked
+            to begin again at a venue whose ledger cannot.
     """
     feed = Feed.objects.select_for_update().select_related("instrument").get(pk=feed_id)
     if bars_per_second is not None:
@@ -35,6 +37,14 @@ def feed_control(
     if paused is not None:
         feed.paused = paused
     if restart:
+        account = account_default()
+        if account is not None and account.kind == "oanda-local":
+            raise ValidationError(
+                {
+                    "restart": "the venue's ledger cannot go back in time; for a new replay stop "
+                    "SEP and choose another folder with SEP_VAR_PATH"
+                }
+            )
         feed.restart_requested = True
         feed.paused = False
     feed.save(update_fields=["bars_per_second", "paused", "restart_requested", "updated_at"])

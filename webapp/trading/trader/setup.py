@@ -15,11 +15,14 @@ from webapp.trading.models import (
     Strategy,
     TradingState,
 )
+from webapp.trading.selectors.status import account_default
 from webapp.trading.trader import feeds
 
+ACCOUNT_NAMES = {"paper": "Paper", "oanda-local": "Local OANDA"}
+# What the local OANDA server opens its account with, too.
 OPENING_BALANCE = Decimal(100_000)
 
-# For the paper account of the sample. Money is in account currency.
+# For the account of the sample. Money is in account currency.
 DEFAULT_LIMITS = {
     "quote_age_s_max": Decimal(15),
     "spread_pips_max": Decimal(5),
@@ -36,9 +39,23 @@ DEFAULT_LIMITS = {
 }
 
 
+class OtherBroker(Exception):
+    """These data belong to an account at another broker."""
+
+
 @transaction.atomic
-def sample_load(*, name: str, now: datetime) -> Feed:
-    """Make instrument, account, strategy, limits, states and feed of a sample, with its history."""
+def sample_load(*, name: str, now: datetime, broker: str = "paper") -> Feed:
+    """Make instrument, account, strategy, limits, states and feed of a sample, with its history.
+
+    Raises:
+        OtherBroker: the account that is there trades elsewhere; one database has one venue.
+    """
+    present = account_default()
+    if present is not None and present.kind != broker:
+        raise OtherBroker(
+            f"the account here is of kind {present.kind}, not {broker}: start with "
+            f"BROKER={present.kind}, or choose another folder with SEP_VAR_PATH"
+        )
     there = Feed.objects.filter(source=name).first()
     if there is not None:
         return there  # made in one transaction, so everything else is there too
@@ -58,7 +75,12 @@ def sample_load(*, name: str, now: datetime) -> Feed:
         },
     )
     account, _ = BrokerAccount.objects.get_or_create(
-        name="Paper", defaults={"currency": value.quote, "opening_balance": OPENING_BALANCE}
+        name=ACCOUNT_NAMES[broker],
+        defaults={
+            "kind": broker,
+            "currency": value.quote,
+            "opening_balance": OPENING_BALANCE,
+        },
     )
     strategy, _ = Strategy.objects.get_or_create(
         name="Last-bit reversal",

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from argparse import ArgumentParser
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -9,6 +10,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from webapp.trading.trader.setup import ACCOUNT_NAMES
 
 USERNAME = "admin"
 
@@ -20,11 +23,14 @@ class Command(BaseCommand):
     )
     requires_system_checks: list[str] = []
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--broker", choices=sorted(ACCOUNT_NAMES), default="paper")
+
     def handle(self, *args: Any, **options: Any) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, stdout=self.stderr)
-        call_command("load_sample", stdout=self.stderr)
+        call_command("load_sample", broker=options["broker"], stdout=self.stderr)
         self.stdout.write(json.dumps(_first_administrator()))
 
 
