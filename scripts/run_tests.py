@@ -25,6 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "build" / "log"
 CLIENT = ROOT / "webapp" / "dashboard" / "client"
 PYTHON = sys.executable
+# What these start makes its own database or none, so another database would tell nothing new.
+NO_DATABASE = (
+    "tests/test_web_embedded_valkey.py",
+    "tests/test_web_launcher.py",
+    "tests/test_web_proxies.py",
+)
 PYTEST = (PYTHON, "-m", "pytest", "-q")
 
 
@@ -195,9 +201,9 @@ def engine_python() -> Outcome:
     return run_suite("Python", command, report=report, timeout_s=900)
 
 
-def web(part: str, env: dict[str, str]) -> Outcome:
+def web(part: str, env: dict[str, str], *options: str) -> Outcome:
     report = LOG / f"{part.replace(' ', '-')}.xml"
-    command = (*PYTEST, "-n", "2", f"--junitxml={report}", "webapp")
+    command = (*PYTEST, "-n", "2", f"--junitxml={report}", *options, "webapp")
     return run_suite(part, command, report=report, timeout_s=900, env=env)
 
 
@@ -211,7 +217,9 @@ def web_postgresql() -> Outcome:
     if binaries is None:
         return Outcome(part, skipped=1, reasons=("PostgreSQL is missing: apt install postgresql",))
     with postgres_for_tests.cluster(binaries) as url:
-        return web(part, {"DATABASE_URL": url})
+        return web(
+            part, {"DATABASE_URL": url}, *(f"--ignore=webapp/{path}" for path in NO_DATABASE)
+        )
 
 
 def client() -> Outcome:
