@@ -311,9 +311,13 @@ def test_progress_is_called_and_may_stop_the_work() -> None:
 def test_ctrl_c_stops_a_long_call() -> None:
     bits = np.zeros(50_000_000, dtype=np.uint8)
     timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    # A shell starts a background job with SIGINT ignored, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
             qfh.rolling_bits(bits, metrics=["entropy"], backend="scalar")
     finally:
         timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGINT, before)
