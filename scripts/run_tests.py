@@ -228,13 +228,13 @@ def client() -> Outcome:
         *("npm", "--prefix", CLIENT, "run", "test", "--"),
         *("--reporter=junit", f"--outputFile={report}"),
     )
-    return run_suite("client", command, report=report, timeout_s=180)
+    return run_suite("client", command, report=report, timeout_s=400)
 
 
 def system() -> Outcome:
     report = LOG / "system.xml"
     command = (*PYTEST, f"--junitxml={report}", "tests")
-    return run_suite("whole system", command, report=report, timeout_s=600)
+    return run_suite("whole system", command, report=report, timeout_s=1200)
 
 
 PARTS: dict[str, Callable[[], Outcome]] = {
