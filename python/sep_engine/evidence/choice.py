@@ -97,13 +97,7 @@ def choose(net: Floats, *, years: float, cut: splits.Guard, settings: Settings) 
     if days < 10 or not years > 0:
         raise ArgumentError(f"net must have at least 10 days in years > 0, had {days}, {years}")
     best = int(t_values(net).argmax())
-    train = max(int(days * settings.train_share), cut.purge + 3)
-    forward = walk_forward(
-        net,
-        splits.walk_forward(
-            days, folds=min(settings.folds, days - train), cut=cut, train_min=train
-        ),
-    )
+    forward = walk_forward(net, forward_splits(days, cut=cut, settings=settings))
     folds = _folds_that_fit(days, cut, settings)
     pnl = (
         path_pnl(net, folds=folds, test_folds=settings.cv_test_folds, cut=cut)
@@ -128,6 +122,13 @@ def choose(net: Floats, *, years: float, cut: splits.Guard, settings: Settings) 
         overfit=selection.overfitting(net, blocks=blocks) if rules > 1 else None,
         moments=st.moments(own) if own.std() > 0 else None,
     )
+
+
+def forward_splits(days: int, *, cut: splits.Guard, settings: Settings) -> tuple[splits.Split, ...]:
+    """Return the splits of the walk-forward over `days` days."""
+    train = max(int(days * settings.train_share), cut.purge + 3)
+    folds = min(settings.folds, days - train)
+    return splits.walk_forward(days, folds=folds, cut=cut, train_min=train)
 
 
 def _folds_that_fit(days: int, cut: splits.Guard, settings: Settings) -> int:

@@ -8,7 +8,7 @@ over all days, so its own figures flatter it; controls and selection say by how 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
 from sep_engine.evidence.causality import GateReport, Subject
-from sep_engine.evidence.choice import Choice, choose
+from sep_engine.evidence.choice import Choice, choose, forward_splits
 from sep_engine.evidence.family import Family, last_bit_reversal
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.pipeline import Panel, t_values, walk_forward
@@ -74,6 +74,20 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class World:
+    """What the whole search finds in one null world.
+
+    best_t: t value of the best rule's daily P&L there, -inf when no rule traded.
+    walk_forward_t: t value of the walk-forward.
+    equity: (T,) running P&L of the best rule in ticks.
+    """
+
+    best_t: float
+    walk_forward_t: float
+    equity: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """The verdict, and the JSON document that it stands on."""
 
@@ -90,6 +104,7 @@ def evaluate(
     settings: Settings | None = None,
     count: Callable[[Sequence[float | None]], Count] | None = None,
     enough: Callable[[], bool] = lambda: False,
+    worlds: Callable[[Kind, int], Iterable[World]] | None = None,
     progress: Progress = lambda part, done, total: None,
 ) -> Report:
     """Return the report on a family of rules.
@@ -100,6 +115,8 @@ def evaluate(
         count: takes the Sharpe ratio per day of every rule, None where it has none, and returns
             what has been tried by now: the ledger's `record`. None counts this family alone.
         enough: asked by the causality gate after its fewest runs: has its time been used up?
+        worlds: gives the worlds of a kind, as many as asked for and in their order, when they
+            were computed elsewhere by `null_worlds`. None computes them here.
         progress: called with the part's name, how much of it is done, and how much there is.
 
     Raises:
@@ -111,7 +128,7 @@ def evaluate(
     counted = count(sharpes) if count else Count(len(family), 1)
 
     gate = _gate(case, enough, progress)
-    controls = _controls(case, progress)
+    controls = _controls(case, worlds, progress)
     progress("figures", 0, 3)
     direction = _direction(case)
     progress("figures", 1, 3)
@@ -206,30 +223,12 @@ class _Trades:
 
 
 def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _Case:
-    labels, day = np.unique(market.days, return_inverse=True)
-    bars_min = max(200, family.window + 2)
-    if len(market) < bars_min or labels.size < 10:
-        raise ArgumentError(
-            f"evidence needs at least {bars_min} bars on 10 trading days, "
-            f"there are {len(market)} on {labels.size}"
-        )
+    labels, day = _days(market, family)
     decided = family.directions(market)
     tape = simulate([market.bars], [decided], family.exits, spread=costs.spread)[0]
     days = simulate_days([market.bars], [decided], family.exits, day=day, spread=costs.spread)
     panel = Panel.of(*days[0])
-    in_bars = splits.guard(
-        horizon=family.horizon,
-        window=family.window,
-        purge=settings.purge_bars,
-        embargo=settings.embargo_bars,
-        reason=settings.reason,
-    )
-    bars_a_day = len(market) / labels.size
-    cut = splits.Guard(
-        math.ceil(in_bars.purge / bars_a_day),
-        math.ceil(in_bars.embargo / bars_a_day),
-        in_bars.reason,
-    )
+    cut = _cut(market, family, settings, days=labels.size)
     return _Case(
         market=market,
         family=family,
@@ -246,6 +245,35 @@ def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _
             cut=cut,
             settings=settings,
         ),
+    )
+
+
+def _days(market: Market, family: Family) -> tuple[Ints, Ints]:
+    """Return the trading days of a market, and the number of each bar's day."""
+    labels, day = np.unique(market.days, return_inverse=True)
+    bars_min = max(200, family.window + 2)
+    if len(market) < bars_min or labels.size < 10:
+        raise ArgumentError(
+            f"evidence needs at least {bars_min} bars on 10 trading days, "
+            f"there are {len(market)} on {labels.size}"
+        )
+    return labels, day
+
+
+def _cut(market: Market, family: Family, settings: Settings, *, days: int) -> splits.Guard:
+    """Return purge and embargo in days."""
+    in_bars = splits.guard(
+        horizon=family.horizon,
+        window=family.window,
+        purge=settings.purge_bars,
+        embargo=settings.embargo_bars,
+        reason=settings.reason,
+    )
+    bars_a_day = len(market) / days
+    return splits.Guard(
+        math.ceil(in_bars.purge / bars_a_day),
+        math.ceil(in_bars.embargo / bars_a_day),
+        in_bars.reason,
     )
 
 
@@ -324,21 +352,59 @@ def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateRe
 # Section 3: negative controls.
 
 
-def _controls(case: _Case, progress: Progress) -> dict[str, Any]:
+def null_worlds(
+    market: Market,
+    family: Family,
+    *,
+    costs: Costs,
+    settings: Settings,
+    kind: Kind,
+    first: int,
+    count: int,
+) -> Iterator[World]:
+    """Yield what the search finds in worlds `first` to `first + count - 1` of a kind.
+
+    World k is the same whoever computes it, so that a range of them is a piece of work on its own.
+
+    Raises:
+        ArgumentError: as for `evaluate`.
+    """
+    labels, day = _days(market, family)
+    cut = _cut(market, family, settings, days=labels.size)
+    made = forward_splits(labels.size, cut=cut, settings=settings)
+    # As many at a time as fit in memory.
+    size = max(1, _CELLS_MAX // (len(market) * len(family)))
+    for start in range(first, first + count, size):
+        bars = [
+            surrogate_bars(market.bars, kind=kind, seed=settings.seed, index=index)
+            for index in range(start, min(start + size, first + count))
+        ]
+        decided = [family.directions(market.with_bars(b)) for b in bars]
+        for gross, trades in simulate_days(
+            bars, decided, family.exits, day=day, spread=costs.spread
+        ):
+            daily = Panel.of(gross, trades).net(costs.spread)
+            t = t_values(daily)
+            forward = walk_forward(daily, made).t_value
+            yield World(float(t.max()), forward, np.cumsum(daily[:, int(t.argmax())]))
+
+
+def _controls(
+    case: _Case, worlds: Callable[[Kind, int], Iterable[World]] | None, progress: Progress
+) -> dict[str, Any]:
     best_t, forward_t = float(t_values(case.net).max()), case.choice.forward.t_value
     result: dict[str, Any] = {"observed": {"best_t": best_t, "walk_forward_t": forward_t}}
     total, done = sum(case.settings.surrogates.values()), 0
     for kind, count in case.settings.surrogates.items():
-        null_best, null_forward, equity = [], [], []
-        for panel in _worlds(case, kind, count):
-            daily = panel.net(case.costs.spread)
-            t = t_values(daily)
-            null_best.append(float(t.max()))
-            null_forward.append(walk_forward(daily, case.choice.forward.splits).t_value)
-            if kind == "sign":
-                equity.append(np.cumsum(daily[:, int(t.argmax())]))
+        found = []
+        for world in worlds(kind, count) if worlds else _worlds(case, kind, count):
+            found.append(world)
             done += 1
             progress("controls", done, total)
+        if len(found) != count:
+            raise ArgumentError(f"{count} worlds of kind {kind} were wanted, {len(found)} given")
+        null_best = [world.best_t for world in found]
+        null_forward = [world.walk_forward_t for world in found]
         result[kind] = {
             "worlds": count,
             "best_p": permutation_p(best_t, null_best),
@@ -346,26 +412,24 @@ def _controls(case: _Case, progress: Progress) -> dict[str, Any]:
             "best_t": sorted(null_best),
             "walk_forward_t": sorted(null_forward),
         }
-        if equity:
-            levels = np.quantile(np.stack(equity), (0.05, 0.5, 0.95), axis=0)
+        if kind == "sign":
+            levels = np.quantile(
+                np.stack([world.equity for world in found]), (0.05, 0.5, 0.95), axis=0
+            )
             result["band"] = dict(zip(("low", "median", "high"), levels, strict=True))
     return result
 
 
-def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[Panel]:
-    """Panels of surrogates 0 to count - 1, as many at a time as fit in memory."""
-    market, family = case.market, case.family
-    size = max(1, _CELLS_MAX // (len(market) * len(family)))
-    for first in range(0, count, size):
-        bars = [
-            surrogate_bars(market.bars, kind=kind, seed=case.settings.seed, index=index)
-            for index in range(first, min(first + size, count))
-        ]
-        decided = [family.directions(market.with_bars(b)) for b in bars]
-        for gross, trades in simulate_days(
-            bars, decided, family.exits, day=case.day, spread=case.costs.spread
-        ):
-            yield Panel.of(gross, trades)
+def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[World]:
+    return null_worlds(
+        case.market,
+        case.family,
+        costs=case.costs,
+        settings=case.settings,
+        kind=kind,
+        first=0,
+        count=count,
+    )
 
 
 # Section 4: direction.

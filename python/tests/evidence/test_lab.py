@@ -17,10 +17,11 @@ from sep_engine.data import load_sample
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.family import Family, default_rules, rule_family
-from sep_engine.evidence.lab import SECTIONS, Costs, Report, evaluate
+from sep_engine.evidence.lab import SECTIONS, Costs, Report, World, evaluate, null_worlds
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import Directions, Exit
+from sep_engine.evidence.surrogates import Kind
 from sep_engine.signals import Gate, Rule, directions
 
 QUICK = Settings(
@@ -118,6 +119,42 @@ def test_a_report_is_a_function_of_its_seed() -> None:
     one = report(market).document
     assert report(market).document == one
     assert report(market, settings=replace(QUICK, seed=1)).document["controls"] != one["controls"]
+
+
+def test_worlds_in_pieces_from_the_last_to_the_first_give_the_same_report(found: Report) -> None:
+    def piece(kind: Kind, first: int, count: int) -> list[World]:
+        return list(
+            null_worlds(
+                TURNING,
+                rule_family(RULES),
+                costs=FREE,
+                settings=QUICK,
+                kind=kind,
+                first=first,
+                count=count,
+            )
+        )
+
+    last = piece("sign", 20, 19)
+    pieces = [*piece("sign", 0, 20), *last]
+    made = evaluate(
+        TURNING,
+        rule_family(RULES),
+        costs=FREE,
+        provenance={"synthetic": False, "name": "test"},
+        settings=QUICK,
+        worlds=lambda kind, count: pieces,
+    )
+    assert made.document == found.document
+    with pytest.raises(ArgumentError, match="39 worlds of kind sign were wanted, 19 given"):
+        evaluate(
+            TURNING,
+            rule_family(RULES),
+            costs=FREE,
+            provenance={"synthetic": False, "name": "test"},
+            settings=QUICK,
+            worlds=lambda kind, count: last,
+        )
 
 
 def test_what_was_tried_before_counts() -> None:
