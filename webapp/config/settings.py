@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 from webapp import embedded_valkey
@@ -32,6 +33,8 @@ env.refuse_unknown(
         "SEP_OANDA_TOKEN_FILE",
         "SEP_OANDA_URL",
         "SEP_SAMPLES_PATH",
+        "SEP_SECRET_KEYS",
+        "SEP_SECRET_KEYS_FILE",
         "SEP_STATIC_PATH",
         "SEP_TESTS",
         "SEP_TRUSTED_PROXIES",
@@ -52,6 +55,17 @@ SECRET_KEY = env.secret("SECRET_KEY", kept_in=_KEPT and _KEPT / "secret_key")
 SEP_JWT_KEY = env.secret("SEP_JWT_KEY", kept_in=_KEPT and _KEPT / "jwt_key")
 if SECRET_KEY == SEP_JWT_KEY:
     raise ImproperlyConfigured("SECRET_KEY and SEP_JWT_KEY must differ")
+
+# What seals secrets at rest, newest key first (webapp.config.sealing).
+SEP_SECRET_KEYS = tuple(env.text("SEP_SECRET_KEYS").replace(",", " ").split())
+SEP_SECRET_KEYS_PATH = _KEPT and _KEPT / "secret_keys"
+for _key in SEP_SECRET_KEYS:
+    try:
+        Fernet(_key)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            "each of SEP_SECRET_KEYS must be 32 random bytes in url-safe base64"
+        ) from error
 
 # The local OANDA server, and the token that it asks for.
 SEP_OANDA_URL = env.text("SEP_OANDA_URL")

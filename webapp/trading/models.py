@@ -129,6 +129,71 @@ class BrokerAccount(models.Model):
         return self.name
 
 
+class BrokerToken(models.Model):
+    """The token of an account, sealed. Only `webapp.trading.tokens` reads and writes it."""
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="token")
+    sealed = models.TextField()
+    stored_by = models.CharField(max_length=150, default="system")
+    stored_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"token of account {self.account_id}"
+
+
+class SecondFactor(models.Model):
+    """A person's second factor: a time-based code (RFC 6238) whose secret is sealed here."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="second_factor"
+    )
+    sealed = models.TextField()
+    last_step = models.BigIntegerField(
+        default=0, help_text="The time step of the last code that was taken; each counts once."
+    )
+    confirmed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"second factor of {self.user_id}"
+
+
+class LiveArming(models.Model):
+    """A person's word that an account may trade real money. Without the row it may not."""
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="arming")
+    armed_by = models.CharField(max_length=150)
+    reason = models.CharField(max_length=300)
+    armed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"account {self.account_id} armed by {self.armed_by}"
+
+
+class Blackout(models.Model):
+    """A time, market time, in which nothing is opened in a currency: news, a person's choice."""
+
+    currency = models.CharField(
+        max_length=8, blank=True, default="", help_text="Of either side; empty: of every pair."
+    )
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    reason = models.CharField(max_length=200)
+    created_by = models.CharField(max_length=150, default="system")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-starts_at"]
+        constraints = [
+            CheckConstraint(
+                condition=Q(ends_at__gt=F("starts_at")), name="blackout_ends_after_it_starts"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.currency or 'every currency'}: {self.reason}"
+
+
 class LeaseRow(models.Model):
     """The one process that may write for an account, until `expires_at`."""
 
