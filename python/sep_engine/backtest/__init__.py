@@ -23,17 +23,21 @@ All prices are whole ticks of the bars' grid; a result is exact. The rules:
 What is left out: partial fills, queues, the venue's own latency, financing.
 """
 
+from sep_engine.backtest.grid import ENTRIES, Entry, Grid
 from sep_engine.backtest.market import SIDES, Costs, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
 from sep_engine.backtest.run import run
 from sep_engine.backtest.trades import ExitReason, Trade, trade
 
 __all__ = [
+    "ENTRIES",
     "SIDES",
     "BacktestResult",
     "Costs",
+    "Entry",
     "ExitReason",
     "Figures",
+    "Grid",
     "Market",
     "PriceSide",
     "Trade",
