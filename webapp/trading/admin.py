@@ -118,6 +118,47 @@ class RiskLimitAdmin(Record):
     search_fields = ("name",)
 
 
+@admin.register(models.BrokerToken)
+class BrokerTokenAdmin(Record):
+    """That there is a token and who stored it; never the token, sealed or not."""
+
+    list_display = ("account", "stored_by", "stored_at")
+    list_filter = ("account",)
+    fields = ("account", "stored_by", "stored_at")
+
+
+@admin.register(models.SecondFactor)
+class SecondFactorAdmin(Record):
+    """Who has a second factor. Deleting the row is how a lost one is replaced."""
+
+    list_display = ("user", "confirmed_at", "created_at")
+    search_fields = ("user__username",)
+    fields = ("user", "confirmed_at", "created_at")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+
+@admin.register(models.LiveArming)
+class LiveArmingAdmin(Record):
+    list_display = ("account", "armed_by", "reason", "armed_at")
+    search_fields = ("armed_by", "reason")
+
+
+@admin.register(models.Blackout)
+class BlackoutAdmin(ModelAdmin):
+    list_display = ("starts_at", "ends_at", "currency", "reason", "created_by")
+    list_filter = ("currency",)
+    search_fields = ("reason",)
+    fields = ("currency", "starts_at", "ends_at", "reason")
+
+    def save_model(
+        self, request: HttpRequest, obj: models.Blackout, form: Any, change: bool
+    ) -> None:
+        obj.created_by = request.user.get_username()
+        super().save_model(request, obj, form, change)
+
+
 @admin.register(models.TradingState)
 class TradingStateAdmin(Settled):
     list_display = ("scope", "account", "strategy", "state", "reason", "changed_by", "changed_at")
