@@ -17,17 +17,20 @@ All prices are whole ticks of the bars' grid; a result is exact. The rules:
 7. Costs: the spread is in the prices (half of it at each side, if the bars are mid prices; all of
    it at the side that the bars are not, otherwise); commission and slippage come off each side.
    `gross` is the same trade without costs, at the prices of the bars' own side.
-8. A gap (bars missing while the market was open) makes the transition across it invalid, so that
+8. On request a position is entered at the close of that next bar instead. It is then left at the
+   close of the bar `horizon_bars` after its own, and stop and target are judged from the bar after
+   its own on. Nothing is entered at the last close.
+9. A gap (bars missing while the market was open) makes the transition across it invalid, so that
    gates with percentiles hold until it has left the window. A closure of the market does not.
 
 What is left out: partial fills, queues, the venue's own latency, financing.
 """
 
-from sep_engine.backtest.grid import ENTRIES, Entry, Grid
+from sep_engine.backtest.grid import Grid
 from sep_engine.backtest.market import SIDES, Costs, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
 from sep_engine.backtest.run import run
-from sep_engine.backtest.trades import ExitReason, Trade, trade
+from sep_engine.backtest.trades import ENTRIES, Entry, ExitReason, Trade, trade
 
 __all__ = [
     "ENTRIES",

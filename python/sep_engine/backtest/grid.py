@@ -22,14 +22,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Self
 
+from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import RuleError
 from sep_engine.qfh import Encoding
 from sep_engine.signals import Gate, Rule
-
-Entry = Literal["open", "close"]
-ENTRIES: Final[tuple[Entry, ...]] = get_args(Entry)
 
 # Parts of a rule that decide, and parts that say what comes of a position; in order of numbering.
 DECISION_AXES: Final = ("encoding", "window", "direction", "invert", "gates")
@@ -166,7 +164,7 @@ class Grid:
             if name not in document:
                 raise RuleError(f"{name} is missing")
         given = {**_DEFAULTS, **document}
-        choices = {
+        choices: dict[str, Any] = {
             name: tuple(None if choice in ("none", None) else choice for choice in _listed(value))
             for name, value in given.items()
             if name not in ("gates", "units")

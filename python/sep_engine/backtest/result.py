@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.backtest.market import Costs, Market, PriceSide
-from sep_engine.backtest.trades import ExitReason, Trade
+from sep_engine.backtest.trades import Entry, ExitReason, Trade
 from sep_engine.model.calendar import trading_days
 from sep_engine.signals import Rule
 
@@ -65,6 +65,7 @@ class BacktestResult:
         name, content_sha256: of the bars (`Bars`).
         tick: value of a tick in price.
         side: which side the bars are of.
+        entry: at which price of the bar after its decision a position is entered.
         directions: (n,) int8, the decision at the end of each bar.
         trades: in order of entry; no two overlap.
         equity_ticks: (n,) int64, realised net profit plus that of the open position if closed at
@@ -80,6 +81,7 @@ class BacktestResult:
     costs: Costs
     tick: Decimal
     side: PriceSide
+    entry: Entry
     directions: NDArray[np.int8]
     trades: tuple[Trade, ...]
     equity_ticks: NDArray[np.int64]
@@ -104,6 +106,7 @@ class BacktestResult:
             },
             "tick": str(self.tick),
             "price_side": self.side,
+            "entry": self.entry,
             "figures": {
                 "bars": self.figures.bars,
                 "signals": self.figures.signals,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sep_engine.backtest.market import Costs, PriceSide, Side, market
 from sep_engine.backtest.result import BacktestResult, day_sums, equity_ticks, figures
-from sep_engine.backtest.trades import trade
+from sep_engine.backtest.trades import Entry, trade
 from sep_engine.signals import Rule, directions
 
 
@@ -36,7 +36,14 @@ class BarColumns(Protocol):
     def gaps(self) -> NDArray[np.bool_]: ...
 
 
-def run(bars: BarColumns, rule: Rule, costs: Costs, *, side: PriceSide = "mid") -> BacktestResult:
+def run(
+    bars: BarColumns,
+    rule: Rule,
+    costs: Costs,
+    *,
+    side: PriceSide = "mid",
+    entry: Entry = "open",
+) -> BacktestResult:
     """Return what `rule` would have earned on `bars`, by the rules of the package's docstring.
 
     Args:
@@ -44,6 +51,7 @@ def run(bars: BarColumns, rule: Rule, costs: Costs, *, side: PriceSide = "mid") 
         rule: its stop and target are in ticks of these bars.
         costs: spread and costs in ticks of these bars.
         side: which side the bars are of.
+        entry: at which price of the bar after its decision a position is entered.
 
     Raises:
         ArgumentError: a spread series that does not fit the bars, or see `market`.
@@ -58,6 +66,7 @@ def run(bars: BarColumns, rule: Rule, costs: Costs, *, side: PriceSide = "mid") 
         stop_ticks=rule.stop_ticks,
         target_ticks=rule.target_ticks,
         per_side_ticks=costs.per_side_ticks,
+        entry_at=entry,
     )
     equity = equity_ticks(both, trades, per_side_ticks=costs.per_side_ticks)
     days, sums, squares, counts = day_sums(bars.times, trades)
@@ -68,6 +77,7 @@ def run(bars: BarColumns, rule: Rule, costs: Costs, *, side: PriceSide = "mid") 
         costs=costs,
         tick=bars.tick,
         side=side,
+        entry=entry,
         directions=decided,
         trades=trades,
         equity_ticks=equity,

@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.backtest.market import Market
+from sep_engine.errors import ArgumentError
+
+Entry = Literal["open", "close"]
+ENTRIES: Final[tuple[Entry, ...]] = get_args(Entry)
 
 
 class ExitReason(StrEnum):
@@ -49,17 +54,26 @@ def trade(
     stop_ticks: int | None,
     target_ticks: int | None,
     per_side_ticks: int = 0,
+    entry_at: Entry = "open",
 ) -> tuple[Trade, ...]:
     """Return the trades that follow from one decision a bar.
 
     directions: (n,) of -1, 0, 1; the decision at the end of each bar.
+    entry_at: the price of the next bar at which a position is entered.
+
+    Raises:
+        ArgumentError: entry_at is neither.
     """
+    if entry_at not in ENTRIES:
+        raise ArgumentError(f"entry must be one of {', '.join(ENTRIES)}; was {entry_at!r}")
+    at_close = entry_at == "close"
     bars = len(market)
     trades: list[Trade] = []
     free_from = 0  # first bar at whose end a decision counts again
     for decided in np.flatnonzero(directions):
         entry = int(decided) + 1
-        if decided < free_from or entry == bars:
+        first = entry + at_close  # the first bar that the position sees a range of
+        if decided < free_from or first >= bars:
             continue
         direction = int(directions[decided])
         # A long position is opened at the ask and closed at the bid; a short one the other way.
@@ -68,17 +82,20 @@ def trade(
         if direction < 0:
             opened, closed = closed, opened
             opened_to_own, closed_to_own = closed_to_own, opened_to_own
-        entry_ticks = int(opened.open[entry])
+        entry_ticks = int((opened.close if at_close else opened.open)[entry])
+        seen = slice(first, first + horizon_bars)
+        due = entry + horizon_bars
+        leaves_at = closed.close if at_close else closed.open
         exit_bar, exit_ticks, reason = _exit(
-            opens=closed.open[entry : entry + horizon_bars + 1] * direction,
-            worst=(closed.low if direction > 0 else -closed.high)[entry : entry + horizon_bars],
-            best=(closed.high if direction > 0 else -closed.low)[entry : entry + horizon_bars],
-            last=int(closed.close[min(entry + horizon_bars, bars) - 1]) * direction,
-            horizon_bars=horizon_bars,
+            opens=closed.open[seen] * direction,
+            worst=(closed.low if direction > 0 else -closed.high)[seen],
+            best=(closed.high if direction > 0 else -closed.low)[seen],
+            due=(due - first, int(leaves_at[due]) * direction) if due < bars else None,
+            last=int(closed.close[-1]) * direction,
             stop=None if stop_ticks is None else entry_ticks * direction - stop_ticks,
             target=None if target_ticks is None else entry_ticks * direction + target_ticks,
         )
-        exit_bar += entry
+        exit_bar += first
         exit_ticks *= direction
         moved = (exit_ticks - entry_ticks) * direction
         spread_paid = int(closed_to_own[exit_bar] - opened_to_own[entry]) * direction
@@ -104,13 +121,14 @@ def _exit(
     opens: NDArray[np.int64],
     worst: NDArray[np.int64],
     best: NDArray[np.int64],
+    due: tuple[int, int] | None,
     last: int,
-    horizon_bars: int,
     stop: int | None,
     target: int | None,
 ) -> tuple[int, int, ExitReason]:
-    """Return bar (0 is the entry's), price and reason, of a long position.
+    """Return bar (0 is the first of these), price and reason, of a long position.
 
+    due: bar and price at which the horizon ends, None if the data end before; last: the last close.
     A short position is a long one at negated prices, so that "worst" is always the lowest.
     """
     for bar in range(worst.size):
@@ -118,6 +136,6 @@ def _exit(
             return bar, min(stop, int(opens[bar])), ExitReason.STOP
         if target is not None and best[bar] >= target:
             return bar, target, ExitReason.TARGET
-    if opens.size > horizon_bars:
-        return horizon_bars, int(opens[horizon_bars]), ExitReason.HORIZON
+    if due is not None:
+        return *due, ExitReason.HORIZON
     return worst.size - 1, last, ExitReason.END_OF_DATA

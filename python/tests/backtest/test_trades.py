@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sep_engine.backtest import Costs, ExitReason, Trade, trade
+from sep_engine.backtest import Costs, Entry, ExitReason, Trade, trade
 from sep_engine.backtest.market import Side, market
 from sep_engine.backtest.result import day_sums, equity_ticks, figures
 from sep_engine.errors import ArgumentError
@@ -32,6 +32,7 @@ def trades_of(
     target_ticks: int | None = None,
     per_side_ticks: int = 0,
     bars: list[tuple[int, int, int, int]] = BARS,
+    entry_at: Entry = "open",
 ) -> tuple[Trade, ...]:
     return trade(
         market(asks(bars), side="ask", costs=Costs(10)),
@@ -40,6 +41,7 @@ def trades_of(
         stop_ticks=stop_ticks,
         target_ticks=target_ticks,
         per_side_ticks=per_side_ticks,
+        entry_at=entry_at,
     )
 
 
@@ -55,6 +57,34 @@ def test_a_sale_opens_at_the_next_bid_and_closes_at_the_ask() -> None:
     assert trades_of([-1, 0, 0, 0, 0, 0]) == (
         Trade(1, 3, -1, 990, 1050, gross_ticks=-50, net_ticks=-60, reason=ExitReason.HORIZON),
     )
+
+
+def test_an_entry_at_the_close_leaves_at_the_close_after_the_horizon() -> None:
+    # Bought at bar 1's closing ask 1020, sold at bar 3's closing bid 1010 - 10 = 1000.
+    assert trades_of([1, 0, 0, 0, 0, 0], entry_at="close") == (
+        Trade(1, 3, 1, 1020, 1000, gross_ticks=-10, net_ticks=-20, reason=ExitReason.HORIZON),
+    )
+
+
+def test_a_position_entered_at_a_close_is_not_judged_by_that_bar() -> None:
+    # The stop lies at 1020 - 30 = 990: below it bar 1's bids went to 985, before the entry. Bar 2's
+    # stay above 1005, bar 3's touch 990. The target at 1020 + 15 = 1035: bar 2's bids reach 1050.
+    assert trades_of([1, 0, 0, 0, 0, 0], entry_at="close", stop_ticks=30) == (
+        Trade(1, 3, 1, 1020, 990, gross_ticks=-20, net_ticks=-30, reason=ExitReason.STOP),
+    )
+    assert trades_of([1, 0, 0, 0, 0, 0], entry_at="close", target_ticks=15) == (
+        Trade(1, 2, 1, 1020, 1035, gross_ticks=25, net_ticks=15, reason=ExitReason.TARGET),
+    )
+
+
+def test_nothing_is_entered_at_the_last_close() -> None:
+    # Decided after bar 3: bought at bar 4's closing ask 970, sold at the last closing bid 975.
+    assert trades_of([0, 0, 0, 1, 0, 0], entry_at="close") == (
+        Trade(4, 5, 1, 970, 975, gross_ticks=15, net_ticks=5, reason=ExitReason.END_OF_DATA),
+    )
+    assert trades_of([0, 0, 0, 0, 1, 0], entry_at="close") == ()
+    with pytest.raises(ArgumentError, match="entry must be one of open, close; was 'high'"):
+        trades_of([1], entry_at="high")  # type: ignore[arg-type]
 
 
 def test_costs_come_off_both_sides() -> None:
