@@ -1,5 +1,7 @@
 """The OANDA adapter against the local OANDA server, over a loopback socket, faults included."""
 
+import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -17,14 +19,19 @@ import pytest
 
 from sep_engine.execution.states import OrderType
 from sep_engine.model import Quote
+from sep_engine.venues.oanda.backoff import Backoff
 from sep_engine.venues.oanda.client import local
 from webapp.trading.brokers.base import (
     Broker,
     BrokerError,
     BrokerUnsure,
+    Deaf,
     FedBroker,
     Kind,
+    Listening,
+    News,
     OrderRequest,
+    Reached,
 )
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
 
@@ -390,3 +397,73 @@ async def test_the_local_venue_trades_at_the_prices_of_our_feed(
     assert (told[-1].kind, told[-1].client_id) == (Kind.FILLED, f"{name}-sl")
     assert await fed.on_quote(fallen, event=2, assumed_spread=True) == []
     await fed.close()
+
+
+async def told(adapter: OandaBroker, wanted: int) -> list[News]:
+    """The first news of the stream; the test fails when they take more than 10 s."""
+    found: list[News] = []
+    async with asyncio.timeout(10), contextlib.aclosing(adapter.news()) as news:
+        async for one in news:
+            found.append(one)
+            if len(found) == wanted:
+                break
+    return found
+
+
+async def test_the_stream_tells_how_far_the_ledger_has_grown(
+    venue: Venue, broker: OandaBroker
+) -> None:
+    listening = asyncio.create_task(told(broker, 3))
+    await asyncio.sleep(0.5)
+    facts = await broker.submit(replace(BUY, client_id=venue.name()))
+    assert await listening == [Listening(), Reached(facts[0].id), Reached(facts[1].id)]
+
+
+async def test_b1_a_stream_that_falls_silent_is_noticed_and_asked_for_again(venue: Venue) -> None:
+    venue.fault(path="transactions/stream", stall_after=0)
+    adapter = broker_at(venue, silence_s=0.5, backoff=Backoff(first_s=0.1))
+    started = time.monotonic()
+    first, lost, again = await told(adapter, 3)
+    assert (first, again) == (Listening(), Listening())
+    assert isinstance(lost, Deaf)
+    assert lost.reason == "the stream was silent for 0.5 s"
+    assert time.monotonic() - started < 2
+    await adapter.close()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 503}, {"status": 401}, {"cut": "before"}, {"cut_after": 0}, {"garble": True}],
+)
+async def test_b2_a_stream_that_is_refused_cut_or_garbled_comes_back(
+    venue: Venue, fault: dict[str, Any]
+) -> None:
+    venue.fault(path="transactions/stream", **fault)
+    adapter = broker_at(venue, backoff=Backoff(first_s=0.05))
+    lost, back = False, False
+    async with asyncio.timeout(10), contextlib.aclosing(adapter.news()) as news:
+        order = asyncio.create_task(_a_moment_later(adapter, venue))
+        async for one in news:
+            lost = lost or isinstance(one, Deaf)
+            back = lost and isinstance(one, Listening)
+            if back:
+                break
+    await order
+    await adapter.close()
+
+
+async def _a_moment_later(adapter: OandaBroker, venue: Venue) -> None:
+    """A transaction for the stream to tell, and nothing left of it."""
+    await asyncio.sleep(0.3)
+    order = replace(BUY, client_id=venue.name(), type=OrderType.LIMIT, price=Decimal("0.9"))
+    await adapter.submit(order)
+    await adapter.cancel(order.client_id)
+
+
+async def test_a_venue_that_is_not_there_is_asked_again_and_again() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    adapter = broker_at(Venue(url), backoff=Backoff(first_s=0.01))
+    assert all(isinstance(one, Deaf) for one in await told(adapter, 3))
+    await adapter.close()

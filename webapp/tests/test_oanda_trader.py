@@ -22,13 +22,15 @@ from django.utils import timezone
 
 from sep_engine.data import load_sample
 from sep_engine.execution.core import Timing
-from sep_engine.execution.states import TradingMode
+from sep_engine.execution.states import Origin, TradingMode
 from sep_engine.venues.oanda.client import local
 from sep_engine.venues.replay import ReplayVenue
 from webapp.trading.audit import book_faults
 from webapp.trading.brokers import registry
+from webapp.trading.brokers.base import Deaf
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
-from webapp.trading.models import BrokerAccount, Fill, Order, Position, TradingState
+from webapp.trading.models import BrokerAccount, EventLog, Fill, Order, Position, TradingState
+from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader.trader import Trader
 
@@ -251,3 +253,71 @@ def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
     adopted = Order.objects.get(origin="EXTERNAL")
     assert (adopted.units, adopted.price, adopted.state) == (5, Decimal("0.9"), "ACCEPTED")
     assert state() == TradingMode.ACTIVE
+
+
+def beside_us(url: str, units: str, price: str) -> None:
+    """An order that somebody places at the venue without SEP."""
+    order = {"type": "LIMIT", "instrument": "EUR_USD", "units": units, "price": price}
+    answer = httpx.post(
+        f"{url}/v3/accounts/{VENUE_ACCOUNT}/orders",
+        json={"order": order},
+        headers={"Authorization": "Bearer local"},
+        trust_env=False,
+    )
+    assert answer.status_code == 201, answer.text
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.05)
+
+
+def test_b3_nothing_is_missed_through_a_stream_that_drops_doubles_swaps_and_breaks(
+    trade: Play, url: str
+) -> None:
+    rules = [
+        {"path": "transactions/stream", "drop": 1, "cut_after": 2},
+        {"path": "transactions/stream", "status": 502},
+        {"path": "transactions/stream", "duplicate": True, "swap": True, "cut_after": 3},
+    ]
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        control(url, "POST", "/faults", rules)
+        listening = asyncio.create_task(one._listen(one._broker))
+        for n in range(6):
+            await asyncio.to_thread(beside_us, url, "5", f"0.9{n}")
+            await asyncio.sleep(0.3)
+        await until(lambda: Order.objects.filter(origin="EXTERNAL").count() == 6)
+        await until(lambda: one._deaf is None)
+        listening.cancel()
+
+    trade(steps)
+    assert audit() == []
+    assert state() == TradingMode.ACTIVE
+    texts = [event.data["text"] for event in EventLog.objects.filter(stream="alerts")]
+    assert any("transaction stream is lost" in text for text in texts)
+    assert any("is heard again" in text for text in texts)
+
+
+def test_b1_nothing_is_opened_while_the_stream_is_lost(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        await one._on_news(Deaf("the stream was silent for 10 s", 0.5))
+        await one._db(
+            order_submit,
+            account=one._account,
+            instrument=one._feed.instrument,
+            units=Decimal(1000),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+        await one._work_orders()
+
+    trade(steps)
+    denied = Order.objects.get(origin="PERSON")
+    assert denied.state == "DENIED"
+    assert denied.denied_reason == (
+        "feed: without the venue's transaction stream, allowed is running"
+    )

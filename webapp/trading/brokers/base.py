@@ -4,6 +4,7 @@ A call returns what the venue said, or raises. `BrokerUnsure` means that the ven
 what was asked; the trader then finds out by reading and never by asking again.
 """
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -160,3 +161,40 @@ class FedBroker(Broker, Protocol):
     async def on_standing_quote(
         self, quote: Quote, *, assumed_spread: bool
     ) -> list[Transaction]: ...
+
+
+# What a venue tells by itself.
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The venue's stream is open: what happened before has to be read, what follows is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The account's ledger has grown to this transaction; heartbeats say it too."""
+
+    transaction_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """The stream is lost; it is asked for again after `wait_s`."""
+
+    reason: str
+    wait_s: float
+
+
+News = Listening | Reached | Deaf
+
+
+@runtime_checkable
+class StreamingBroker(Broker, Protocol):
+    """A venue that tells when something happens to the account.
+
+    The stream says that the ledger has grown, never what to book: that is read from the last
+    applied transaction on, so that a line that was lost, doubled or cut is caught up alike.
+    """
+
+    def news(self) -> AsyncGenerator[News, None]: ...

@@ -403,6 +403,7 @@ def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | 
         market_time=fact.time,
     )
     order.save(force_insert=True)
+    order_event(order, now=now)
     return order
 
 

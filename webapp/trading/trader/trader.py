@@ -33,13 +33,18 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.model import Quote, QuoteBar
+from sep_engine.risk import Exposure
 from sep_engine.venues.replay import Pace, ReplayVenue, paced_events
 from webapp.trading.brokers.base import (
     AccountReport,
     Broker,
     BrokerError,
+    Deaf,
     FedBroker,
+    Listening,
+    News,
     OrderRequest,
+    StreamingBroker,
     Transaction,
 )
 from webapp.trading.brokers.registry import broker_for
@@ -185,6 +190,8 @@ class Trader:
         self._protected = False
         self._peak_equity = Decimal(0)
         self._behind_s = 0.0
+        # Since when the venue's stream is lost, and why; None while it is heard.
+        self._deaf: tuple[float, str] | None = None
 
     def stop(self) -> None:
         """Ask the trader to finish its step and end."""
@@ -209,6 +216,8 @@ class Trader:
                     group.create_task(self._market.run(client)),
                     group.create_task(listen_for_hints(client, self._work, self._tell)),
                 ]
+                if isinstance(self._broker, StreamingBroker):
+                    endless.append(group.create_task(self._listen(self._broker)))
                 if self._with_relay:
                     relay = Relay(self._relay_db, now=utc_now)
                     endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
@@ -491,9 +500,9 @@ class Trader:
             self._announce("The replay begins again.")
         self._warm_up()
 
-    def _announce(self, text: str) -> None:
+    def _announce(self, text: str, level: str = "info") -> None:
         with transaction.atomic():
-            system.alert(level="info", text=text, now=utc_now())
+            system.alert(level=level, text=text, now=utc_now())
             system.status_changed(now=utc_now())
 
     # Orders.
@@ -512,6 +521,8 @@ class Trader:
                 if time.monotonic() - looked_at >= DOUBT_LOOK_S:
                     await self._look_up_doubtful()
                     looked_at = time.monotonic()
+                    if self._deaf is not None:
+                        await self._read_facts_now()  # what the stream would have told
                 if self._feed_stands():
                     await self._stand_still(self._feed_stands())
 
@@ -611,12 +622,18 @@ class Trader:
             stop = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * order.instrument.pip
         return order_path.order_judge(
             order_id=order_id,
-            exposure=exposure_for(order, book=self._book, quotes=self._quotes, now=now),
+            exposure=self._exposure(order, now),
             price_bound=bound,
             default_stop_distance=stop,
             now=now,
             timing=self._timing,
         )
+
+    def _exposure(self, order: Order, now: datetime) -> Exposure:
+        exposure = exposure_for(order, book=self._book, quotes=self._quotes, now=now)
+        if self._deaf is None:
+            return exposure
+        return replace(exposure, feed_stands="without the venue's transaction stream")
 
     async def _send(self, order_id: int) -> None:
         """Claim an order and send it once; whatever is not a clear answer is a doubt."""
@@ -663,8 +680,9 @@ class Trader:
             target_distance=order.target_distance,
             reduce_only=order.reduce_only,
         )
-        if time.monotonic() >= self._lease_until:
-            return request, "the lease ended before the send"
+        assert self._lease is not None
+        if time.monotonic() >= self._lease_until or self._lease.lost():
+            return request, "the account was lost before the send"
         if not order_path.allowed_by(order_path.modes_for(order, lock=False), order):
             return request, "the kill switch was pulled before the send"
         received = self._quotes.get(order.instrument.name)
@@ -771,6 +789,46 @@ class Trader:
                     now=now,
                 )
         self._work.set()
+
+    # What the venue tells by itself.
+
+    async def _listen(self, broker: StreamingBroker) -> None:
+        async with contextlib.aclosing(broker.news()) as news:
+            async for one in news:
+                async with self._writing:
+                    await self._on_news(one)
+
+    async def _on_news(self, news: News) -> None:
+        """Read what the stream says there is; opening it, compare the books as at a start."""
+        if isinstance(news, Deaf):
+            if self._deaf is None:
+                self._deaf = (time.monotonic(), news.reason)
+                await self._db(
+                    self._announce,
+                    f"The venue's transaction stream is lost: {news.reason}. Nothing is opened "
+                    "until it is heard again.",
+                    "warning",
+                )
+            return
+        if isinstance(news, Listening):
+            await self._reconcile()
+            if self._deaf is not None:
+                deaf_s = time.monotonic() - self._deaf[0]
+                self._deaf = None
+                await self._db(
+                    self._announce,
+                    f"The venue's transaction stream is heard again after {deaf_s:.0f} s.",
+                )
+            return
+        if news.transaction_id > await self._db(self._last_transaction):
+            await self._read_facts_now()
+
+    async def _read_facts_now(self) -> None:
+        """Read the facts that there are; what cannot be read now is read after the next news."""
+        try:
+            await asyncio.wait_for(self._read_facts(), SEND_TIMEOUT_S)
+        except (BrokerError, TimeoutError) as error:
+            logger.warning("the venue's transactions cannot be read: %s", error or "timeout")
 
     # Facts.
 
@@ -902,6 +960,7 @@ class Trader:
             "bar": self._feed.cursor,
             "last_event_ms": round(self._behind_s * 1000, 2),
             "market_updates_dropped": self._market.dropped,
+            "venue_stream": "" if self._deaf is None else self._deaf[1],
         }
         names = ["trader", "relay"] if self._with_relay else ["trader"]
         for name in names:

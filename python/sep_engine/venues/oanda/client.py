@@ -1,8 +1,9 @@
-"""Reading the OANDA v20 market over HTTP: instruments, candles, prices, the price stream.
+"""Reading the OANDA v20 market over HTTP: instruments, candles, prices, the streams.
 
 Read-only: no method here can change an account. Needs httpx (`pip install sep-engine[oanda]`).
 """
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sep_engine.venues.oanda.parse import (
     InstrumentTerms,
     LineSplitter,
     Price,
+    Transaction,
     load_json,
     read_candles,
     read_instruments,
@@ -42,6 +44,11 @@ class VenueError(SepError):
     def __init__(self, message: str, *, status: int | None = None, code: str = "") -> None:
         super().__init__(message)
         self.status, self.code = status, code
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The venue has begun to answer; what follows is live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,30 +210,10 @@ class MarketDataClient:
             DataError: a line that cannot be used.
         """
         query = {"instruments": ",".join(instruments), "snapshot": "true"}
-        request = self._http.build_request(
-            "GET",
-            f"{self._endpoint.stream}{self._account}/pricing/stream",
-            params=query,
-            timeout=httpx.Timeout(10.0, read=SILENCE_S),
-        )
-        splitter = LineSplitter()
-        try:
-            response = await self._http.send(request, stream=True)
-            try:
-                if response.status_code != 200:
-                    raise _refused(response.status_code, await _body(response))
-                async for chunk in response.aiter_raw():
-                    for line in splitter.feed(chunk):
-                        item = read_stream_line(line)
-                        if isinstance(item, Price | Heartbeat):
-                            yield item
-            finally:
-                await response.aclose()
-        except httpx.ReadTimeout:
-            raise VenueError(f"the price stream was silent for {SILENCE_S:g} s") from None
-        except httpx.HTTPError as error:
-            raise VenueError(f"the price stream broke off: {type(error).__name__}") from None
-        raise VenueError("the venue closed the price stream")
+        url = f"{self._endpoint.stream}{self._account}/pricing/stream"
+        async for item in stream_items(self._http, url, query, silence_s=SILENCE_S):
+            if isinstance(item, Price | Heartbeat):
+                yield item
 
     async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         request = self._http.build_request("GET", self._endpoint.rest + path, params=query)
@@ -241,6 +228,54 @@ class MarketDataClient:
         if response.status_code != 200:
             raise _refused(response.status_code, content)
         return load_json(content)
+
+
+async def stream_items(
+    http: httpx.AsyncClient,
+    url: str,
+    query: Mapping[str, str],
+    *,
+    silence_s: float = SILENCE_S,
+) -> AsyncIterator[Opened | Price | Heartbeat | Transaction]:
+    """The lines of one stream of the venue; `Opened` comes first, the end comes by raising.
+
+    Args:
+        http: a client that carries the token and follows no redirect.
+        url: of the stream.
+        silence_s: the longest wait for a whole line. Bytes that complete none do not count.
+
+    Raises:
+        VenueError: refused, broken off, closed, or silent for too long.
+        DataError: a line that cannot be used.
+    """
+    loop = asyncio.get_running_loop()
+    request = http.build_request("GET", url, params=query, timeout=httpx.Timeout(silence_s))
+    splitter = LineSplitter()
+    silent = VenueError(f"the stream was silent for {silence_s:g} s")
+    try:
+        response = await http.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise _refused(response.status_code, await _body(response))
+            yield Opened()
+            heard_at = loop.time()
+            chunks = response.aiter_raw()
+            while True:
+                async with asyncio.timeout_at(heard_at + silence_s):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    break
+                for line in splitter.feed(chunk):
+                    heard_at = loop.time()
+                    if (item := read_stream_line(line)) is not None:
+                        yield item
+        finally:
+            await response.aclose()
+    except (httpx.ReadTimeout, TimeoutError):
+        raise silent from None
+    except httpx.HTTPError as error:
+        raise VenueError(f"the stream broke off: {type(error).__name__}") from None
+    raise VenueError("the venue closed the stream")
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -6,9 +6,10 @@ redirect and is given no retries. What its answer proves is decided by `venues.o
 
 import asyncio
 import logging
+import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,13 +20,25 @@ from sep_engine.execution.core import Timing
 from sep_engine.execution.states import OrderType
 from sep_engine.model import Instrument, Quote, QuoteBar
 from sep_engine.venues.oanda import orders, parse
-from sep_engine.venues.oanda.client import BODY_BYTES_MAX, Endpoint
+from sep_engine.venues.oanda.backoff import Backoff
+from sep_engine.venues.oanda.client import (
+    BODY_BYTES_MAX,
+    SILENCE_S,
+    Endpoint,
+    Opened,
+    VenueError,
+    stream_items,
+)
 from sep_engine.venues.oanda.orders import Answer, Entry, EntryType, Outcome, PositionFill, Stop
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
     BrokerUnsure,
+    Deaf,
+    Listening,
+    News,
     OrderRequest,
+    Reached,
     Transaction,
     VenueOrder,
 )
@@ -52,6 +65,8 @@ class OandaBroker:
         venue_account: the venue's id of the account.
         account_key: our key of the account; orders that were made beside us are named after it.
         timeout_s: the longest wait for each part of an answer.
+        silence_s: the longest wait for a line of the transaction stream.
+        backoff: between two attempts at that stream.
     """
 
     timing = Timing()
@@ -64,11 +79,16 @@ class OandaBroker:
         venue_account: str,
         account_key: int,
         timeout_s: float = 4.0,
+        silence_s: float = SILENCE_S,
+        backoff: Backoff | None = None,
     ) -> None:
         self._account_key = account_key
         self._instruments: dict[str, Instrument] = {}
         self._budget = orders.RequestBudget()
         self._url = f"{endpoint.rest}/v3/accounts/{venue_account}"
+        self._stream_url = f"{endpoint.stream}/v3/accounts/{venue_account}/transactions/stream"
+        self._silence_s = silence_s
+        self._backoff = backoff or Backoff()
         self._http = httpx.AsyncClient(
             headers={
                 "Authorization": f"Bearer {token}",
@@ -135,6 +155,28 @@ class OandaBroker:
             positions=dict(account.positions),
             open_orders=tuple(self._venue_order(order, trades) for order in account.orders),
         )
+
+    async def news(self) -> AsyncGenerator[News, None]:
+        """The venue's transaction stream, opened again whenever it is lost; it has no end."""
+        while True:
+            opened_at: float | None = None
+            try:
+                async for item in stream_items(
+                    self._http, self._stream_url, {}, silence_s=self._silence_s
+                ):
+                    if isinstance(item, Opened):
+                        opened_at = time.monotonic()
+                        yield Listening()
+                    elif isinstance(item, parse.Heartbeat):
+                        if item.last_transaction_id is not None:
+                            yield Reached(item.last_transaction_id)
+                    elif isinstance(item, parse.Transaction):
+                        yield Reached(item.id)
+            except (VenueError, DataError) as error:
+                lived_s = 0.0 if opened_at is None else time.monotonic() - opened_at
+                wait_s = self._backoff.next_s(lived_s=lived_s, chance=random.random())
+                yield Deaf(str(error), wait_s)
+                await asyncio.sleep(wait_s)
 
     async def close(self) -> None:
         await self._http.aclose()
