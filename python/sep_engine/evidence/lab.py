@@ -20,6 +20,7 @@ from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
 from sep_engine.evidence.causality import GateReport, Subject
 from sep_engine.evidence.choice import Choice, choose, forward_splits
+from sep_engine.evidence.document import clustered, low_end, plain, ratio
 from sep_engine.evidence.family import Family, last_bit_reversal
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.pipeline import Panel, t_values, walk_forward
@@ -140,14 +141,14 @@ def evaluate(
         "sign_flip_p": controls["sign"]["best_p"],
         "trades": float(direction["trades"]),
         "days": float(direction["days_traded"]),
-        "gross_low": _low(direction["gross"]),
-        "beyond_low": _low(direction["out_of_sample"]["difference"]),
+        "gross_low": low_end(direction["gross"]),
+        "beyond_low": low_end(direction["out_of_sample"]["difference"]),
         "net": money["levels"]["measured"]["net"],
         **case.choice.figures(counted),
     }
     synthetic = bool(provenance.get("synthetic", False))
     judged = verdict.judge(figures, synthetic=synthetic)
-    document: dict[str, Any] = _plain(
+    document: dict[str, Any] = plain(
         {
             "format": "sep-evidence-1",
             "synthetic": synthetic,
@@ -300,9 +301,9 @@ def _rules(case: _Case) -> list[dict[str, Any]]:
             "name": name,
             "configuration": dict(configuration),
             "trades": int(trades[k]),
-            "hit_rate": _ratio(won[k], won[k] + lost[k]),
-            "gross": _ratio(gross[k], trades[k]),
-            "net": _ratio(gross[k] - case.costs.spread * trades[k], trades[k]),
+            "hit_rate": ratio(won[k], won[k] + lost[k]),
+            "gross": ratio(gross[k], trades[k]),
+            "net": ratio(gross[k] - case.costs.spread * trades[k], trades[k]),
             "t_value": float(t),
         }
         for k, (name, configuration, t) in enumerate(
@@ -447,13 +448,13 @@ def _direction(case: _Case) -> dict[str, Any]:
         "coverage": signals / len(case.market),
         "trades": int(trades.day.size),
         "days_traded": int(np.unique(trades.day).size),
-        "tie_share": _ratio(trades.day.size - moved.day.size, trades.day.size),
-        "hit_rate": _clustered(moved.hits, moved.day),
+        "tie_share": ratio(trades.day.size - moved.day.size, trades.day.size),
+        "hit_rate": clustered(moved.hits, moved.day),
         "hit_rate_if_independent": asdict(st.wilson(int(moved.hits.sum()), calls=moved.day.size))
         if moved.day.size
         else None,
         "signals_needed": st.signals_needed(rate) if rate not in (0.0, 0.5, 1.0) else None,
-        "gross": _clustered(trades.gross, trades.day),
+        "gross": clustered(trades.gross, trades.day),
         # One position at a time: outcomes do not overlap, so the test is valid.
         "pesaran_timmermann": asdict(
             st.pesaran_timmermann(called_up, called_up == (moved.gross > 0))
@@ -492,16 +493,16 @@ def _baselines(case: _Case, rate: float) -> dict[str, Any]:
         moved = trades.where(trades.gross != 0)
         result[name] = {
             "trades": int(trades.day.size),
-            "hit_rate": _clustered(moved.hits, moved.day),
-            "gross": _clustered(trades.gross, trades.day),
+            "hit_rate": clustered(moved.hits, moved.day),
+            "gross": clustered(trades.gross, trades.day),
         }
     chance = tape.gross[:, len(columns) :]
     won, lost = int((chance > 0).sum()), int((chance < 0).sum())
     taken = int(tape.taken[:, len(columns) :].sum())
     result["random, same rate"] = {
         "trades": taken / _RANDOM_LANES,
-        "hit_rate": _ratio(won, won + lost),
-        "gross": _ratio(chance.sum(), taken),
+        "hit_rate": ratio(won, won + lost),
+        "gross": ratio(chance.sum(), taken),
     }
     return result
 
@@ -528,8 +529,8 @@ def _out_of_sample(case: _Case) -> dict[str, Any]:
     both = hits.size and base_hits.size and np.unique([*days, *base_days]).size >= 2
     return {
         "picks": [None if pick is None else case.family.names[pick] for pick in forward.picks],
-        "hit_rate": _clustered(hits, days),
-        "last_bit_reversal": _clustered(base_hits, base_days),
+        "hit_rate": clustered(hits, days),
+        "last_bit_reversal": clustered(base_hits, base_days),
         "difference": asdict(
             st.clustered_difference(hits, days, others=base_hits, other_clusters=base_days)
         )
@@ -561,7 +562,7 @@ def _money(case: _Case) -> dict[str, Any]:
                 "cost_pips": cost / costs.pip,
                 "net": None if gross is None else gross - cost,
                 "net_pips": None if gross is None else (gross - cost) / costs.pip,
-                "interval": _clustered(trades.gross - cost, trades.day),
+                "interval": clustered(trades.gross - cost, trades.day),
                 "walk_forward_a_day": float(
                     walk_forward(case.panel.net(cost), case.choice.forward.splits).pnl.mean()
                 ),
@@ -645,7 +646,7 @@ def _selection(case: _Case, counted: Count) -> dict[str, Any]:
             "folds": c.path_folds,
             "test_folds": case.settings.cv_test_folds,
             "median_a_day": figures["path_median"],
-            "positive_share": _ratio((means > 0).sum(), means.size),
+            "positive_share": ratio((means > 0).sum(), means.size),
             "sharpe_a_year": np.sort(sharpes * math.sqrt(c.days_a_year)),
             "reason": ""
             if c.path_folds
@@ -665,7 +666,7 @@ def _metrics(case: _Case) -> dict[str, Any]:
     result: dict[str, Any] = {
         "window": window,
         "bits": int(bits.size),
-        "up_share": _ratio(bits.sum(), bits.size),
+        "up_share": ratio(bits.sum(), bits.size),
         "words": {
             str(length): asdict(st.word_test(bits, length=length))
             for length in (1, 3)
@@ -685,7 +686,7 @@ def _metrics(case: _Case) -> dict[str, Any]:
             "at_least": [
                 {
                     "percentile": q,
-                    "share": _ratio((found >= q).sum(), found.size),
+                    "share": ratio((found >= q).sum(), found.size),
                     # The coin reaches q as often as it is not below it.
                     "coin": 1 - float(levels[levels < q].max(initial=0.0)) / 100,
                 }
@@ -693,30 +694,3 @@ def _metrics(case: _Case) -> dict[str, Any]:
             ],
         }
     return result
-
-
-def _clustered(values: Floats, days: Ints) -> dict[str, float] | None:
-    return asdict(st.clustered_mean(values, days)) if np.unique(days).size >= 2 else None
-
-
-def _low(interval: Mapping[str, float] | None) -> float | None:
-    return None if interval is None else interval["low"]
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part) / float(whole) if whole else None
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON: arrays as lists, numbers of NumPy as Python's, NaN and infinities as null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple):
-        return [
-            _plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)
-        ]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
