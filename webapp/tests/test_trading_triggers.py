@@ -8,7 +8,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from sep_engine.execution.states import TRANSITIONS, OrderState
-from webapp.trading.models import BrokerAccount, BrokerFact, EventLog, Instrument, Order
+from webapp.trading.models import BrokerAccount, BrokerFact, EventLog, Instrument, Order, Trial
 
 pytestmark = pytest.mark.django_db
 
@@ -95,3 +95,23 @@ def test_a_longer_amount_than_sqlite_keeps_is_refused(order_fields: dict[str, An
     # 1234567.123456789 has 16 significant digits; binary64 keeps 15.
     with pytest.raises(ValueError, match="opening_balance must fit 15 significant digits"):
         BrokerAccount.objects.create(name="Long", opening_balance=Decimal("1234567.123456789"))
+
+
+def test_a_trial_is_neither_changed_nor_deleted() -> None:
+    Trial.objects.create(
+        seq=1,
+        run_address="a" * 64,
+        data_sha256="b" * 64,
+        look_sha256="c" * 64,
+        configuration_sha256="d" * 64,
+        configuration="{}",
+        code_version="1",
+        tried_by="alice",
+        tried_at="2026-11-21T12:00:00+00:00",
+        previous_sha256="0" * 64,
+        sha256="e" * 64,
+    )
+    with pytest.raises(DatabaseError, match="never changed"), transaction.atomic():
+        Trial.objects.update(sharpe=3.0)
+    with pytest.raises(DatabaseError, match="never deleted"), transaction.atomic():
+        Trial.objects.all().delete()

@@ -324,3 +324,66 @@ class AnalysisJobAdmin(Record):
                     "created_at", "finished_at")  # fmt: skip
     list_filter = ("state", "instrument", "encoding")
     search_fields = ("id", "error")
+
+
+class RunShardInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = models.RunShard
+    fields = ("number", "stage", "state", "progress", "attempts", "holder", "error")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(models.Run)
+class RunAdmin(Record):
+    list_display = ("address", "kind", "name", "state", "result_text", "strategy", "requested_by",
+                    "created_at", "finished_at")  # fmt: skip
+    list_filter = ("kind", "state", "edge")
+    search_fields = ("address", "name", "error")
+    list_select_related = ("strategy", "requested_by")
+    inlines = (RunShardInline,)
+
+
+@admin.register(models.RunShard)
+class RunShardAdmin(Record):
+    list_display = ("run", "number", "stage", "state", "progress", "attempts", "holder", "error")
+    list_filter = ("state", "stage")
+    search_fields = ("run__address", "error")
+    exclude = ("result",)
+
+
+@admin.register(models.RunResult)
+class RunResultAdmin(Record):
+    list_display = ("run", "created_at", "document_bytes")
+    search_fields = ("run__address",)
+    fields = ("run", "created_at", "document_bytes")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("page")
+
+    @admin.display(description="bytes of JSON")
+    def document_bytes(self, obj: models.RunResult) -> int:
+        return len(obj.document)
+
+
+@admin.register(models.RunRequest)
+class RunRequestAdmin(Record):
+    list_display = ("key", "run", "requested_by", "created_at")
+    search_fields = ("key", "run__address")
+
+
+@admin.register(models.Trial)
+class TrialAdmin(Record):
+    list_display = ("seq", "tried_at", "tried_by", "sharpe", "configuration", "data_sha256")
+    list_filter = ("tried_by",)
+    search_fields = ("=seq", "configuration_sha256", "data_sha256", "run_address")
+
+
+@admin.register(models.LiveOverride)
+class LiveOverrideAdmin(Record):
+    list_display = ("strategy", "reason", "made_by", "created_at", "withdrawn_by", "withdrawn_at")
+    search_fields = ("reason", "made_by")
+    list_select_related = ("strategy",)

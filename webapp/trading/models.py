@@ -20,6 +20,14 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from webapp.trading.fields import AmountField
+from webapp.trading.research_models import (  # noqa: F401 - Django looks for models here
+    LiveOverride,
+    Run,
+    RunRequest,
+    RunResult,
+    RunShard,
+    Trial,
+)
 
 
 def _choices(values: object) -> list[tuple[str, str]]:
@@ -217,6 +225,9 @@ class Strategy(models.Model):
     rule = models.JSONField(help_text="Checked by sep_engine.signals.Rule.from_json.")
     enabled = models.BooleanField(default=True)
     verdict = models.CharField(max_length=16, default="unproven")
+    changed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When what it trades by was last changed."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

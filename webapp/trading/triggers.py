@@ -16,12 +16,20 @@ BORN_AT_VENUE = (Origin.PROTECTIVE, Origin.EXTERNAL)
 EVENT_COLUMNS = ("stream", "seq", "time", "type", "data", "previous_hash", "hash")
 
 
+# (name, table, when it fires, condition that is refused, message)
+Rule = tuple[str, str, str, str, str]
+
+TRIAL_RULES: list[Rule] = [
+    ("trial_is_append_only", "trading_trial", "UPDATE", "1 = 1", "a trial is never changed"),
+    ("trial_is_kept", "trading_trial", "DELETE", "1 = 1", "a trial is never deleted"),
+]
+
+
 def _quoted(values: object) -> str:
     return ", ".join(f"'{v}'" for v in values)  # type: ignore[attr-defined]
 
 
-def _rules() -> list[tuple[str, str, str, str, str]]:
-    """(name, table, when it fires, condition that is refused, message)."""
+def _rules() -> list[Rule]:
     pairs = _quoted(sorted(f"{old}>{new}" for old, after in TRANSITIONS.items() for new in after))
     born = f"NEW.state <> '{OrderState.CREATED}' AND NEW.origin NOT IN ({_quoted(BORN_AT_VENUE)})"
     return [
@@ -54,14 +62,16 @@ def _rules() -> list[tuple[str, str, str, str, str]]:
     ]
 
 
-def create_statements(vendor: str) -> list[str]:
+def create_statements(vendor: str, rules: list[Rule] | None = None) -> list[str]:
     """SQL that makes the triggers or makes them again; vendor is "sqlite" or "postgresql".
+
+    rules: None for those of the order path.
 
     SQLite drops the triggers of a table that a migration rebuilds: such a migration ends with
     `install`.
     """
     statements = []
-    for name, table, event, refused, message in _rules():
+    for name, table, event, refused, message in _rules() if rules is None else rules:
         where = "" if vendor == "sqlite" else f" ON {table}"
         statements.append(f"DROP TRIGGER IF EXISTS {name}{where}")
         if vendor == "sqlite":
@@ -81,11 +91,12 @@ def create_statements(vendor: str) -> list[str]:
     return statements
 
 
-def drop_statements(vendor: str) -> list[str]:
+def drop_statements(vendor: str, rules: list[Rule] | None = None) -> list[str]:
     """SQL that removes what `create_statements` made."""
+    names = [name for name, *_ in (_rules() if rules is None else rules)]
     if vendor == "sqlite":
-        return [f"DROP TRIGGER IF EXISTS {name}" for name, *_ in _rules()]
-    return [f"DROP FUNCTION IF EXISTS {name}() CASCADE" for name, *_ in _rules()]
+        return [f"DROP TRIGGER IF EXISTS {name}" for name in names]
+    return [f"DROP FUNCTION IF EXISTS {name}() CASCADE" for name in names]
 
 
 def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -97,4 +108,16 @@ def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Remove all triggers; a migration's RunPython."""
     for statement in drop_statements(schema_editor.connection.vendor):
+        schema_editor.execute(statement, params=None)
+
+
+def install_trials(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Make the triggers of the ledger of trials; a migration's RunPython."""
+    for statement in create_statements(schema_editor.connection.vendor, TRIAL_RULES):
+        schema_editor.execute(statement, params=None)
+
+
+def remove_trials(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+    """Remove them; a migration's RunPython."""
+    for statement in drop_statements(schema_editor.connection.vendor, TRIAL_RULES):
         schema_editor.execute(statement, params=None)
