@@ -83,7 +83,8 @@ def _keys() -> list[str]:
     path: Path | None = settings.SEP_SECRET_KEYS_PATH
     if path is None:
         raise ImproperlyConfigured(
-            "SEP_SECRET_KEYS is not set, and without it no secret can be kept; make a key with python -c "
+            "SEP_SECRET_KEYS is not set, and without it no secret can be kept; make a key with "
+            "python -c "
             "'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
         )
     if not path.exists():

@@ -496,6 +496,8 @@ def _pretend_holder_died(one: Trader) -> None:
 
     from webapp.trading.models import LeaseRow
 
+    if one._lease.lock is not None:
+        one._lease.lock.release()  # the server does this when a process dies
     LeaseRow.objects.update(holder=f"{socket.gethostname()}:999999999:1.00")
 
 

@@ -1,0 +1,94 @@
+"""One writer for each account on PostgreSQL: the lock, its loss, and what the loss stops."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from django.utils import timezone
+
+from webapp.trading.models import BrokerAccount, LeaseRow
+from webapp.trading.trader import lease
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        "connection.vendor != 'postgresql'",
+        reason="needs PostgreSQL: run_tests.py web-postgresql runs it; SQLite has the lease row",
+    ),
+]
+
+
+@pytest.fixture
+def account() -> BrokerAccount:
+    return BrokerAccount.objects.create(name="Practice", kind="paper", opening_balance=1)
+
+
+def take(account: BrokerAccount, holder: str = "here:1:0") -> lease.Lease:
+    return lease.take(account_id=account.pk, holder=holder, now=timezone.now())
+
+
+def cut(held: lease.Lease) -> None:
+    """End the session that holds the account, as a failed server or link does."""
+    assert held.lock is not None
+    raw: Any = held.lock._wrapper.connection
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [raw.info.backend_pid])
+
+
+def test_o17_of_eight_traders_one_has_the_account(account: BrokerAccount) -> None:
+    together = threading.Barrier(8)
+    held: list[lease.Lease] = []
+    refused: list[str] = []
+
+    def start(number: int) -> None:
+        together.wait()
+        try:
+            held.append(take(account, f"host{number}:1:0"))
+        except lease.LeaseHeld as error:
+            refused.append(str(error))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 7)
+    assert LeaseRow.objects.get().holder == held[0].holder
+    lease.give_back(held[0], now=timezone.now())
+
+
+def test_o17_the_row_of_another_host_does_not_outlive_its_lock(account: BrokerAccount) -> None:
+    first = take(account, "elsewhere:1:0")
+    with pytest.raises(lease.LeaseHeld, match="has a trader already \\(elsewhere:1:0\\)"):
+        take(account)
+    cut(first)
+    # The row says that `elsewhere` has the account for ten seconds more; the lock knows better.
+    second = take(account)
+    assert second.epoch == first.epoch + 1
+    with pytest.raises(lease.LeaseLost):
+        lease.renew(first, now=timezone.now())
+    lease.renew(second, now=timezone.now())
+    lease.give_back(second, now=timezone.now())
+
+
+def test_o18_a_holder_that_lost_its_lock_knows_it_without_asking(account: BrokerAccount) -> None:
+    held = take(account)
+    assert not held.lost()
+    cut(held)
+    deadline = time.monotonic() + 5
+    while not held.lost() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert held.lost()
+    with pytest.raises(lease.LeaseLost, match="connection that holds the account was lost"):
+        lease.renew(held, now=timezone.now())
+
+
+def test_o17_an_account_that_was_given_back_is_free(account: BrokerAccount) -> None:
+    lease.give_back(take(account), now=timezone.now())
+    again = take(account, "elsewhere:1:0")
+    assert again.epoch == 2
+    lease.give_back(again, now=timezone.now())
