@@ -4,7 +4,13 @@ from sep_engine._core import Stream, StreamMetrics
 from sep_engine.qfh import legacy
 from sep_engine.qfh.bank import StreamBank
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
-from sep_engine.qfh.calibration import COUNT_METRICS, coin_distribution
+from sep_engine.qfh.calibration import (
+    COUNT_METRICS,
+    SIMULATED_METRICS,
+    SimulatedDistribution,
+    coin_distribution,
+    simulated_distribution,
+)
 from sep_engine.qfh.rolling import (
     CHEAP_METRICS,
     METRICS,
@@ -22,11 +28,13 @@ __all__ = [
     "COUNT_METRICS",
     "ENCODINGS",
     "METRICS",
+    "SIMULATED_METRICS",
     "BackendName",
     "Encoded",
     "Encoding",
     "Predictor",
     "RollingMetrics",
+    "SimulatedDistribution",
     "Stream",
     "StreamBank",
     "StreamMetrics",
@@ -39,5 +47,6 @@ __all__ = [
     "rolling_bits",
     "rolling_chunks",
     "rolling_many",
+    "simulated_distribution",
     "unpack",
 ]

@@ -71,12 +71,74 @@ def test_percentiles_stay_exact_at_1024_bits() -> None:
     assert percentile == pytest.approx(100 * expected, rel=1e-11)
 
 
-def test_strict_up_and_unknown_metrics_have_no_percentile() -> None:
+def test_strict_up_has_no_percentile() -> None:
     prices = 1 + np.cumsum(np.random.default_rng(2).integers(-1, 2, 200)) * 0.001
     result = qfh.rolling(prices, tick=0.001, encoding="strict_up")
     assert np.isnan(result.percentile("entropy")).all()
-    with pytest.raises(ArgumentError, match="metric must be one with a coin percentile"):
-        result.percentile("damped")
+    assert np.isnan(result.percentile("damped")).all()
+
+
+@pytest.mark.parametrize("name", qfh.SIMULATED_METRICS)
+def test_a_simulated_percentile_agrees_with_other_tosses(name: str) -> None:
+    # Tosses of another generator: each of 2,000 windows falls below the percentile q with
+    # probability q, give or take the atom at q (up to 0.1 for the error share of 64 bits) and five
+    # standard errors of both simulations.
+    coin = qfh.simulated_distribution(name, 64)
+    bits = np.random.default_rng(5).integers(0, 2, 128 * 2_000 + 1, dtype=np.uint8)
+    metrics = qfh.rolling_bits(bits, metrics=[name], stride=128)
+    percentiles = metrics.percentile(name)[1:]
+    for q in (5.0, 25.0, 50.0, 75.0, 95.0):
+        atom = np.mean(np.abs(coin.percentiles(coin.values) - q) < 6) * 100
+        error = coin.standard_error(q) + 100 * math.sqrt(q / 100 * (1 - q / 100) / 2_000)
+        assert 100 * np.mean(percentiles <= q) == pytest.approx(q, abs=min(atom, 10.0) + 5 * error)
+
+
+def test_the_simulated_damped_value_is_symmetric_and_has_the_exact_variance() -> None:
+    # Up and down are exchangeable, so the median is 0 and percentiles of v and -v add to 100.
+    coin = qfh.simulated_distribution("damped", 64)
+    there, back = coin.percentiles(np.array([1.5, -1.5]))
+    assert there + back == pytest.approx(100.0, abs=5 * 2 * coin.standard_error(50.0))
+    # 100 * sqrt(0.5 * 0.5 / 20000) = 0.354 points.
+    assert coin.standard_error(50.0) == pytest.approx(0.354, abs=1e-3)
+
+
+def test_a_simulation_depends_on_its_seed_alone() -> None:
+    first = qfh.simulated_distribution("path_similarity", 32, draws=200, seed=3)
+    qfh.simulated_distribution.cache_clear()
+    again = qfh.simulated_distribution("path_similarity", 32, draws=200, seed=3)
+    other = qfh.simulated_distribution("path_similarity", 32, draws=200, seed=4)
+    assert first.values.tobytes() == again.values.tobytes() != other.values.tobytes()
+
+
+def test_the_percentile_of_a_prediction_error_is_of_its_predictor() -> None:
+    # "majority8" errs on a coin as often as "markov" in the mean, but with other variance.
+    markov = qfh.simulated_distribution("qbsa_error", 64)
+    majority = qfh.simulated_distribution("qbsa_error", 64, predictor="majority8")
+    assert markov.values.tobytes() != majority.values.tobytes()
+    bits = np.random.default_rng(6).integers(0, 2, 1000, dtype=np.uint8)
+    found = qfh.rolling_bits(bits, metrics=["qbsa_error"], predictor="majority8")
+    expected = majority.percentiles(found.qbsa_error)
+    np.testing.assert_array_equal(found.percentile("qbsa_error"), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metric": "entropy"}, "metric must be one of lambda_, damped"),
+        ({"window": 7}, "window must be in 8..1024, was 7"),
+        ({"draws": 99}, "draws must be in 100"),
+        ({"seed": -1}, "seed >= 0"),
+    ],
+)
+def test_a_bad_simulation_is_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        qfh.simulated_distribution(**({"metric": "damped", "window": 64} | arguments))  # type: ignore[arg-type]
+
+
+def test_a_metric_without_a_coin_is_named() -> None:
+    metrics = qfh.rolling_bits(np.zeros(100, dtype=np.uint8))
+    with pytest.raises(ArgumentError, match="not of 'flat_ratio'"):
+        metrics.percentile("flat_ratio")
 
 
 def test_tables_are_the_same_everywhere() -> None:
