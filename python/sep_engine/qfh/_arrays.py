@@ -16,9 +16,11 @@ def one_dimensional(name: str, values: ArrayLike, *dtypes: type[np.generic]) -> 
     stride of 0, because its copy may be of any size.
 
     Raises:
-        TypeError: the dtype is none of `dtypes`, or has another byte order.
+        TypeError: the dtype is none of `dtypes`, has another byte order, or values are masked.
         ArgumentError: not one-dimensional, or a stride that is not positive.
     """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: what is masked would be used")
     array = np.asarray(values)
     accepted = [np.dtype(dtype) for dtype in dtypes]
     if array.dtype not in accepted:
@@ -31,7 +33,7 @@ def one_dimensional(name: str, values: ArrayLike, *dtypes: type[np.generic]) -> 
             f"{name} must have a positive stride, was {array.strides[0]} bytes; pass a copy if the "
             "order is meant"
         )
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "ALIGNED"])
 
 
 def as_prices(prices: ArrayLike) -> NDArray[np.float64]:
@@ -46,8 +48,14 @@ def as_bits(bits: ArrayLike) -> NDArray[np.uint8]:
     return array.view(np.uint8)
 
 
-def as_gap(gap: ArrayLike | None) -> NDArray[np.uint8] | None:
-    return None if gap is None else one_dimensional("gap", gap, np.bool_).view(np.uint8)
+def as_gap(gap: ArrayLike | None, *, values: int, value: str) -> NDArray[np.uint8] | None:
+    """Return the mask as bytes if it has one for each of `values`, each called a `value`."""
+    if gap is None:
+        return None
+    array = one_dimensional("gap", gap, np.bool_)
+    if array.size != values:
+        raise ArgumentError(f"gap must have one value per {value}, {values}, had {array.size}")
+    return array.view(np.uint8)
 
 
 def as_window(window: int, *, values: int, needed: int, values_name: str) -> int:
@@ -76,12 +84,14 @@ def as_count(name: str, value: int) -> int:
 def as_output(name: str, array: NDArray[Any], size: int, *dtypes: type[np.generic]) -> NDArray[Any]:
     """Return `array` if results can be written into it as it is."""
     label = f"out[{name!r}]"
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{label} must not be a masked array")
     if not isinstance(array, np.ndarray) or array.dtype not in [np.dtype(d) for d in dtypes]:
         wanted = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise TypeError(f"{label} must be an array of dtype {wanted}, was {found}")
     if array.shape != (size,):
         raise ArgumentError(f"{label} must have shape ({size},), had {array.shape}")
-    if not array.flags.c_contiguous or not array.flags.writeable:
-        raise ArgumentError(f"{label} must be contiguous and writeable")
+    if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
+        raise ArgumentError(f"{label} must be contiguous, aligned and writeable")
     return array

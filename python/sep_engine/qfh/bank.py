@@ -64,5 +64,5 @@ class StreamBank:
             ArgumentError: a price breaks a rule of `rolling`; no stream is then changed.
         """
         array = one_dimensional("prices", prices, np.float64)
-        self._bank.update(array, as_gap(gap), self._columns)
+        self._bank.update(array, as_gap(gap, values=array.size, value="price"), self._columns)
         return self._columns

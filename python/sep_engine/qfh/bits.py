@@ -60,7 +60,9 @@ def encode(
         ArgumentError: a rule is broken; the message names the first offending row.
         TypeError: an array has another dtype.
     """
-    bits, index, joined = _core.encode(as_prices(prices), float(tick), encoding, as_gap(gap))
+    array = as_prices(prices)
+    mask = as_gap(gap, values=array.size, value="price")
+    bits, index, joined = _core.encode(array, float(tick), encoding, mask)
     return Encoded(bits, index, joined.view(np.bool_))
 
 

@@ -1,16 +1,28 @@
 """The metrics of the newest bits at every price."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sep_engine import _core
 from sep_engine.errors import ArgumentError
+from sep_engine.qfh import tables
 from sep_engine.qfh._arrays import as_bits, as_count, as_gap, as_output, as_prices, as_window
 from sep_engine.qfh.bits import Encoding
-from sep_engine.qfh.calibration import coin_distribution
+from sep_engine.qfh.calibration import (
+    COUNT_METRICS,
+    SIMULATED_METRICS,
+    coin_distribution,
+    simulated_distribution,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 BackendName = Literal["auto", "scalar", "simd", "cuda"]
 Predictor = Literal["markov", "persistence", "majority8"]
@@ -54,7 +66,10 @@ class RollingMetrics:
     Attributes:
         window: bits.
         encoding: of the prices; None for bits.
+        predictor: of `qbsa_error`.
         index: (m,) int64, the price (or bit) that each value belongs to.
+        times: (m,) of what the prices were labelled with: the index of a pandas series, or the
+            datetime64[ns] values of `times`; None without labels.
         complete: (m,) bool, the window is full and has no gap in it.
         null_ratio, flip_ratio, rupture_ratio: shares of the pairs 00, (01 or 10), 11; 0..1.
         entropy: of the three states, over log2 3; 0..1.
@@ -77,11 +92,13 @@ class RollingMetrics:
             transitions but not of the rest, else 0; NaN for windows below 32.
     """
 
-    __slots__ = (*METRICS, "complete", "encoding", "index", "window")
+    __slots__ = (*METRICS, "complete", "encoding", "index", "predictor", "times", "window")
 
     window: int
     encoding: Encoding | None
+    predictor: Predictor
     index: NDArray[np.int64]
+    times: Any
     complete: NDArray[np.bool_]
     null_ratio: NDArray[np.float64]
     flip_ratio: NDArray[np.float64]
@@ -109,9 +126,13 @@ class RollingMetrics:
         encoding: Encoding | None,
         index: NDArray[np.int64],
         columns: Mapping[str, NDArray[Any]],
+        predictor: Predictor = "markov",
+        times: Any = None,
     ) -> None:
         self.window = window
         self.encoding = encoding
+        self.predictor = predictor
+        self.times = times
         self.index = index
         for name, values in columns.items():
             setattr(self, name, values)
@@ -136,26 +157,56 @@ class RollingMetrics:
         """The metrics that were asked for, by name."""
         return {name: getattr(self, name) for name in METRICS if hasattr(self, name)}
 
+    def _repr_html_(self) -> str:
+        return tables.html(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a frame with a column for each metric and `complete`, (m, k).
+
+        Its index is `times`; without times it is `index`, named "row".
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return tables.to_pandas(self)
+
+    def to_arrow(self) -> pa.Table:
+        """Return a table: `time` (if there are times) or `row`, each metric, `complete`.
+
+        `polars.from_arrow` reads it. NaN stays NaN, it does not become null.
+        """
+        return tables.to_arrow(self)
+
     def percentile(self, name: str) -> NDArray[np.float64]:
         """Return 100 P(X <= value) under a fair coin, (m,) float64 in 0..100.
+
+        Exact for COUNT_METRICS; simulated for SIMULATED_METRICS, with a standard error below one
+        point, which `simulated_distribution(...).standard_error` tells.
 
         NaN where the window is not full or has a gap, and everywhere for encodings other than
         `moves`, whose bits are no fair coin even when prices are. Of float32 values, those less
         than 2^-24 apart are one.
 
         Args:
-            name: null_ratio, flip_ratio, rupture_ratio, entropy, coherence, state_coherence,
-                stability or balance.
+            name: one of COUNT_METRICS or SIMULATED_METRICS.
 
         Raises:
             ArgumentError: another name.
         """
-        coin = coin_distribution(name, self.window)
+        if name not in COUNT_METRICS and name not in SIMULATED_METRICS:
+            known = ", ".join((*COUNT_METRICS, *SIMULATED_METRICS))
+            raise ArgumentError(f"a percentile is known of {known}; not of {name!r}")
         values = getattr(self, name)
         if self.encoding not in (None, "moves"):
             return np.full(len(self), np.nan)
         tolerance = 2.0**-24 if values.dtype == np.float32 else 0.0
-        return coin.percentiles(values.astype(np.float64), self.complete, tolerance)
+        values = values.astype(np.float64)
+        if name in COUNT_METRICS:
+            return coin_distribution(name, self.window).percentiles(
+                values, self.complete, tolerance
+            )
+        coin = simulated_distribution(name, self.window, predictor=self.predictor)
+        return np.where(self.complete, coin.percentiles(values, tolerance), np.nan)
 
 
 def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:
@@ -203,6 +254,7 @@ def rolling(
     metrics: Sequence[str] | Literal["all"] | None = None,
     encoding: Encoding = "moves",
     gap: ArrayLike | None = None,
+    times: ArrayLike | None = None,
     predictor: Predictor = "markov",
     collapse_share: float = 0.6,
     dtype: DTypeLike = np.float64,
@@ -217,7 +269,8 @@ def rolling(
     uses prices up to that one only. Python's lock is released; Ctrl-C is heard.
 
     Args:
-        prices: (n,) float64, oldest first, finite, > 0, multiples of `tick` within 1e-3 of it.
+        prices: (n,) float64, oldest first, finite, > 0, multiples of `tick` within 1e-3 of it. A
+            pandas or Polars series or a PyArrow column will do.
         tick: the price step, > 0. Of a mid series: half the quote's tick.
         window: bits, 8 to 1024; n must be at least window + 1.
         stride: give values for prices 0, stride, 2 stride and so on; the same values as without.
@@ -226,6 +279,8 @@ def rolling(
         encoding: `moves`, `tick_carry`, `strict_up` or `pip_trunc_carry`, as in `encode`.
         gap: (n,) bool, something is missing before this price; the transition into its bit is then
             not valid.
+        times: (n,) of the prices, strictly increasing: datetime64, PyArrow timestamps or int64 ns
+            since 1970 UTC. A pandas series brings its index along. They only label the results.
         predictor: of `qbsa_error`: `markov` (what followed the last bit more often in the window),
             `persistence` or `majority8`; a tie repeats the last bit.
         collapse_share: of `collapse`, in (0, 1].
@@ -242,6 +297,8 @@ def rolling(
         BackendError: the named backend cannot run here.
     """
     array = as_prices(prices)
+    mask = as_gap(gap, values=array.size, value="price")
+    labels = tables.labels(prices, times, array.size)
     size = as_window(window, values=array.size, needed=window + 1, values_name="prices")
     names = metric_names(metrics, of_bits=False)
     roller = _core.Roller(
@@ -256,9 +313,15 @@ def rolling(
         threads=threads,
     )
     columns = _columns(names, roller.outputs_of(array.size), dtype, out)
-    roller.take_prices(array, as_gap(gap), columns, progress)
-    index = np.arange(0, array.size, stride, dtype=np.int64)
-    return RollingMetrics(window=size, encoding=encoding, index=index, columns=columns)
+    roller.take_prices(array, mask, columns, progress)
+    return RollingMetrics(
+        window=size,
+        encoding=encoding,
+        index=np.arange(0, array.size, stride, dtype=np.int64),
+        columns=columns,
+        predictor=predictor,
+        times=None if labels is None else labels[::stride],
+    )
 
 
 def rolling_bits(
@@ -285,6 +348,7 @@ def rolling_bits(
     The other arguments and the errors are those of `rolling`.
     """
     array = as_bits(bits)
+    mask = as_gap(gap, values=array.size, value="bit")
     size = as_window(window, values=array.size, needed=window, values_name="bits")
     names = metric_names(metrics, of_bits=True)
     roller = _core.Roller(
@@ -299,9 +363,11 @@ def rolling_bits(
         threads=threads,
     )
     columns = _columns(names, roller.outputs_of(array.size), dtype, out)
-    roller.take_bits(array, as_gap(gap), columns, progress)
+    roller.take_bits(array, mask, columns, progress)
     index = np.arange(0, array.size, stride, dtype=np.int64)
-    return RollingMetrics(window=size, encoding=None, index=index, columns=columns)
+    return RollingMetrics(
+        window=size, encoding=None, index=index, columns=columns, predictor=predictor
+    )
 
 
 def rolling_chunks(

@@ -261,8 +261,8 @@ def test_results_go_into_given_arrays() -> None:
     [
         (np.empty(499), ArgumentError, r"out\['entropy'\] must have shape \(500,\)"),
         (np.empty(500, dtype=np.int64), TypeError, "must be an array of dtype float64 or float32"),
-        (np.empty(1000)[::2], ArgumentError, "must be contiguous and writeable"),
-        (np.broadcast_to(0.0, 500), ArgumentError, "must be contiguous and writeable"),
+        (np.empty(1000)[::2], ArgumentError, "must be contiguous, aligned and writeable"),
+        (np.broadcast_to(0.0, 500), ArgumentError, "must be contiguous, aligned and writeable"),
         ([0.0] * 500, TypeError, "must be an array of dtype .*, was list"),
     ],
 )
