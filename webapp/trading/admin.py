@@ -286,6 +286,24 @@ class PositionAdmin(Record):
     search_fields = ("instrument__name",)
 
 
+@admin.register(models.Trade)
+class TradeAdmin(Record):
+    list_display = ("venue_trade_id", "account", "instrument", "opened_units", "units", "price")
+    list_filter = ("account", "instrument")
+
+
+@admin.register(models.Charge)
+class ChargeAdmin(Record):
+    list_display = ("time", "account", "kind", "amount", "transaction_id")
+    list_filter = ("account", "kind")
+
+
+@admin.register(models.Reconciliation)
+class ReconciliationAdmin(Record):
+    list_display = ("started_at", "account", "cause", "outcome", "done")
+    list_filter = ("account", "outcome", "cause")
+
+
 @admin.register(models.EventLog)
 class EventLogAdmin(Record):
     list_display = ("stream", "seq", "time", "type", "published_at")

@@ -13,10 +13,13 @@ from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
 from sep_engine.execution.states import (
+    PROTECTIVE,
     TERMINAL,
     OrderState,
     OrderType,
     Origin,
+    PositionFill,
+    TimeInForce,
     TradingMode,
 )
 from webapp.trading.fields import AmountField
@@ -114,6 +117,9 @@ class Feed(models.Model):
 class BrokerAccount(models.Model):
     name = models.CharField(max_length=64, unique=True)
     kind = models.CharField(max_length=16, default="paper")
+    venue_account = models.CharField(
+        max_length=64, blank=True, default="", help_text="The venue's own id of the account."
+    )
     currency = models.CharField(max_length=8, default="USD")
     opening_balance = AmountField()
     last_transaction_id = models.BigIntegerField(
@@ -294,7 +300,10 @@ class Order(models.Model):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="dependents"
     )
     origin = models.CharField(max_length=16, choices=_choices(Origin))
-    type = models.CharField(max_length=16, choices=_choices(OrderType))
+    replaces = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="successors"
+    )
+    type = models.CharField(max_length=24, choices=_choices(OrderType))
     units = AmountField(help_text="Signed: + buys, - sells.")
     price = AmountField(null=True, blank=True)
     price_bound = AmountField(
@@ -308,12 +317,28 @@ class Order(models.Model):
     target_distance = AmountField(
         null=True, blank=True, help_text="Of the target from the fill's price, in price; > 0."
     )
+    trailing_distance = AmountField(
+        null=True,
+        blank=True,
+        help_text="Of a trailing stop from the best price, in price; > 0. The order's own if it is "
+        "one, else of the trailing stop that comes with its fill.",
+    )
+    trade_id = models.CharField(
+        max_length=32, blank=True, default="", help_text="The venue's trade that it closes."
+    )
     reduce_only = models.BooleanField(default=False)
-    time_in_force = models.CharField(
-        max_length=4, default="FOK", choices=[(t, t) for t in ("FOK", "GTC")]
+    position_fill = models.CharField(
+        max_length=12, choices=_choices(PositionFill), default=PositionFill.DEFAULT.value
+    )
+    time_in_force = models.CharField(max_length=4, default="FOK", choices=_choices(TimeInForce))
+    good_until = models.DateTimeField(
+        null=True, blank=True, help_text="When the venue ends a GTD order, market time."
     )
     state = models.CharField(
         max_length=16, choices=_choices(OrderState), default=OrderState.CREATED.value
+    )
+    cause = models.CharField(
+        max_length=300, blank=True, default="", help_text="Why the order is in its state."
     )
     filled_units = AmountField(default=Decimal("0"))
     average_price = AmountField(null=True, blank=True)
@@ -375,7 +400,12 @@ class Order(models.Model):
             CheckConstraint(condition=~Q(units=0), name="order_units_are_not_zero"),
             CheckConstraint(
                 condition=Q(type=OrderType.MARKET, price__isnull=True)
-                | (~Q(type=OrderType.MARKET) & Q(price__gt=0)),
+                | Q(
+                    type=OrderType.TRAILING_STOP_LOSS,
+                    price__isnull=True,
+                    trailing_distance__gt=0,
+                )
+                | (~Q(type__in=[OrderType.MARKET, OrderType.TRAILING_STOP_LOSS]) & Q(price__gt=0)),
                 name="order_price_fits_its_type",
             ),
             CheckConstraint(
@@ -383,8 +413,19 @@ class Order(models.Model):
                 & (Q(take_profit__isnull=True) | Q(take_profit__gt=0))
                 & (Q(price_bound__isnull=True) | Q(price_bound__gt=0))
                 & (Q(stop_distance__isnull=True) | Q(stop_distance__gt=0))
-                & (Q(target_distance__isnull=True) | Q(target_distance__gt=0)),
+                & (Q(target_distance__isnull=True) | Q(target_distance__gt=0))
+                & (Q(trailing_distance__isnull=True) | Q(trailing_distance__gt=0)),
                 name="order_prices_are_positive",
+            ),
+            CheckConstraint(
+                condition=Q(time_in_force=TimeInForce.GTD, good_until__isnull=False)
+                | (~Q(time_in_force=TimeInForce.GTD) & Q(good_until__isnull=True)),
+                name="order_gtd_has_its_time",
+            ),
+            CheckConstraint(
+                condition=Q(time_in_force__in=sorted(TimeInForce))
+                & Q(position_fill__in=sorted(PositionFill)),
+                name="order_terms_are_known",
             ),
             CheckConstraint(
                 condition=(Q(state=OrderState.DENIED) & ~Q(denied_rule=""))
@@ -396,8 +437,8 @@ class Order(models.Model):
                 name="order_filled_has_a_price",
             ),
             CheckConstraint(
-                condition=Q(type__in=[OrderType.STOP_LOSS, OrderType.TAKE_PROFIT], reduce_only=True)
-                | ~Q(type__in=[OrderType.STOP_LOSS, OrderType.TAKE_PROFIT]),
+                condition=Q(type__in=sorted(PROTECTIVE), reduce_only=True)
+                | ~Q(type__in=sorted(PROTECTIVE)),
                 name="order_protective_only_reduces",
             ),
         ]
@@ -445,12 +486,26 @@ class BrokerFact(models.Model):
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="facts")
     transaction_id = models.BigIntegerField()
     kind = models.CharField(max_length=32)
+    venue_order_id = models.CharField(max_length=64, blank=True, default="")
+    client_id = models.CharField(max_length=64, blank=True, default="")
     raw = models.JSONField()
     applied_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["-transaction_id"]
+        indexes = [
+            models.Index(
+                fields=["account", "venue_order_id"],
+                condition=~Q(venue_order_id=""),
+                name="fact_by_venue_order",
+            ),
+            models.Index(
+                fields=["account", "client_id"],
+                condition=~Q(client_id=""),
+                name="fact_by_client_id",
+            ),
+        ]
         constraints = [
             UniqueConstraint(
                 fields=["account", "transaction_id"], name="fact_is_unique_per_account"
@@ -469,6 +524,8 @@ class Fill(models.Model):
     price = AmountField()
     realised_pl = AmountField()
     half_spread_cost = AmountField()
+    financing = AmountField(default=Decimal("0"), help_text="Account currency; - is paid.")
+    commission = AmountField(default=Decimal("0"), help_text="Account currency; + is paid.")
     assumed_spread = models.BooleanField()
     time = models.DateTimeField(help_text="Market time.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -510,6 +567,98 @@ class Position(models.Model):
 
     def __str__(self) -> str:
         return f"{self.units} {self.instrument_id}"
+
+
+class Trade(models.Model):
+    """What one fill opened at a venue that keeps trades apart; a position is their sum."""
+
+    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="trades")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="trades")
+    order = models.ForeignKey(
+        Order, null=True, blank=True, on_delete=models.PROTECT, related_name="trades"
+    )
+    venue_trade_id = models.CharField(max_length=32)
+    opened_units = AmountField(help_text="Signed: + is long.")
+    units = AmountField(help_text="Signed; what is left, 0 when closed.")
+    price = AmountField()
+    realised_pl = AmountField(default=Decimal("0"))
+    opened_at = models.DateTimeField(help_text="Market time.")
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="Market time.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["account"], condition=~Q(units=0), name="trade_open_by_account")
+        ]
+        constraints = [
+            UniqueConstraint(
+                fields=["account", "venue_trade_id"], name="trade_is_unique_per_account"
+            ),
+            CheckConstraint(
+                condition=Q(opened_units__gt=0, units__gte=0, units__lte=F("opened_units"))
+                | Q(opened_units__lt=0, units__lte=0, units__gte=F("opened_units")),
+                name="trade_only_shrinks",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.venue_trade_id} {self.units}"
+
+
+class Charge(models.Model):
+    """Money that the venue booked without a fill: financing, a transfer."""
+
+    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="charges")
+    transaction_id = models.BigIntegerField()
+    kind = models.CharField(max_length=32)
+    amount = AmountField(help_text="Account currency; - was taken.")
+    time = models.DateTimeField(help_text="Market time.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            UniqueConstraint(
+                fields=["account", "transaction_id"], name="charge_is_unique_per_account"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
+
+
+class Reconciliation(models.Model):
+    """One comparison of our books with the venue's."""
+
+    class Outcome(models.TextChoices):
+        AGREED = "AGREED"
+        CAUGHT_UP = "CAUGHT_UP"
+        DIFFERED = "DIFFERED"
+        UNREACHED = "UNREACHED"
+
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.PROTECT, related_name="reconciliations"
+    )
+    cause = models.CharField(
+        max_length=16, choices=[(c, c) for c in ("start", "minute", "stream", "quote", "person")]
+    )
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    done = models.CharField(max_length=300, blank=True, default="", help_text="What was done.")
+    facts_read = models.PositiveIntegerField(default=0)
+    adopted = models.PositiveIntegerField(default=0)
+    local = models.JSONField(null=True, help_text="Our books; null if the venue said nothing.")
+    reported = models.JSONField(null=True)
+    differences = models.JSONField(default=list)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["account", "-id"], name="reconciliation_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S} {self.outcome}"
 
 
 class RiskLimit(models.Model):

@@ -36,8 +36,55 @@ class OrderType(StrEnum):
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     STOP = "STOP"
+    MARKET_IF_TOUCHED = "MARKET_IF_TOUCHED"
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
+    TRAILING_STOP_LOSS = "TRAILING_STOP_LOSS"
+
+
+PROTECTIVE: frozenset[OrderType] = frozenset(
+    {OrderType.STOP_LOSS, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP_LOSS}
+)
+"""Orders that only close what is held; the rest may open."""
+
+STOPS: frozenset[OrderType] = frozenset({OrderType.STOP_LOSS, OrderType.TRAILING_STOP_LOSS})
+"""Protective orders that bound a loss."""
+
+
+class TimeInForce(StrEnum):
+    """How long an order works: until cancelled, a time, the day's end, or not at all.
+
+    The day ends at 17:00 New York time. FOK fills whole at once or not at all, IOC what it can.
+    """
+
+    GTC = "GTC"
+    GTD = "GTD"
+    GFD = "GFD"
+    FOK = "FOK"
+    IOC = "IOC"
+
+
+IMMEDIATE: frozenset[TimeInForce] = frozenset({TimeInForce.FOK, TimeInForce.IOC})
+
+TIMES_IN_FORCE: dict[OrderType, frozenset[TimeInForce]] = {
+    OrderType.MARKET: IMMEDIATE,
+    OrderType.LIMIT: frozenset(TimeInForce),
+    OrderType.STOP: frozenset(TimeInForce),
+    OrderType.MARKET_IF_TOUCHED: frozenset(TimeInForce) - IMMEDIATE,
+    OrderType.STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
+    OrderType.TAKE_PROFIT: frozenset(TimeInForce) - IMMEDIATE,
+    OrderType.TRAILING_STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
+}
+"""What each type of order may have; the first choice is FOK for a market order, GTC else."""
+
+
+class PositionFill(StrEnum):
+    """Whether a fill reduces the position, opens, or both; DEFAULT is the venue's own choice."""
+
+    DEFAULT = "DEFAULT"
+    OPEN_ONLY = "OPEN_ONLY"
+    REDUCE_FIRST = "REDUCE_FIRST"
+    REDUCE_ONLY = "REDUCE_ONLY"
 
 
 class Origin(StrEnum):

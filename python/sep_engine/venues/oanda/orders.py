@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.execution.states import IMMEDIATE, PositionFill, TimeInForce
 from sep_engine.model import Instrument
 from sep_engine.venues.oanda.parse import (
     Transaction,
@@ -47,28 +48,6 @@ class EntryType(StrEnum):
     LIMIT = "LIMIT"
     STOP = "STOP"
     MARKET_IF_TOUCHED = "MARKET_IF_TOUCHED"
-
-
-class TimeInForce(StrEnum):
-    """How long an order works: until cancelled, a date, the day's end, or not at all."""
-
-    GTC = "GTC"
-    GTD = "GTD"
-    GFD = "GFD"
-    FOK = "FOK"
-    IOC = "IOC"
-
-
-class PositionFill(StrEnum):
-    """Whether a fill reduces the position, opens, or both."""
-
-    DEFAULT = "DEFAULT"
-    OPEN_ONLY = "OPEN_ONLY"
-    REDUCE_FIRST = "REDUCE_FIRST"
-    REDUCE_ONLY = "REDUCE_ONLY"
-
-
-_IMMEDIATE = frozenset({TimeInForce.FOK, TimeInForce.IOC})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +199,9 @@ def _entry_body(entry: Entry) -> dict[str, Any]:
     if entry.type == EntryType.LIMIT and entry.price_bound is not None:
         raise ArgumentError("a LIMIT order's price is its bound")
     force = entry.time_in_force or (TimeInForce.FOK if market else TimeInForce.GTC)
-    if market and force not in _IMMEDIATE:
+    if market and force not in IMMEDIATE:
         raise ArgumentError(f"a MARKET order is FOK or IOC, was {force}")
-    if entry.type == EntryType.MARKET_IF_TOUCHED and force in _IMMEDIATE:
+    if entry.type == EntryType.MARKET_IF_TOUCHED and force in IMMEDIATE:
         raise ArgumentError(f"a MARKET_IF_TOUCHED order is GTC, GTD or GFD, was {force}")
     if (force == TimeInForce.GTD) != (entry.expires is not None):
         raise ArgumentError("GTD, and only GTD, goes with a time at which the order expires")
