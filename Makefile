@@ -71,6 +71,18 @@ screenshot: $(VENV)/.run ## Photograph the running page into docs/images (needs 
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@$(BIN)/python -m scripts.screenshot
 
+.PHONY: wheel
+wheel: $(VENV)/.dev ## Build sdist and wheel from it into dist/, try the wheel in an empty environment
+	@rm -rf dist
+	@sh scripts/step.sh "Building the source distribution" sdist $(BIN)/uv build --sdist --out-dir dist
+	@sh scripts/step.sh "Building the wheel from it" wheel $(BIN)/uv build --wheel --out-dir dist \
+	    --config-setting cmake.define.SEP_CUDA=$(SEP_CUDA) dist/sep_engine-*.tar.gz
+	@sh scripts/step.sh "Making an empty environment" wheel-environment sh -c '\
+	    $(BIN)/uv venv --clear --python $(BIN)/python build/wheel-environment && \
+	    $(BIN)/uv pip install --python build/wheel-environment/bin/python \
+	        --constraint requirements/run.txt dist/sep_engine-*.whl'
+	@cd build && unset PYTHONPATH && wheel-environment/bin/python ../scripts/smoke_wheel.py scalar simd
+
 .PHONY: lock
 lock: $(VENV)/.uv ## Resolve the dependencies again (writes requirements/)
 	@sh scripts/lock.sh
