@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sep_engine import _core
 from sep_engine.errors import ArgumentError
+from sep_engine.model import ticks
 from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, one_dimensional
 
 Encoding = Literal["moves", "tick_carry", "strict_up", "pip_trunc_carry"]
@@ -15,9 +16,6 @@ Encoding = Literal["moves", "tick_carry", "strict_up", "pip_trunc_carry"]
 ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "tick_carry", "strict_up", "pip_trunc_carry")
 
 # Ticks that markets use, coarse to fine: 1, 1/2, 1/4 and the same in every decimal place to 1e-9.
-_TICKS: Final[tuple[float, ...]] = tuple(
-    part / 10**places for places in range(10) for part in (1.0, 0.5, 0.25)
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +87,7 @@ def unpack(words: ArrayLike, *, size: int) -> NDArray[np.uint8]:
 
 
 def infer_tick(prices: ArrayLike) -> float:
-    """Return the coarsest usual tick of which all prices are multiples.
-
-    Usual ticks are 1, 1/2 and 1/4 and the same in every decimal place down to 1e-9. A price counts
-    as a multiple within 1e-6 of the tick: tighter than the 1e-3 that `encode` allows, so that a
-    coarse tick is not taken for a finer one.
+    """Return the coarsest usual tick of which all prices are multiples (`model.ticks.infer_tick`).
 
     Args:
         prices: (n,) float64, finite, > 0.
@@ -106,10 +100,4 @@ def infer_tick(prices: ArrayLike) -> float:
         if not holds.all():
             row = int(np.argmin(holds))
             raise ArgumentError(f"prices must {rule}, was {array[row]} at row {row}")
-    for tick in _TICKS:
-        ratio = array / tick
-        # A price and the division are each right to half an ulp of a double.
-        tolerance = 1e-6 + ratio * 2.0**-51
-        if np.all(np.abs(ratio - np.rint(ratio)) <= np.minimum(tolerance, 1e-3)):
-            return tick
-    raise ArgumentError("prices must be multiples of a tick of 1e-9 or more; none fits, pass tick")
+    return float(ticks.infer_tick(array))
