@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sep_engine.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sep_engine.data import Bars
+    from sep_engine.evidence.settings import Count
 
 
 def absolute(path: Path | None) -> str | None:
@@ -31,3 +36,35 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
             unfinished.replace(folder / name)
     except OSError as error:
         raise ArgumentError(f"--out {folder}: {error.strerror}") from error
+
+
+def counted_in(
+    out: Path, bars: Bars, configurations: Sequence[Mapping[str, object]]
+) -> Callable[[Sequence[float | None]], Count]:
+    """Return what records a look in the ledger beside the runs and counts all before it.
+
+    It takes the Sharpe ratio of every configuration, None where there is none.
+    """
+    from sep_engine import __version__
+    from sep_engine.evidence.settings import Count
+    from sep_engine.ledger import Ledger, Trial, whoami
+
+    def count(sharpes: Sequence[float | None]) -> Count:
+        trials = [
+            Trial(dict(configuration), sharpe)
+            for configuration, sharpe in zip(configurations, sharpes, strict=True)
+        ]
+        try:
+            with Ledger(out / "ledger.sqlite3") as ledger:
+                tried = ledger.record(
+                    trials,
+                    data_sha256=bars.content_sha256,
+                    code_version=__version__,
+                    tried_by=whoami(),
+                    now=datetime.now(UTC),
+                )
+        except OSError as error:
+            raise ArgumentError(f"--out {out}: {error.strerror}") from error
+        return Count(tried.trials, tried.look)
+
+    return count

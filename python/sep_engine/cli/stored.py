@@ -11,6 +11,7 @@ import typer
 
 from sep_engine.cli.backtest import BacktestOptions, trade_back
 from sep_engine.cli.source import AsJson, progress
+from sep_engine.cli.trades import TradesOptions, trades_document
 from sep_engine.cli.verdict import VerdictOptions, judge
 from sep_engine.errors import ArgumentError
 
@@ -105,6 +106,11 @@ def verify(run: Run, out: Folder = _OUT) -> None:
     with progress(stages=4) as bar:
         if isinstance(options, BacktestOptions):
             made, _, _ = trade_back(options, bar)
+        elif isinstance(options, TradesOptions):
+            from sep_engine.evidence.settings import Count
+
+            known = Count(stored["selection"]["ledger_trials"], stored["selection"]["look"])
+            made = trades_document(options, bar, lambda bars, of: lambda _: known)
         else:
             from sep_engine.evidence.settings import Count
 
@@ -130,13 +136,17 @@ def _path(run: str, out: Path) -> Path:
     return found[0]
 
 
-def _options(path: Path, run: Mapping[str, Any]) -> BacktestOptions | VerdictOptions:
+def _options(
+    path: Path, run: Mapping[str, Any]
+) -> BacktestOptions | TradesOptions | VerdictOptions:
     try:
         values = {**run["options"], "accept": tuple(run["options"]["accept"])}
         if run["command"] == "backtest":
             return BacktestOptions(**values)
         if run["command"] == "verdict":
             return VerdictOptions(**values)
+        if run["command"] == "verdict --trades":
+            return TradesOptions(**values)
         raise KeyError(run["command"])
     except (KeyError, TypeError) as error:
         raise ArgumentError(f"{path}: made by another version of sep: {error}") from error
@@ -155,7 +165,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _result(document: Mapping[str, Any]) -> str:
-    if document["run"]["command"] == "verdict":
+    if "verdict" in document and "figures" not in document:
         return str(document["verdict"]["text"])
     figures = document["figures"]
     return f"{figures['trades']:,} trades, net {figures['net_ticks']:+,} ticks"

@@ -1,6 +1,13 @@
-"""Times and durations as text."""
+"""Times, durations and verdicts as text."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def time_text(time_ns: int | None) -> str | None:
@@ -20,3 +27,17 @@ def duration_text(duration: timedelta | None) -> str:
         if seconds % unit_s == 0:
             return f"{letter}{seconds // unit_s:.0f}"
     return f"{seconds:g} s"
+
+
+def print_lines(console: Console, verdict: Mapping[str, Any]) -> None:
+    """Print how many lines of a verdict passed, and why the others did not."""
+    from rich.table import Table
+
+    failed = [line for line in verdict["lines"] if not line["passed"]]
+    passed = len(verdict["lines"]) - len(failed)
+    console.print(f"{passed} of {len(verdict['lines'])} lines of the verdict passed.")
+    if failed:
+        table = Table("not passed", "because")
+        for line in failed:
+            table.add_row(line["line"]["text"], line["reason"])
+        console.print(table)

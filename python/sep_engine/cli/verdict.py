@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks
-from sep_engine.cli.runs import absolute, run_key, write_files
+from sep_engine.cli.runs import absolute, counted_in, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -30,7 +29,8 @@ from sep_engine.cli.source import (
     progress,
 )
 from sep_engine.cli.strategy import family_of
-from sep_engine.cli.text import duration_text
+from sep_engine.cli.text import duration_text, print_lines
+from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -67,6 +67,41 @@ def verdict(
     ] = 200,
     folds: Annotated[int, typer.Option(min=2, help="Folds of walk-forward.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    trades: Annotated[
+        Path | None,
+        typer.Option(
+            help="Judge trades that another program exported (freqtrade, LEAN, MetaTrader 5, "
+            "backtesting.py, or a CSV) on the bars of --prices."
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="With --trades: the bars; the same as FILE.")
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --trades: strategies that were tried, this one included."),
+    ] = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="With --trades: judge the trades of this instrument.")
+    ] = None,
+    fees_pips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIPS", help="With --trades: fees of a round trip, in place of the file's."
+        ),
+    ] = None,
+    tolerance_pips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIPS",
+            help="With --trades: how far a fill may lie outside its bar, as an ask does where bars "
+            "are bids; the spread given, at least 1 pip, by default.",
+        ),
+    ] = None,
+    trades_time_zone: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --trades: zone of their times if they carry none."),
+    ] = None,
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="These prices were generated: say so everywhere.")
     ] = False,
@@ -81,6 +116,42 @@ def verdict(
     as_json: AsJson = False,
 ) -> None:
     """Judge rules on the bars of a FILE: causality, nulls, costs, selection, and one line."""
+    if trades is not None:
+        if strategy is not None or quotes is not None or (prices is not None and file is not None):
+            raise ArgumentError(
+                "--trades takes its bars from --prices (or FILE), no --strategy and no --quotes"
+            )
+        judge_trades(
+            TradesOptions(
+                trades=absolute(trades) or "",
+                file=absolute(prices or file),
+                sample=sample,
+                spread_pips=spread_pips,
+                pip=pip,
+                trials=trials,
+                instrument=instrument,
+                fees_pips=fees_pips,
+                tolerance_pips=tolerance_pips,
+                trades_time_zone=trades_time_zone,
+                worlds=surrogates,
+                seed=seed,
+                synthetic=synthetic,
+                tick=tick,
+                calendar=calendar,
+                columns=columns,
+                time_zone=time_zone,
+                accept=tuple(accept or ()),
+            ),
+            out=out,
+            as_json=as_json,
+        )
+        return
+    of_trades = (prices, trials, instrument, fees_pips, tolerance_pips, trades_time_zone)
+    if any(option is not None for option in of_trades):
+        raise ArgumentError(
+            "--prices, --trials, --instrument, --fees-pips, --tolerance-pips and "
+            "--trades-time-zone go with --trades"
+        )
     options = VerdictOptions(
         file=absolute(file),
         sample=sample,
@@ -99,7 +170,9 @@ def verdict(
         accept=tuple(accept or ()),
     )
     with progress(stages=4) as bar:
-        document = judge(options, bar, counted=lambda bars, family: _ledger(out, bars, family))
+        document = judge(
+            options, bar, counted=lambda bars, family: counted_in(out, bars, family.configurations)
+        )
         path = _written(out, document, options)
     if as_json:
         typer.echo(json.dumps({**document, "page": str(path)}, indent=2))
@@ -236,34 +309,6 @@ def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path
     return Costs(spread, pip_ticks, True, "given on the command line")
 
 
-def _ledger(out: Path, bars: Bars, family: Family) -> Callable[[Sequence[float | None]], Count]:
-    """Return what records this look in the ledger beside the runs and counts all before it."""
-    from sep_engine import __version__
-    from sep_engine.evidence.settings import Count
-    from sep_engine.ledger import Ledger, Trial, whoami
-
-    def count(sharpes: Sequence[float | None]) -> Count:
-        try:
-            with Ledger(out / "ledger.sqlite3") as ledger:
-                tried = ledger.record(
-                    [
-                        Trial(dict(configuration), sharpe)
-                        for configuration, sharpe in zip(
-                            family.configurations, sharpes, strict=True
-                        )
-                    ],
-                    data_sha256=bars.content_sha256,
-                    code_version=__version__,
-                    tried_by=whoami(),
-                    now=datetime.now(UTC),
-                )
-        except OSError as error:
-            raise ArgumentError(f"--out {out}: {error.strerror}") from error
-        return Count(tried.trials, tried.look)
-
-    return count
-
-
 def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Path:
     from sep_engine.report import verdict_page
 
@@ -296,12 +341,5 @@ def _print(document: dict[str, Any], path: Path) -> None:
     for name, text in section_lines(document):
         table.add_row(name, text)
     console.print(table)
-    failed = [line for line in verdict["lines"] if not line["passed"]]
-    passed = len(verdict["lines"]) - len(failed)
-    console.print(f"{passed} of {len(verdict['lines'])} lines of the verdict passed.")
-    if failed:
-        table = Table("not passed", "because")
-        for line in failed:
-            table.add_row(line["line"]["text"], line["reason"])
-        console.print(table)
+    print_lines(console, verdict)
     console.print(f"Wrote {path}")

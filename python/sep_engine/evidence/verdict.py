@@ -139,7 +139,7 @@ def judge(figures: Figures, *, synthetic: bool) -> Verdict:
     Args:
         synthetic: the prices were generated; the verdict line says so first.
     """
-    lines = tuple(_judge(line, figures) for line in TABLE)
+    lines = judge_lines(TABLE, figures)
     edge = all(j.passed for j in lines if j.line.question == "edge")
     beyond = edge and all(j.passed for j in lines if j.line.question == "beyond")
     if not edge:
@@ -151,6 +151,11 @@ def judge(figures: Figures, *, synthetic: bool) -> Verdict:
     else:
         text = "Evidence of an edge after measured costs that goes beyond last-bit reversal."
     return Verdict(VERSION, edge, beyond, f"SYNTHETIC: {text}" if synthetic else text, lines)
+
+
+def judge_lines(table: tuple[Line, ...], figures: Figures) -> tuple[Judged, ...]:
+    """Return each line of a table with the figure that it met."""
+    return tuple(_judge(line, figures) for line in table)
 
 
 def _judge(line: Line, figures: Figures) -> Judged:

@@ -43,20 +43,7 @@ def verdict_page(document: Document, *, title: str) -> str:
             f"{_cost_text(document)}"
         ),
         heading("8. Verdict, line by line"),
-        grid(
-            ["asked", "found", "needed", "passed", "why not"],
-            [
-                [
-                    line["line"]["text"],
-                    number(line["value"]),
-                    f"{line['line']['sense']} {number(line['threshold'])}",
-                    "yes" if line["passed"] else "no",
-                    line["reason"],
-                ]
-                for line in document["verdict"]["lines"]
-            ],
-        ),
-        paragraph(f"Table of rules, version {document['verdict']['version']}."),
+        line_grid(document["verdict"]),
         *_provenance(document),
         *_causality(document, synthetic),
         *_controls(document, synthetic),
@@ -93,6 +80,58 @@ def interval(found: Mapping[str, float] | None, places: int = 4) -> str:
     )
 
 
+def line_grid(verdict: Mapping[str, Any]) -> str:
+    """Return the lines of a verdict with what each found, and the version of their table."""
+    rows = [
+        [
+            line["line"]["text"],
+            number(line["value"]),
+            f"{line['line']['sense']} {number(line['threshold'])}",
+            "yes" if line["passed"] else "no",
+            line["reason"],
+        ]
+        for line in verdict["lines"]
+    ]
+    return grid(["asked", "found", "needed", "passed", "why not"], rows) + paragraph(
+        f"Table of rules, version {verdict['version']}."
+    )
+
+
+def provenance_table(found: Mapping[str, Any]) -> str:
+    """Return everything that is known of where the data are from."""
+    return table(
+        [
+            (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else number(value))
+            for name, value in found.items()
+            if not name.endswith("_ns") and not isinstance(value, dict)
+        ]
+    )
+
+
+def hit_rate_figure(days: Mapping[str, Any], synthetic: bool) -> str:
+    """Return the hit rate by month as a plot, "" for fewer than two days."""
+    if len(days["day"]) < 2:
+        return ""
+    moved, hits = np.array(days["moved"], float), np.array(days["hits"], float)
+    # A day has few trades: months tell more than days, and their error bars less than a lie.
+    months = np.array(days["day"], dtype="datetime64[D]").astype("datetime64[M]")
+    labels, place = np.unique(months, return_inverse=True)
+    n = np.bincount(place, weights=moved)
+    rate = np.bincount(place, weights=hits) / n
+    figure, (axes,) = axes_of(rows=1)
+    # Wilson's 95 % interval; trades of one month are taken as independent here.
+    z = 1.96
+    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    at = labels.astype("datetime64[D]")
+    axes.vlines(at, centre - half, centre + half, color=INK, linewidth=1)
+    axes.plot(at, rate, "o", color=INK, markersize=4)
+    axes.axhline(0.5, color=DIM, linewidth=0.8)
+    axes.set_ylabel("hit rate by month")
+    finish(figure, [axes], synthetic)
+    return figure_svg(figure, label="Hit rate by month")
+
+
 def _cost_text(document: Document) -> str:
     costs = document["costs"]
     kind = "Assumed" if costs["assumed"] else "Measured"
@@ -100,13 +139,7 @@ def _cost_text(document: Document) -> str:
 
 
 def _provenance(document: Document) -> list[str]:
-    found = document["provenance"]
-    rows = [
-        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else number(value))
-        for name, value in found.items()
-        if name not in ("first_ns", "last_ns") and not isinstance(value, dict)
-    ]
-    return [heading("1. Provenance"), table(rows)]
+    return [heading("1. Provenance"), provenance_table(document["provenance"])]
 
 
 def _causality(document: Document, synthetic: bool) -> list[str]:
@@ -226,27 +259,8 @@ def _direction(document: Document, synthetic: bool) -> list[str]:
             ],
         ),
     ]
-    days = found["by_day"]
-    if len(days["day"]) < 2:
-        return parts
-    moved, hits = np.array(days["moved"], float), np.array(days["hits"], float)
-    # A day has few trades: months tell more than days, and their error bars less than a lie.
-    months = np.array(days["day"], dtype="datetime64[D]").astype("datetime64[M]")
-    labels, place = np.unique(months, return_inverse=True)
-    n = np.bincount(place, weights=moved)
-    rate = np.bincount(place, weights=hits) / n
-    figure, (axes,) = axes_of(rows=1)
-    # Wilson's 95 % interval; trades of one month are taken as independent here.
-    z = 1.96
-    centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    at = labels.astype("datetime64[D]")
-    axes.vlines(at, centre - half, centre + half, color=INK, linewidth=1)
-    axes.plot(at, rate, "o", color=INK, markersize=4)
-    axes.axhline(0.5, color=DIM, linewidth=0.8)
-    axes.set_ylabel("hit rate by month")
-    finish(figure, [axes], synthetic)
-    return [*parts, figure_svg(figure, label="Hit rate by month")]
+    drawn = hit_rate_figure(found["by_day"], synthetic)
+    return [*parts, drawn] if drawn else parts
 
 
 def _money(document: Document, synthetic: bool) -> list[str]:
