@@ -73,25 +73,38 @@ class CountedLogin(ModelBackend):
         """
         if request is None or username is None or password is None:
             return super().authenticate(request, username, password, **kwargs)
-        keys = _keys(request.META.get("REMOTE_ADDR", ""), username)
-        limits = [FAILURES_PER_ADDRESS, FAILURES_PER_ADDRESS_AND_USER]
-        try:
-            wait_s = int(_client().eval(_TAKE, len(keys), *keys, WINDOW_S, *limits))
-        except ValkeyError as error:
-            logger.error("login refused, Valkey does not answer: %s", error)
-            raise _refused(
-                request, "Logging in is not possible: Valkey does not answer.", 0
-            ) from error
-        if wait_s:
-            minutes = -(-wait_s // 60)
-            raise _refused(request, f"Too many attempts. Try again in {minutes} min.", wait_s)
+        count_attempt(request, username)
         user = super().authenticate(request, username, password, **kwargs)
         if user is not None:
-            try:
-                _client().eval(_GIVE_BACK, len(keys), *keys)
-            except ValkeyError as error:
-                logger.warning("a successful login stays counted: %s", error)
+            attempt_succeeded(request, username)
         return user
+
+
+def count_attempt(request: HttpRequest, username: str) -> None:
+    """Count one attempt to prove who somebody is, by whatever proof.
+
+    Raises:
+        PermissionDenied: as `CountedLogin.authenticate`.
+    """
+    keys = _keys(request.META.get("REMOTE_ADDR", ""), username)
+    limits = [FAILURES_PER_ADDRESS, FAILURES_PER_ADDRESS_AND_USER]
+    try:
+        wait_s = int(_client().eval(_TAKE, len(keys), *keys, WINDOW_S, *limits))
+    except ValkeyError as error:
+        logger.error("login refused, Valkey does not answer: %s", error)
+        raise _refused(request, "Logging in is not possible: Valkey does not answer.", 0) from error
+    if wait_s:
+        minutes = -(-wait_s // 60)
+        raise _refused(request, f"Too many attempts. Try again in {minutes} min.", wait_s)
+
+
+def attempt_succeeded(request: HttpRequest, username: str) -> None:
+    """Take the last attempt out of the count: it was no failure."""
+    keys = _keys(request.META.get("REMOTE_ADDR", ""), username)
+    try:
+        _client().eval(_GIVE_BACK, len(keys), *keys)
+    except ValkeyError as error:
+        logger.warning("a successful login stays counted: %s", error)
 
 
 def _refused(request: HttpRequest, reason: str, wait_s: int) -> PermissionDenied:

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from sep_engine.execution.core import Judged, Timing, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
+from webapp.trading import halt_flag
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.models import (
     BrokerAccount,
@@ -188,7 +189,7 @@ def test_no_claim_is_won_while_the_flag_is_up(
     call_command("halt", reason="fire", stdout=io.StringIO())
     assert (tmp_path / "halted").read_text() == "fire\n"
     assert not claim(order)
-    call_command("halt", release=True, stdout=io.StringIO())
+    halt_flag.take_down()
     assert claim(order)
 
 

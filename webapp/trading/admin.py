@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
@@ -18,7 +19,7 @@ from sep_engine.signals import Rule
 from webapp.trading import models
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
-from webapp.trading.services.trading_state import trading_state_set
+from webapp.trading.services.trading_state import loosens, trading_state_set
 
 
 class Record(ModelAdmin):
@@ -159,8 +160,20 @@ class BlackoutAdmin(ModelAdmin):
         super().save_model(request, obj, form, change)
 
 
+class TradingStateForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        wanted = super().clean() or {}
+        before = models.TradingState.objects.get(pk=self.instance.pk)
+        if "state" in wanted and loosens(before, TradingMode(wanted["state"])):
+            raise ValidationError(
+                "Re-arming asks for a second factor: use the dashboard or manage.py halt."
+            )
+        return wanted
+
+
 @admin.register(models.TradingState)
 class TradingStateAdmin(Settled):
+    form = TradingStateForm
     list_display = ("scope", "account", "strategy", "state", "reason", "changed_by", "changed_at")
     list_filter = ("scope", "state")
     search_fields = ("reason", "changed_by")

@@ -24,8 +24,17 @@ def is_set() -> bool:
     return True
 
 
+def reason() -> str:
+    """Return why the flag is up, as far as it can be read."""
+    try:
+        return path().read_text(encoding="utf-8", errors="replace").strip()[:300]
+    except OSError as error:
+        return f"the flag cannot be read: {error.strerror}"
+
+
 def put_up(reason: str) -> None:
     """Halt every trader that uses this `var` folder."""
+    # The file is there, which is what counts, before its text is.
     path().write_text(f"{reason}\n", encoding="utf-8")
 
 

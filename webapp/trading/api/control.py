@@ -1,9 +1,10 @@
 """The switches: trading state, closing positions, the feed, the configuration, analysis jobs."""
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import NotFound, Throttled
+from rest_framework.exceptions import NotFound, Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,18 +14,30 @@ from webapp.trading.api.errors import Unavailable
 from webapp.trading.api.shapes import (
     SIGNED_IN,
     AnalyzeIn,
+    CloseEverythingIn,
     FeedIn,
     FeedOut,
     JobOut,
     OrderOut,
     OrdersOut,
-    ReasonIn,
     ScopeStateOut,
+    SecondFactorBeginIn,
+    SecondFactorBeginOut,
+    SecondFactorConfirmIn,
+    SecondFactorOut,
     TradingStateIn,
     checked,
     with_errors,
 )
-from webapp.trading.models import AnalysisJob, Feed, Instrument, Order, Strategy, TradingState
+from webapp.trading.models import (
+    AnalysisJob,
+    BrokerAccount,
+    Feed,
+    Instrument,
+    Order,
+    Strategy,
+    TradingState,
+)
 from webapp.trading.selectors.resources import (
     feed_resource,
     job_resource,
@@ -32,10 +45,11 @@ from webapp.trading.selectors.resources import (
     trading_state_resource,
 )
 from webapp.trading.selectors.status import feed_default, the_account
+from webapp.trading.services import second_factor
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
 from webapp.trading.services.orders import close_everything, position_close
-from webapp.trading.services.trading_state import trading_state_set
+from webapp.trading.services.trading_state import trading_state_change
 
 
 class TradingStateSet(APIView):
@@ -45,42 +59,112 @@ class TradingStateSet(APIView):
         responses=with_errors({200: ScopeStateOut}, 400, 404, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
-        """Halt, reduce or re-arm everything, the account or its strategy. The reason is kept."""
+        """Halt, reduce or re-arm everything, the account or its strategy. The reason is kept.
+
+        To re-arm needs `proof`: the code of the second factor, or the password of who has none.
+        """
         wanted = checked(TradingStateIn, request.data)
-        scope, account, strategy = wanted["scope"], None, None
-        if scope == TradingState.Scope.ACCOUNT:
-            account = the_account()
-        elif scope == TradingState.Scope.STRATEGY:
-            strategy = Strategy.objects.filter(account=the_account()).order_by("pk").first()
-            if strategy is None:
-                raise NotFound("There is no strategy.")
-        row = trading_state_set(
-            scope=scope,
-            account=account,
-            strategy=strategy,
-            state=TradingMode(wanted["state"]),
-            reason=wanted["reason"],
-            changed_by=request.user.get_username(),
-            now=timezone.now(),
-        )
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
+        account, strategy = _scope(wanted["scope"])
+        try:
+            row = trading_state_change(
+                scope=wanted["scope"],
+                account=account,
+                strategy=strategy,
+                state=TradingMode(wanted["state"]),
+                reason=wanted["reason"],
+                user=request.user,
+                proof=wanted["proof"],
+                request=request._request,
+                now=timezone.now(),
+            )
+        except second_factor.Refused as error:
+            raise ValidationError({"proof": [str(error)]}) from error
         return Response(trading_state_resource(row))
 
 
 class CloseEverything(APIView):
     @extend_schema(
         operation_id="close_everything",
-        request=ReasonIn,
+        request=CloseEverythingIn,
         responses=with_errors({202: OrdersOut}, 400, 404, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
-        """Cancel every order and close every position, in any trading state."""
-        orders = close_everything(
-            account=the_account(),
-            reason=checked(ReasonIn, request.data)["reason"],
-            created_by=request.user,
-            now=timezone.now(),
-        )
+        """Cancel every order and close every position of a scope, in any trading state."""
+        wanted = checked(CloseEverythingIn, request.data)
+        account, strategy = _scope(wanted["scope"])
+        if strategy is not None:
+            accounts = [strategy.account]
+        elif account is not None:
+            accounts = [account]
+        else:
+            accounts = list(BrokerAccount.objects.order_by("pk"))
+        orders = [
+            order
+            for one in accounts
+            for order in close_everything(
+                account=one,
+                strategy=strategy,
+                reason=wanted["reason"],
+                created_by=request.user,
+                now=timezone.now(),
+            )
+        ]
         return Response({"orders": [order_resource(order) for order in orders]}, status=202)
+
+
+class SecondFactor(APIView):
+    @extend_schema(
+        operation_id="second_factor", responses=with_errors({200: SecondFactorOut}, *SIGNED_IN)
+    )
+    def get(self, request: Request) -> Response:
+        """Whether the user has a second factor: then `proof` is a code, else the password."""
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
+        return Response({"enrolled": second_factor.has_second_factor(request.user)})
+
+    @extend_schema(
+        operation_id="second_factor_begin",
+        request=SecondFactorBeginIn,
+        responses=with_errors({200: SecondFactorBeginOut}, 400, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Make a second factor; its address is shown this once and counts when confirmed."""
+        wanted = checked(SecondFactorBeginIn, request.data)
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
+        try:
+            if second_factor.has_second_factor(request.user):
+                raise second_factor.Refused(
+                    "There is a second factor already; an administrator can delete it."
+                )
+            second_factor.person_check(
+                user=request.user,
+                proof=wanted["password"],
+                request=request._request,
+                now=timezone.now(),
+            )
+            uri = second_factor.second_factor_begin(user=request.user)
+        except second_factor.Refused as error:
+            raise ValidationError({"password": [str(error)]}) from error
+        return Response({"uri": uri})
+
+
+class SecondFactorConfirm(APIView):
+    @extend_schema(
+        operation_id="second_factor_confirm",
+        request=SecondFactorConfirmIn,
+        responses=with_errors({200: SecondFactorOut}, 400, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Count the second factor from now on, by its first code."""
+        wanted = checked(SecondFactorConfirmIn, request.data)
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
+        try:
+            second_factor.second_factor_confirm(
+                user=request.user, code=wanted["code"], now=timezone.now()
+            )
+        except second_factor.Refused as error:
+            raise ValidationError({"code": [str(error)]}) from error
+        return Response({"enrolled": True})
 
 
 class PositionClose(APIView):
@@ -149,6 +233,22 @@ class Job(APIView):
         """State, progress and result of an analysis job."""
         rows = AnalysisJob.objects.select_related("instrument")
         return Response(job_resource(get_object_or_404(rows, pk=job_id)))
+
+
+def _scope(scope: str) -> tuple[BrokerAccount | None, Strategy | None]:
+    if scope == TradingState.Scope.ACCOUNT:
+        return the_account(), None
+    if scope == TradingState.Scope.STRATEGY:
+        strategy = (
+            Strategy.objects.select_related("account")
+            .filter(account=the_account())
+            .order_by("pk")
+            .first()
+        )
+        if strategy is None:
+            raise NotFound("There is no strategy.")
+        return None, strategy
+    return None, None
 
 
 def _feed() -> Feed:

@@ -472,14 +472,38 @@ class PositionOut(Out):
     currency = serializers.CharField()
 
 
-class ReasonIn(Strict):
+class CloseEverythingIn(Strict):
     reason = serializers.CharField(max_length=300)
+    scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
+
+
+class SecondFactorOut(Out):
+    enrolled = serializers.BooleanField()
+
+
+class SecondFactorBeginIn(Strict):
+    password = serializers.CharField(max_length=1024, trim_whitespace=False)
+
+
+class SecondFactorBeginOut(Out):
+    uri = serializers.CharField()
+
+
+class SecondFactorConfirmIn(Strict):
+    code = serializers.CharField(max_length=16)
 
 
 class TradingStateIn(Strict):
     state = serializers.ChoiceField(TRADING_MODES)
     scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
     reason = serializers.CharField(max_length=300)
+    proof = serializers.CharField(
+        max_length=1024,
+        default="",
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text="To loosen: the code of the second factor, or the password of who has none.",
+    )
 
 
 class PerformanceOut(Out):

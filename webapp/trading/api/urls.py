@@ -30,6 +30,8 @@ urlpatterns = [
     path("auth/token", auth.TokenObtain.as_view()),
     path("auth/refresh", auth.TokenRefresh.as_view()),
     path("auth/revoke", auth.TokenRevoke.as_view()),
+    path("auth/second-factor", control.SecondFactor.as_view()),
+    path("auth/second-factor/confirm", control.SecondFactorConfirm.as_view()),
     path("auth/ws-ticket", auth.WebSocketTicket.as_view()),
     path("market-data", market.MarketData.as_view()),
     path("candles/<name:instrument>", market.Candles.as_view()),

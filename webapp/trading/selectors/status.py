@@ -16,6 +16,7 @@ from django.http import Http404
 from valkey.exceptions import ValkeyError
 
 from sep_engine.execution.states import TradingMode
+from webapp.trading import halt_flag
 from webapp.trading.models import (
     BrokerAccount,
     Feed,
@@ -67,6 +68,8 @@ def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -
     else:
         first = min(rows.values(), key=lambda row: _STRICTEST.index(TradingMode(row.state)))
         strictest, reason = first.state, first.reason
+    if halt_flag.is_set():
+        strictest, reason = TradingMode.HALTED.value, f"Halt flag: {halt_flag.reason()}"
     return {
         "state": strictest,
         "reason": reason,

@@ -39,6 +39,7 @@ from sep_engine.execution.core import (
 )
 from sep_engine.execution.positions import NetPosition, apply_fill
 from sep_engine.execution.states import (
+    PROTECTIVE,
     TERMINAL,
     OrderState,
     OrderType,
@@ -60,7 +61,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.services import events, system
-from webapp.trading.services.orders import order_event
+from webapp.trading.services.orders import order_cancel, order_event
 from webapp.trading.services.trading_state import trading_state_worsen
 
 _S = OrderState
@@ -108,6 +109,34 @@ def allowed_by(modes: tuple[TradingMode, ...], order: Order) -> bool:
     if order.reduce_only:
         return TradingMode.HALTED not in modes
     return set(modes) == {TradingMode.ACTIVE}
+
+
+def may_rest(modes: tuple[TradingMode, ...], order: Order) -> bool:
+    """Return whether an order of ours that waits may go on waiting: what could open may not.
+
+    Stops and targets of positions stay at any state, and so does what closes everything.
+    """
+    if order.type in PROTECTIVE or order.origin == Origin.CLOSE_EVERYTHING:
+        return True
+    return allowed_by(modes, order)
+
+
+@transaction.atomic
+def orders_end_stopped(*, account_id: int, now: datetime) -> int:
+    """Ask for the end of every waiting order that the kill switch stops; return how many."""
+    waiting = Order.objects.filter(
+        account_id=account_id,
+        state__in=(_S.QUEUED, _S.ACCEPTED, _S.PARTIAL),
+        cancel_requested_at__isnull=True,
+    )
+    stopped = [
+        order.pk
+        for order in waiting.exclude(type__in=PROTECTIVE)
+        if not may_rest(modes_for(order, lock=False), order)
+    ]
+    for order_id in stopped:
+        order_cancel(order_id=order_id, now=now)
+    return len(stopped)
 
 
 @transaction.atomic

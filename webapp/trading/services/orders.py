@@ -11,13 +11,16 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from sep_engine.execution.states import (
+    PROTECTIVE,
     TERMINAL,
     OrderType,
     Origin,
     TradingMode,
 )
+from webapp.trading.fields import AmountSum
 from webapp.trading.models import (
     BrokerAccount,
+    Fill,
     Instrument,
     Order,
     Position,
@@ -144,15 +147,23 @@ def position_close(
 
 @transaction.atomic
 def close_everything(
-    *, account: BrokerAccount, reason: str, now: datetime, created_by: Any = None
+    *,
+    account: BrokerAccount,
+    reason: str,
+    now: datetime,
+    created_by: Any = None,
+    strategy: Strategy | None = None,
 ) -> list[Order]:
     """Cancel every order and close every position, at any state of the kill switch.
 
-    An ACTIVE account becomes REDUCING, so that no rule opens again what a person has closed.
-    Stops stay until their position is closed; the venue drops them with it.
+    What was ACTIVE becomes REDUCING, so that no rule opens again what a person has closed. Stops
+    stay until their position is closed; the venue drops them with it.
+
+    strategy: close what this one alone ordered and holds; the account stays as it is.
     """
     trading_state_worsen(
         account=account,
+        strategy=strategy,
         state=TradingMode.REDUCING,
         reason=f"close everything: {reason}",
         now=now,
@@ -160,16 +171,38 @@ def close_everything(
     working = Order.objects.select_for_update().filter(
         account=account, cancel_requested_at__isnull=True
     )
-    protective = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
-    for order in working.exclude(state__in=TERMINAL).exclude(type__in=protective):
+    if strategy is not None:
+        working = working.filter(strategy=strategy)
+    for order in working.exclude(state__in=TERMINAL).exclude(type__in=PROTECTIVE):
         order_cancel(order_id=order.pk, now=now)
     flatten = []
     for position in Position.objects.filter(account=account).select_related("instrument"):
-        closing = _flatten(account, position.instrument, Origin.CLOSE_EVERYTHING, now, created_by)
+        closing = _flatten(
+            account,
+            position.instrument,
+            Origin.CLOSE_EVERYTHING,
+            now,
+            created_by,
+            units=None if strategy is None else _units_of(strategy, position),
+        )
         if closing is not None:
             flatten.append(closing)
-    system.alert(level="warning", text=f"Close everything: {reason}", now=now)
+    whose = "" if strategy is None else f" of {strategy.name}"
+    system.alert(level="warning", text=f"Close everything{whose}: {reason}", now=now)
     return flatten
+
+
+def _units_of(strategy: Strategy, position: Position) -> Decimal:
+    """Return what the strategy holds of a position: the sum of its fills, within the position."""
+    fills = Fill.objects.filter(
+        account_id=position.account_id,
+        order__instrument_id=position.instrument_id,
+        order__strategy=strategy,
+    )
+    own: Decimal = fills.aggregate(total=AmountSum("units"))["total"] or Decimal(0)
+    if own * position.units <= 0:
+        return Decimal(0)
+    return min(own, position.units, key=abs)
 
 
 def order_event(order: Order, *, now: datetime) -> None:
@@ -179,17 +212,25 @@ def order_event(order: Order, *, now: datetime) -> None:
 
 
 def _flatten(
-    account: BrokerAccount, instrument: Instrument, origin: Origin, now: datetime, created_by: Any
+    account: BrokerAccount,
+    instrument: Instrument,
+    origin: Origin,
+    now: datetime,
+    created_by: Any,
+    *,
+    units: Decimal | None = None,
 ) -> Order | None:
+    """Close `units` of what is held, by default all of it; None if that is nothing."""
     position = (
         Position.objects.select_for_update().filter(account=account, instrument=instrument).first()
     )
-    if position is None or position.units == 0:
+    held = position.units if position is not None and units is None else units or Decimal(0)
+    if position is None or held == 0:
         return None
     return order_submit(
         account=account,
         instrument=instrument,
-        units=-position.units,
+        units=-held,
         origin=origin,
         reduce_only=True,
         created_by=created_by,

@@ -38,6 +38,7 @@ from sep_engine.venues.replay import Pace, ReplayVenue, paced_events
 from webapp.trading.brokers.base import (
     AccountReport,
     Broker,
+from webapp.trading import halt_flag
     BrokerError,
     Deaf,
     FedBroker,
@@ -59,6 +60,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
+    TradingState,
 from webapp.trading.services import events, order_path, system
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.services.order_path import FactGap
@@ -584,8 +586,15 @@ class Trader:
         live = [(key, OrderState(state), at is not None) for key, state, at in rows]
         return sorted(live, key=lambda one: not one[2])
 
+        if any(not withdrawn for _, _, withdrawn in live) and self._stopped():
+            order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
+            live = [(key, OrderState(state), at is not None) for key, state, at in rows.all()]
     async def _withdraw(self, order_id: int) -> None:
         order, cancel = await self._happened(order_id, Withdrawn())
+    def _stopped(self) -> bool:
+        """Return whether any scope of the kill switch is not ACTIVE."""
+        return halt_flag.is_set() or TradingState.objects.exclude(state=TradingMode.ACTIVE).exists()
+
         if not cancel:
             return
         killpoint("cancel_claimed")

@@ -1,0 +1,229 @@
+"""The kill switch: three levels, what they end, and what re-arming asks for."""
+
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyotp
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from sep_engine.execution.states import TradingMode
+from webapp.tests.conftest import PASSWORD
+from webapp.trading import halt_flag
+from webapp.trading.models import SecondFactor, TradingState
+from webapp.trading.services import second_factor
+from webapp.trading.services.trading_state import trading_state_set
+
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+STATE = "/api/trading/state"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(settings: Any, tmp_path: Path) -> None:
+    settings.SEP_VAR_PATH = tmp_path
+
+
+def state(scope: str = "ACCOUNT") -> str:
+    return TradingState.objects.get(scope=scope).state
+
+
+def ask(api: Any, state: str, **more: Any) -> Any:
+    return api.post(STATE, {"state": state, "reason": "because", **more}, format="json")
+
+
+def enrolled(user: Any, now: datetime) -> pyotp.TOTP:
+    uri = second_factor.second_factor_begin(user=user)
+    codes = pyotp.parse_uri(uri)
+    assert isinstance(codes, pyotp.TOTP)
+    before = now - timedelta(seconds=60)
+    second_factor.second_factor_confirm(user=user, code=codes.at(before), now=before)
+    return codes
+
+
+@pytest.mark.parametrize("scope", ["GLOBAL", "ACCOUNT", "STRATEGY"])
+def test_d4_each_level_is_tightened_with_a_reason_alone(api: Any, sample: Any, scope: str) -> None:
+    for wanted in ("REDUCING", "HALTED"):
+        assert ask(api, wanted, scope=scope).status_code == 200
+        assert state(scope) == wanted
+    assert TradingState.objects.get(scope=scope).reason == "because"
+
+
+def test_d6_re_arming_asks_who_has_no_second_factor_for_the_password(
+    api: Any, sample: Any, valkey: Any
+) -> None:
+    ask(api, "HALTED")
+    for proof in ("", "wrong"):
+        answer = ask(api, "ACTIVE", proof=proof)
+        assert answer.status_code == 400
+        assert answer.json()["fields"] == {"proof": ["The password is wrong."]}
+        # From halted to reducing is looser too.
+        assert ask(api, "REDUCING", proof=proof).status_code == 400
+    assert state() == "HALTED"
+    assert ask(api, "ACTIVE", proof=PASSWORD).status_code == 200
+    assert state() == "ACTIVE"
+    row = TradingState.objects.get(scope="ACCOUNT")
+    assert (row.reason, row.changed_by) == ("because", "alice")
+
+
+def test_d6_re_arming_needs_a_reason(api: Any, sample: Any, valkey: Any) -> None:
+    ask(api, "HALTED")
+    answer = api.post(STATE, {"state": "ACTIVE", "proof": PASSWORD, "reason": ""}, format="json")
+    assert answer.status_code == 400
+    assert state() == "HALTED"
+
+
+def test_d6_who_has_a_second_factor_needs_its_code(
+    api: Any, alice: Any, sample: Any, valkey: Any
+) -> None:
+    codes = enrolled(alice, timezone.now())
+    ask(api, "HALTED")
+    answer = ask(api, "ACTIVE", proof=PASSWORD)
+    assert answer.json()["fields"] == {"proof": ["The code is wrong."]}
+    assert state() == "HALTED"
+    assert ask(api, "ACTIVE", proof=codes.now()).status_code == 200
+    assert state() == "ACTIVE"
+
+
+def test_d6_a_code_counts_once(alice: Any) -> None:
+    codes = enrolled(alice, NOW)
+    second_factor.person_check(user=alice, proof=codes.at(NOW), request=None, now=NOW)
+    with pytest.raises(second_factor.Refused, match="used already"):
+        second_factor.person_check(user=alice, proof=codes.at(NOW), request=None, now=NOW)
+    # Nor does the one of the step before, once a later one was taken.
+    before = codes.at(NOW - timedelta(seconds=30))
+    with pytest.raises(second_factor.Refused, match="used already"):
+        second_factor.person_check(user=alice, proof=before, request=None, now=NOW)
+
+
+@pytest.mark.parametrize(("late_s", "taken"), [(-30, True), (30, True), (-60, False), (60, False)])
+def test_d6_a_code_may_be_one_step_off(alice: Any, late_s: int, taken: bool) -> None:
+    codes = enrolled(alice, NOW - timedelta(hours=1))
+    code = codes.at(NOW + timedelta(seconds=late_s))
+    if taken:
+        second_factor.person_check(user=alice, proof=code, request=None, now=NOW)
+    else:
+        with pytest.raises(second_factor.Refused, match="code is wrong"):
+            second_factor.person_check(user=alice, proof=code, request=None, now=NOW)
+
+
+def test_d6_codes_cannot_be_tried_without_end(
+    api: Any, alice: Any, sample: Any, valkey: Any
+) -> None:
+    enrolled(alice, timezone.now())
+    ask(api, "HALTED")
+    for _ in range(10):
+        assert "wrong" in ask(api, "ACTIVE", proof="000000").json()["fields"]["proof"][0]
+    assert "Too many attempts" in ask(api, "ACTIVE", proof="000000").json()["fields"]["proof"][0]
+
+
+def test_a_second_factor_is_made_with_the_password_and_counts_when_confirmed(
+    api: Any, alice: Any, valkey: Any
+) -> None:
+    assert api.get("/api/auth/second-factor").json() == {"enrolled": False}
+    refused = api.post("/api/auth/second-factor", {"password": "wrong"}, format="json")
+    assert refused.status_code == 400
+    made = api.post("/api/auth/second-factor", {"password": PASSWORD}, format="json")
+    codes = pyotp.parse_uri(made.json()["uri"])
+    assert isinstance(codes, pyotp.TOTP)
+    assert codes.secret not in SecondFactor.objects.get().sealed
+    assert api.get("/api/auth/second-factor").json() == {"enrolled": False}
+    confirm = "/api/auth/second-factor/confirm"
+    assert api.post(confirm, {"code": "000000"}, format="json").status_code == 400
+    assert api.post(confirm, {"code": codes.now()}, format="json").json() == {"enrolled": True}
+    again = api.post("/api/auth/second-factor", {"password": PASSWORD}, format="json")
+    assert "already" in again.json()["fields"]["password"][0]
+
+
+def test_the_admin_can_tighten_and_not_loosen(admin_client: Any, sample: Any) -> None:
+    row = TradingState.objects.get(scope="ACCOUNT")
+    page = f"/admin/trading/tradingstate/{row.pk}/change/"
+    admin_client.post(page, {"state": "HALTED", "reason": "fire"})
+    assert state() == "HALTED"
+    answer = admin_client.post(page, {"state": "ACTIVE", "reason": "out"})
+    assert "second factor" in answer.content.decode()
+    assert state() == "HALTED"
+
+
+def test_d5_the_page_says_that_the_flag_is_up(api: Any, sample: Any, valkey: Any) -> None:
+    call_command("halt", reason="fire", stdout=io.StringIO())
+    trading = api.get("/api/status").json()["trading"]
+    assert (trading["state"], trading["reason"]) == ("HALTED", "Halt flag: fire")
+    # Making everything active takes it down, and that is re-arming too.
+    assert ask(api, "ACTIVE", scope="GLOBAL").status_code == 400
+    assert halt_flag.is_set()
+    assert ask(api, "ACTIVE", scope="GLOBAL", proof=PASSWORD).status_code == 200
+    assert not halt_flag.is_set()
+    assert api.get("/api/status").json()["trading"]["state"] == "ACTIVE"
+
+
+def shell(monkeypatch: pytest.MonkeyPatch, typed: str, *words: str) -> str:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed + "\n"))
+    out = io.StringIO()
+    call_command("halt", *words, stdout=out)
+    return out.getvalue()
+
+
+def test_d6_the_flag_is_taken_down_by_a_person_with_proof_and_reason(
+    alice: Any, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell(monkeypatch, "")
+    with pytest.raises(CommandError, match="needs --reason"):
+        shell(monkeypatch, PASSWORD, "--release", "--user", "alice")
+    with pytest.raises(CommandError, match="name of an administrator"):
+        shell(monkeypatch, PASSWORD, "--release", "--reason", "over", "--user", "nobody")
+    with pytest.raises(CommandError, match="the flag stays: The password is wrong"):
+        shell(monkeypatch, "wrong", "--release", "--reason", "over", "--user", "alice")
+    assert halt_flag.is_set()
+    shell(monkeypatch, PASSWORD, "--release", "--reason", "over", "--user", "alice")
+    assert not halt_flag.is_set()
+    row = TradingState.objects.get(scope="GLOBAL")
+    assert (row.reason, row.changed_by) == ("halt flag taken down: over", "alice")
+
+
+@pytest.mark.parametrize("scope", ["everything", "account", "strategy"])
+def test_d4_the_shell_sets_each_level(
+    alice: Any, sample: Any, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    kept = {"everything": "GLOBAL", "account": "ACCOUNT", "strategy": "STRATEGY"}[scope]
+    assert shell(monkeypatch, "", "--scope", scope) == f"{kept} is HALTED.\n"
+    assert state(kept) == "HALTED"
+    words = ("--scope", scope, "--state", "ACTIVE", "--reason", "over")
+    with pytest.raises(CommandError, match="name of an administrator"):
+        shell(monkeypatch, "", *words)
+    with pytest.raises(CommandError, match="nothing was changed"):
+        shell(monkeypatch, "wrong", *words, "--user", "alice")
+    assert state(kept) == "HALTED"
+    shell(monkeypatch, PASSWORD, *words, "--user", "alice")
+    assert state(kept) == "ACTIVE"
+
+
+def test_the_shell_asks_which_account_when_there_are_two(
+    sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webapp.trading.models import BrokerAccount
+
+    BrokerAccount.objects.create(name="Second", opening_balance=1)
+    with pytest.raises(CommandError, match=re.escape("there is: Paper, Second")):
+        shell(monkeypatch, "", "--scope", "account")
+
+
+def test_nothing_but_a_person_re_arms(sample: Any) -> None:
+    from webapp.trading.services.trading_state import trading_state_worsen
+
+    account = TradingState.objects.get(scope="ACCOUNT").account
+    trading_state_set(
+        scope="ACCOUNT",
+        account=account,
+        state=TradingMode.HALTED,
+        reason="r",
+        changed_by="alice",
+        now=NOW,
+    )
+    for wanted in TradingMode:
+        assert not trading_state_worsen(account=account, state=wanted, reason="r", now=NOW)
+    assert state() == "HALTED"
