@@ -1,11 +1,13 @@
-"""From the --strategy option to a family of rules."""
+"""From the --strategy and --grid options to a family of rules."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import json
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,19 +22,56 @@ if TYPE_CHECKING:
     from sep_engine.signals.strategy import StrategyBars
 
 
-def family_of(path: Path | None) -> Family:
-    """Return the default rules, or those of a .json file (one or a list), or a .py strategy."""
+# Packages offer strategies to `sep verdict --strategy NAME` under this group of entry points.
+ENTRY_POINTS = "sep_engine.strategies"
+# Directions of all rules at all bars are held at once, a byte each.
+RULES_MAX = 100_000
+
+
+def family_of(strategy: str | None, grid: str | None = None) -> Family:
+    """Return the rules to judge: the default ones, those of a grid, or a strategy.
+
+    strategy: a .json file (one rule or a list), a .py file with a class, "package.module:Class",
+        or the name of an entry point of the group ENTRY_POINTS.
+    grid: a TOML file as `sep_engine.backtest.grid` describes it; not together with a strategy.
+    """
     from sep_engine.evidence.family import default_rules, rule_family
 
-    if path is None:
+    if grid is not None:
+        if strategy is not None:
+            raise ArgumentError("--grid and --strategy both name what is judged: give one")
+        return rule_family(_grid_rules(grid))
+    if strategy is None:
         return rule_family(default_rules())
-    if not path.is_file():
-        raise ArgumentError(f"{path}: no such file")
-    if path.suffix == ".json":
+    path = Path(strategy)
+    if path.suffix == ".json" and path.is_file():
         return rule_family(_rules(path))
-    if path.suffix == ".py":
-        return _strategy_family(path)
-    raise ArgumentError(f"{path}: a strategy is a .py or a .json file")
+    if path.suffix == ".py" and path.is_file():
+        return _strategy_family(strategy, _class_in_file(path), path.read_text("utf-8"))
+    if path.suffix in (".json", ".py"):
+        raise ArgumentError(f"{path}: no such file")
+    made = _installed_class(strategy)
+    return _strategy_family(strategy, made, _source(made))
+
+
+def located(strategy: str | None) -> str | None:
+    """Return a --strategy that means the same from any folder."""
+    if strategy is None or not Path(strategy).is_file():
+        return strategy
+    return str(Path(strategy).resolve())
+
+
+def _grid_rules(path: str) -> list[Any]:
+    from sep_engine.backtest.grid import Grid
+
+    grid = Grid.from_toml(path)
+    if grid.entry != ("open",):
+        raise RuleError(f"{path}: entry must be open: a verdict enters at the next open")
+    if len(grid) > RULES_MAX:
+        raise RuleError(
+            f"{path}: {len(grid):,} rules; a verdict takes {RULES_MAX:,}: use sep sweep"
+        )
+    return list(grid.rules())
 
 
 def _rules(path: Path) -> list[Any]:
@@ -48,7 +87,42 @@ def _rules(path: Path) -> list[Any]:
         raise RuleError(f"{path}: {error}") from error
 
 
-def _strategy_class(path: Path) -> Any:
+def _installed_class(name: str) -> Any:
+    """Return a class by "module:Class" or by the name of an entry point."""
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            made = getattr(importlib.import_module(module), attribute)
+        except Exception as error:  # the user's code may raise anything
+            raise ArgumentError(f"{name}: {type(error).__name__}: {error}") from error
+    else:
+        offered = {one.name: one for one in metadata.entry_points(group=ENTRY_POINTS)}
+        if name not in offered:
+            known = ", ".join(sorted(offered)) or "none"
+            raise ArgumentError(
+                f"{name}: a strategy is a .py or .json file, module:Class, or an entry point of "
+                f"{ENTRY_POINTS}; installed: {known}"
+            )
+        try:
+            made = offered[name].load()
+        except Exception as error:  # the user's code may raise anything
+            raise ArgumentError(f"{name}: {type(error).__name__}: {error}") from error
+    if not inspect.isclass(made):
+        raise ArgumentError(f"{name}: not a class")
+    if not (hasattr(made, "on_bar") or hasattr(made, "prepare")):
+        raise ArgumentError(f"{name}: needs on_bar or prepare")
+    return made
+
+
+def _source(made: Any) -> str:
+    try:
+        return inspect.getsource(made)
+    except (OSError, TypeError):
+        # No source to hash: the ledger tells the versions of an installed strategy apart by name.
+        return f"{made.__module__}:{made.__qualname__}"
+
+
+def _class_in_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -64,20 +138,19 @@ def _strategy_class(path: Path) -> Any:
     ]
     if len(classes) != 1:
         raise ArgumentError(f"{path}: needs one class with on_bar or prepare, has {len(classes)}")
-    for name in ("horizon_bars", "window"):
-        if not isinstance(getattr(classes[0], name, None), int):
-            raise ArgumentError(f"{path}: {classes[0].__name__}.{name} must be a whole number")
     return classes[0]
 
 
-def _strategy_family(path: Path) -> Family:
+def _strategy_family(path: str, made: Any, source: str) -> Family:
     import numpy as np
 
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.simulation import Exit
     from sep_engine.signals.strategy import decide
 
-    made = _strategy_class(path)
+    for name in ("horizon_bars", "window"):
+        if not isinstance(getattr(made, name, None), int):
+            raise ArgumentError(f"{path}: {made.__name__}.{name} must be a whole number")
     bar_by_bar, at_once = hasattr(made, "on_bar"), hasattr(made, "prepare")
 
     def stream(market: Market) -> NDArray[np.int8]:
@@ -105,7 +178,7 @@ def _strategy_family(path: Path) -> Family:
     )
     return Family(
         names=(made.__name__,),
-        configurations=({"strategy": made.__name__, "source": path.read_text("utf-8")},),
+        configurations=({"strategy": made.__name__, "source": source},),
         exits=(exit_at,),
         directions=directions,
         columns=lambda number, market: columns(market),
@@ -133,7 +206,7 @@ def _bars(market: Market) -> StrategyBars:
     )
 
 
-def _called(path: Path, call: Any) -> Any:
+def _called(path: str, call: Any) -> Any:
     try:
         return call()
     except SepError:

@@ -28,7 +28,7 @@ from sep_engine.cli.source import (
     decimal_option,
     progress,
 )
-from sep_engine.cli.strategy import family_of
+from sep_engine.cli.strategy import family_of, located
 from sep_engine.cli.text import duration_text, print_lines
 from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
@@ -47,8 +47,22 @@ def verdict(
     file: File = None,
     sample: UseSample = False,
     strategy: Annotated[
-        Path | None,
-        typer.Option(help="Rules (.json) or a strategy class (.py); a family of 145 by default."),
+        str | None,
+        typer.Option(
+            help="Rules (.json), a strategy class (.py, module:Class or an installed one's name); "
+            "a family of 145 by default."
+        ),
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="All combinations of a TOML file's choices, as rules.")
+    ] = None,
+    costs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="measured|PIPS",
+            help="What a round trip costs: the spread of --quotes or of stored data with both "
+            "sides, or as many pips.",
+        ),
     ] = None,
     spread_pips: Annotated[
         str | None,
@@ -116,10 +130,21 @@ def verdict(
     as_json: AsJson = False,
 ) -> None:
     """Judge rules on the bars of a FILE: causality, nulls, costs, selection, and one line."""
+    if costs is not None:
+        if spread_pips is not None or (costs != "measured" and quotes is not None):
+            raise ArgumentError("--costs PIPS, --spread-pips and --quotes exclude each other")
+        spread_pips = None if costs == "measured" else costs
     if trades is not None:
-        if strategy is not None or quotes is not None or (prices is not None and file is not None):
+        if costs == "measured":
+            raise ArgumentError("--trades takes --costs PIPS: its fills are not those of the bars")
+        if (
+            strategy is not None
+            or grid is not None
+            or quotes is not None
+            or (prices is not None and file is not None)
+        ):
             raise ArgumentError(
-                "--trades takes its bars from --prices (or FILE), no --strategy and no --quotes"
+                "--trades takes its bars from --prices (or FILE), no --strategy, --grid or --quotes"
             )
         judge_trades(
             TradesOptions(
@@ -155,7 +180,9 @@ def verdict(
     options = VerdictOptions(
         file=absolute(file),
         sample=sample,
-        strategy=absolute(strategy),
+        strategy=located(strategy),
+        grid=absolute(grid),
+        measured=costs == "measured",
         spread_pips=spread_pips,
         quotes=absolute(quotes),
         pip=pip,
@@ -187,6 +214,8 @@ class VerdictOptions:
     file: str | None
     sample: bool
     strategy: str | None
+    grid: str | None
+    measured: bool
     spread_pips: str | None
     quotes: str | None
     pip: str | None
@@ -230,7 +259,7 @@ def judge(
     from sep_engine.evidence.market import Market
     from sep_engine.evidence.settings import Settings
 
-    family = family_of(None if options.strategy is None else Path(options.strategy))
+    family = family_of(options.strategy, options.grid)
     bars, costs, origin = _material(source, options)
     provenance = {
         "name": bars.name,
@@ -278,7 +307,9 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dic
         bars = source.bars()
         pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
         quotes = None if options.quotes is None else Path(options.quotes)
-        return bars, _costs(bars, pip_price, options.spread_pips, quotes), {}
+        return bars, _costs(bars, pip_price, options.spread_pips, quotes, options.measured), {}
+    if options.measured:
+        raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
     given = source.sample()
     metadata, pip_price = given.metadata, given.instrument.pip
     spread_pips = options.spread_pips or metadata["assumed_spread_pips"]
@@ -294,7 +325,9 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dic
     return given.bars, costs, origin
 
 
-def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None) -> Costs:
+def _costs(
+    bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None, measured: bool
+) -> Costs:
     import numpy as np
 
     from sep_engine.evidence.lab import Costs
@@ -303,9 +336,11 @@ def _costs(bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path
     if quotes is not None:
         series = spread_series(quotes, bars)
         return Costs(int(np.median(series)), pip_ticks, False, f"median of {quotes.name}")
+    if measured:
+        raise ArgumentError("--costs measured needs --quotes FILE, or stored data with both sides")
     if spread_pips is None:
-        raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
-    spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
+        raise ArgumentError("say what the spread is: --costs 1.3, or --quotes FILE")
+    spread = whole_ticks("--costs", spread_pips, pip_price, bars.tick)
     return Costs(spread, pip_ticks, True, "given on the command line")
 
 

@@ -139,7 +139,7 @@ def test_columns_that_look_ahead_are_named_and_fail(
         ),
         ("a.json", "{", "not JSON"),
         ("a.json", "[{}]", "direction is missing"),
-        ("a.txt", "", "a strategy is a .py or a .json file"),
+        ("a.txt", "", "a strategy is a .py or .json file"),
     ],
 )
 def test_a_strategy_that_cannot_be_used_is_one_line(
@@ -153,3 +153,81 @@ def test_a_strategy_that_cannot_be_used_is_one_line(
 
 def test_a_verdict_needs_to_know_the_spread(sep: Sep, small: Callable[[int], Path]) -> None:
     assert "say what the spread is" in sep("verdict", small(300)).err
+
+
+GRID = """
+direction = ["last_bit_reversal", "damped"]
+horizon_bars = [1, 4]
+stop_ticks = "none"
+gates = [[], [{ metric = "coherence", percentile = [80, 100] }]]
+"""
+
+
+def lab_arguments(bars: Path, out: Path) -> list[str | Path]:
+    return ["verdict", bars, "--surrogates", "19", "--folds", "3", "--out", out]
+
+
+def test_a_grid_is_judged_as_one_family(
+    sep: Sep, small: Callable[[int], Path], tmp_path: Path, quick_lab: None
+) -> None:
+    grid = written(tmp_path, GRID, "grid.toml")
+    command = lab_arguments(small(400), tmp_path / "runs")
+    document = sep(*command, "--grid", grid, "--costs", "1.3", "--json").document
+    # 2 directions, 2 horizons, with and without the gate.
+    assert document["selection"]["rules"] == 8
+    assert document["costs"]["spread"] == 13
+    again = sep("verify", document["page"].replace(".html", ".json"))
+    assert (again.code, again.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("grid", "more", "message"),
+    [
+        (GRID + 'entry = "close"', ["--costs", "1.3"], "a verdict enters at the next open"),
+        (GRID, ["--costs", "1.3", "--strategy", "x.json"], "--grid and --strategy both name"),
+        (GRID, ["--costs", "measured"], "--costs measured needs"),
+        (GRID, ["--costs", "1.3", "--spread-pips", "1.3"], "exclude each other"),
+        ("direction = 1", ["--costs", "1.3"], "horizon_bars is missing"),
+    ],
+)
+def test_a_grid_that_cannot_be_judged_is_one_line(
+    sep: Sep,
+    small: Callable[[int], Path],
+    tmp_path: Path,
+    grid: str,
+    more: list[str],
+    message: str,
+) -> None:
+    path = written(tmp_path, grid, "grid.toml")
+    shown = sep(*lab_arguments(small(300), tmp_path / "runs"), "--grid", path, *more)
+    assert shown.code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_an_installed_strategy_is_named_by_module_and_class(
+    sep: Sep,
+    small: Callable[[int], Path],
+    tmp_path: Path,
+    quick_lab: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = tmp_path / "site"
+    package.mkdir()
+    (package / "installed_breakout.py").write_text(BREAKOUT.read_text())
+    # What installing a distribution leaves beside its modules.
+    offered = package / "mine-1.0.dist-info"
+    offered.mkdir()
+    (offered / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (offered / "entry_points.txt").write_text(
+        "[sep_engine.strategies]\nbreakout = installed_breakout:Breakout\n"
+    )
+    monkeypatch.syspath_prepend(str(package))
+    command = [*lab_arguments(small(400), tmp_path / "runs"), "--costs", "1.3", "--json"]
+    by_path = sep(*command, "--strategy", "installed_breakout:Breakout").document
+    by_name = sep(*command, "--strategy", "breakout").document
+    assert by_path["best"]["name"] == by_name["best"]["name"] == "Breakout"
+    # The same class on the same bars is one configuration of the ledger.
+    assert by_name["selection"]["trials"] == 1
+    assert "installed: breakout" in sep(*command, "--strategy", "other").err
+    assert "AttributeError" in sep(*command, "--strategy", "installed_breakout:Nothing").err
