@@ -1,10 +1,10 @@
 """`make run`: start every process of SEP on one machine, watch them, and stop them all.
 
 Order: checks, embedded Valkey (unless VALKEY_URL names another), web server, database and sample,
-local OANDA server (only with `--broker oanda-local`), trader, worker, beat. Ctrl-C stops the trader
-first and Valkey last. Each child asks the kernel for SIGTERM at the launcher's end, so that even
-`kill -9` of the launcher leaves nothing behind. Logs are in `var/log`; the console gets one line
-for each thing that happens.
+local OANDA server (only with `--broker oanda-local`), trader, worker, beat, kill switch. Ctrl-C
+stops the trader first and Valkey last. Each child asks the kernel for SIGTERM at the launcher's
+end, so that even `kill -9` of the launcher leaves nothing behind. Logs are in `var/log`; the
+console gets one line for each thing that happens.
 """
 
 import argparse
@@ -89,12 +89,17 @@ class Launcher:
             if starts_venue:
                 self._start_venue(venue_port)
             self._start("trader", _manage("runtrader", "--relay"))
-            self._start("worker", _celery("worker", "--pool", "threads", "--concurrency", "2"))
+            # Two threads beside those that wait for the shards of runs.
+            threads = str(2 + max(1, (os.cpu_count() or 1) - 1))
+            self._start("worker", _celery("worker", "--pool", "threads", "--concurrency", threads))
             schedule = self.var_path / "beat" / "schedule"
             schedule.parent.mkdir(exist_ok=True)
             self._start("beat", _celery("beat", "--schedule", str(schedule)))
             self._await_page(web)
-            self._welcome(login)
+            switch_port = _free_port()
+            words = _python("-m", "webapp.killswitch", "--port", str(switch_port))
+            self._start("killswitch", words)
+            self._welcome(login, switch_port)
             while True:
                 self._watch(timeout_s=1.0)
         finally:
@@ -196,12 +201,16 @@ class Launcher:
                 raise CannotStart(f"the web server did not start: {self._last_words('web')}")
             self._watch(timeout_s=0.1)
 
-    def _welcome(self, login: dict[str, str]) -> None:
+    def _welcome(self, login: dict[str, str], switch_port: int) -> None:
         say("")
         say(f"SEP is running at http://localhost:{self.port}")
         if login:
             say(f"Log in as {login['username']} with password {login['password']}")
             say("This password is shown once; `python manage.py changepassword` sets another.")
+        say(
+            f"The kill switch is at http://{HOST}:{switch_port}, "
+            f"its token is in {self.var_path / 'killswitch_token'}"
+        )
         say(f"Logs are in {self._log_path('*')}. Ctrl-C stops everything.")
         say("")
 
@@ -250,7 +259,7 @@ class Launcher:
 
     def _stop(self) -> None:
         """End every child: the trader first, Valkey last, each within its time."""
-        rank = {"trader": 0, "valkey": 2}
+        rank = {"trader": 0, "killswitch": 2, "valkey": 2}
         for stage in (0, 1, 2):
             group = [
                 child.process

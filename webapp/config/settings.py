@@ -33,6 +33,8 @@ env.refuse_unknown(
         "SEP_OANDA_TOKEN_FILE",
         "SEP_OANDA_URL",
         "SEP_SAMPLES_PATH",
+        "SEP_SHARD_MEMORY_MB",
+        "SEP_SHARD_TIME_S",
         "SEP_SECRET_KEYS",
         "SEP_SECRET_KEYS_FILE",
         "SEP_STATIC_PATH",
@@ -291,7 +293,9 @@ SPECTACULAR_SETTINGS = {
             "OrderState": "ORDER_STATES",
             "TradingMode": "TRADING_MODES",
             "OrderType": "ORDER_TYPES",
-            "EntryType": "ENTRY_TYPES",
+            "TimeInForce": "TIMES_IN_FORCE",
+            "PositionFill": "POSITION_FILLS",
+            "Comparison": "COMPARISONS",
             "Origin": "ORIGINS",
             "Direction": "DIRECTIONS",
             "Scope": "SCOPES",
@@ -300,6 +304,10 @@ SPECTACULAR_SETTINGS = {
             "ProcessState": "PROCESS_STATES",
             "PartState": "PART_STATES",
         }.items()
+    }
+    | {
+        "RunKind": "webapp.trading.api.run_shapes.RUN_KINDS",
+        "RunState": "webapp.trading.api.run_shapes.RUN_STATES",
     },
 }
 
@@ -322,7 +330,16 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
     "interval_max": 0.1,
 }
+# Research: what the process of one shard may take, and how long a silent worker keeps its shard.
+SEP_SHARD_MEMORY_MB = env.whole("SEP_SHARD_MEMORY_MB", 4_096, low=256, high=1_048_576)
+SEP_SHARD_TIME_S = env.whole("SEP_SHARD_TIME_S", 3_600, low=1, high=86_400)
+SEP_SHARD_LEASE_S = 30
 CELERY_BEAT_SCHEDULE = {
+    "runs": {
+        "task": "trading.runs_tend",
+        "schedule": 10.0,
+        "options": {"expires": 9},
+    },
     "performance": {
         "task": "trading.performance_record",
         "schedule": 60.0,

@@ -1,5 +1,6 @@
 """Every model is in the admin, and the record cannot be edited there."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,14 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from webapp.trading.models import ConfigChange, EventLog, RiskLimit, TradingState
+from webapp.trading.models import (
+    ConfigChange,
+    EventLog,
+    LiveOverride,
+    RiskLimit,
+    Strategy,
+    TradingState,
+)
 
 MODELS = sorted(apps.get_app_config("trading").get_models(), key=lambda model: model.__name__)
 RECORDS = ("order", "fill", "brokerfact", "eventlog", "signal", "position", "candle")
@@ -89,3 +97,34 @@ def test_a_rule_that_is_not_valid_is_refused(root: Client, sample: Any) -> None:
         },
     )
     assert b"horizon_bars is missing" in page.content
+
+
+def test_a_changed_rule_loses_its_verdict(root: Client, sample: Any) -> None:
+    strategy = Strategy.objects.get()
+    Strategy.objects.update(verdict="passed")
+    body = {
+        "name": strategy.name,
+        "account": strategy.account_id,
+        "instrument": strategy.instrument_id,
+        "granularity": strategy.granularity,
+        "rule": json.dumps({**strategy.rule, "horizon_bars": 8}),
+        "enabled": "on",
+        # A verdict is not to be had by typing it.
+        "verdict": "passed",
+    }
+    address = reverse("admin:trading_strategy_change", args=[strategy.pk])
+    assert root.post(address, body).status_code == 302
+    strategy.refresh_from_db()
+    assert (strategy.rule["horizon_bars"], strategy.verdict) == (8, "unproven")
+    assert strategy.changed_at is not None
+
+
+def test_an_override_from_the_admin_asks_for_the_name(root: Client, sample: Any) -> None:
+    strategy = Strategy.objects.get()
+    address = reverse("admin:trading_liveoverride_add")
+    body = {"strategy": strategy.pk, "reason": "a test of fills", "confirmation": "yes"}
+    assert b"Type its name" in root.post(address, body).content
+    assert not LiveOverride.objects.exists()
+    assert root.post(address, {**body, "confirmation": strategy.name}).status_code == 302
+    override = LiveOverride.objects.get()
+    assert (override.made_by, override.reason) == ("root", "a test of fills")

@@ -19,6 +19,7 @@ from sep_engine.signals import Rule
 from webapp.trading import models
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
+from webapp.trading.services.live_gate import override_make, strategy_changed
 from webapp.trading.services.trading_state import loosens, trading_state_set
 
 
@@ -75,6 +76,8 @@ class StrategyAdmin(Settled):
     list_display = ("name", "instrument", "granularity", "account", "enabled", "verdict")
     list_filter = ("enabled", "verdict", "instrument")
     search_fields = ("name",)
+    # A verdict is made by a run, never by hand.
+    readonly_fields = ("verdict", "changed_at")
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -82,6 +85,13 @@ class StrategyAdmin(Settled):
             field.validators.append(_check_rule)
             field.help_text = "Takes effect when the trader starts again."
         return field
+
+    def save_model(
+        self, request: HttpRequest, obj: models.Strategy, form: Any, change: bool
+    ) -> None:
+        super().save_model(request, obj, form, change)
+        if {"rule", "instrument", "granularity", "account"} & set(form.changed_data):
+            strategy_changed(strategy=obj, now=timezone.now())
 
 
 def _check_rule(value: Any) -> None:
@@ -413,8 +423,39 @@ class TrialAdmin(Record):
     search_fields = ("=seq", "configuration_sha256", "data_sha256", "run_address")
 
 
+class LiveOverrideForm(forms.ModelForm):  # type: ignore[type-arg]
+    confirmation = forms.CharField(max_length=64, help_text="Type the strategy's name.")
+
+    class Meta:
+        model = models.LiveOverride
+        fields = ("strategy", "reason")
+
+    def clean(self) -> dict[str, Any]:
+        wanted = super().clean() or {}
+        strategy = wanted.get("strategy")
+        if strategy is not None and wanted.get("confirmation") != strategy.name:
+            raise forms.ValidationError({"confirmation": f"Type its name: {strategy.name}"})
+        return wanted
+
+
 @admin.register(models.LiveOverride)
 class LiveOverrideAdmin(Record):
     list_display = ("strategy", "reason", "made_by", "created_at", "withdrawn_by", "withdrawn_at")
     search_fields = ("reason", "made_by")
     list_select_related = ("strategy",)
+    form = LiveOverrideForm
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    def save_model(
+        self, request: HttpRequest, obj: models.LiveOverride, form: Any, change: bool
+    ) -> None:
+        made = override_make(
+            strategy=form.cleaned_data["strategy"],
+            reason=form.cleaned_data["reason"],
+            confirmation=form.cleaned_data["confirmation"],
+            made_by=request.user.get_username(),
+            now=timezone.now(),
+        )
+        obj.pk = made.pk

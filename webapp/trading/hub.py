@@ -37,6 +37,7 @@ RECORD_STREAMS = (
     "performance",
     "system",
     "jobs",
+    "runs",
     "alerts",
 )
 RESUME_MAX = 1_000

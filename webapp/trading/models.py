@@ -23,14 +23,12 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from webapp.trading.fields import AmountField
-from webapp.trading.research_models import (  # noqa: F401 - Django looks for models here
-    LiveOverride,
-    Run,
-    RunRequest,
-    RunResult,
-    RunShard,
-    Trial,
-)
+from webapp.trading.research_models import LiveOverride as LiveOverride
+from webapp.trading.research_models import Run as Run
+from webapp.trading.research_models import RunRequest as RunRequest
+from webapp.trading.research_models import RunResult as RunResult
+from webapp.trading.research_models import RunShard as RunShard
+from webapp.trading.research_models import Trial as Trial
 
 
 def _choices(values: object) -> list[tuple[str, str]]:
@@ -242,10 +240,6 @@ class Strategy(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def verdict_text(self) -> str:
-        return self.VERDICT_TEXT if self.verdict == "unproven" else self.verdict
 
 
 class Candle(models.Model):

@@ -43,7 +43,9 @@ class Run(models.Model):
     )
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     progress = models.FloatField(default=0.0)
-    edge = models.BooleanField(null=True, help_text="The verdict; null for what is no verdict.")
+    edge = models.BooleanField(
+        null=True, blank=True, help_text="The verdict; null for what is no verdict."
+    )
     result_text = models.CharField(max_length=200, blank=True, default="")
     summary = models.JSONField(default=dict, blank=True, help_text="Key figures, for lists.")
     error = models.CharField(max_length=300, blank=True, default="")

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from sep_engine.errors import SepError
 from sep_engine.qfh import Encoding
+from webapp.trading.run_worker import work_until_done
 from webapp.trading.selectors.analysis import analysis_result
-from webapp.trading.services import jobs
+from webapp.trading.services import jobs, runs
 from webapp.trading.services.performance import performance_record as record
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,18 @@ logger = logging.getLogger(__name__)
 def performance_record() -> None:
     """Write the account's figures of this minute."""
     record(now=timezone.now())
+
+
+@shared_task(name="trading.runs_work")
+def runs_work() -> None:
+    """Compute what is free of the runs."""
+    work_until_done()
+
+
+@shared_task(name="trading.runs_tend")
+def runs_tend() -> None:
+    """Find shards that nobody computes."""
+    runs.runs_tend(now=timezone.now())
 
 
 @shared_task(name="trading.analyze")

@@ -204,6 +204,7 @@ class StrategyOut(Out):
     rule = AnyObject()
     verdict = serializers.CharField()
     verdict_text = serializers.CharField()
+    verdict_run = serializers.CharField(allow_blank=True, help_text="The run that it is from.")
 
 
 class AssumedSpreadOut(Out):

@@ -1,9 +1,9 @@
 """Addresses below /api/."""
 
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from webapp.trading.api import account, auth, config, control, health, market, orders
+from webapp.trading.api import account, auth, books, config, control, health, market, orders
 
 
 class InstrumentName:
@@ -41,6 +41,11 @@ urlpatterns = [
     path("orders", orders.Orders.as_view()),
     path("orders/<int:order_id>", orders.OrderDetail.as_view()),
     path("place-order", orders.PlaceOrder.as_view()),
+    path("broker", books.BrokerTerms.as_view()),
+    path("trades", books.Trades.as_view()),
+    path("trades/<str:trade_id>/close", books.TradeClose.as_view()),
+    path("reconciliations", books.Reconciliations.as_view()),
+    path("reconciliations/<int:run_id>", books.ReconciliationDetail.as_view()),
     path("positions", account.Positions.as_view()),
     path("positions/<name:instrument>/close", control.PositionClose.as_view()),
     path("trading/state", control.TradingStateSet.as_view()),
@@ -53,6 +58,7 @@ urlpatterns = [
     path("feed", control.FeedControl.as_view()),
     path("analyze", control.Analyze.as_view()),
     path("jobs/<uuid:job_id>", control.Job.as_view()),
+    path("", include("webapp.trading.api.run_urls")),
     path("performance/current", account.Performance.as_view()),
     path("performance/history", account.PerformanceHistory.as_view()),
 ]

@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ('strategy_sha256', models.CharField(blank=True, default='', help_text='Of the strategy as it was judged.', max_length=64)),
                 ('state', models.CharField(choices=[('QUEUED', 'Queued'), ('RUNNING', 'Running'), ('DONE', 'Done'), ('FAILED', 'Failed'), ('CANCELLED', 'Cancelled')], default='QUEUED', max_length=9)),
                 ('progress', models.FloatField(default=0.0)),
-                ('edge', models.BooleanField(help_text='The verdict; null for what is no verdict.', null=True)),
+                ('edge', models.BooleanField(blank=True, help_text='The verdict; null for what is no verdict.', null=True)),
                 ('result_text', models.CharField(blank=True, default='', max_length=200)),
                 ('summary', models.JSONField(blank=True, default=dict, help_text='Key figures, for lists.')),
                 ('error', models.CharField(blank=True, default='', max_length=300)),

@@ -1,6 +1,9 @@
 """What the compiled engine says about itself and about stored candles."""
 
+import hashlib
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +32,17 @@ METRICS: Final = {
     "damped": "damped",
     "damped_anchored": "damped_anchored",
 }
+
+
+@cache
+def code_version() -> str:
+    """Return the engine's version and the hash of its files: other code may find other figures."""
+    package = Path(sep_engine.__file__).parent
+    digest = hashlib.sha256(Path(sep_engine._core.__file__).read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode())
+        digest.update(path.read_bytes())
+    return f"{sep_engine.__version__}+{digest.hexdigest()[:12]}"
 
 
 def describe() -> Json:

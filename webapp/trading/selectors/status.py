@@ -27,6 +27,7 @@ from webapp.trading.models import (
 from webapp.trading.selectors import engine
 from webapp.trading.selectors.market import valkey_client
 from webapp.trading.selectors.resources import feed_resource, trading_state_resource
+from webapp.trading.selectors.standing import strategy_standing
 from webapp.trading.wire import decimal_text, time_text
 
 Json = dict[str, Any]
@@ -88,6 +89,7 @@ def status_resource() -> Json:
     strategy = None
     if account is not None:
         strategy = Strategy.objects.filter(account=account).order_by("pk").first()
+    standing = None if strategy is None else strategy_standing(strategy)
     feed = feed_default()
     return {
         "trading": trading_resource(account, strategy),
@@ -100,13 +102,15 @@ def status_resource() -> Json:
             "currency": account.currency,
         },
         "strategy": strategy
+        and standing
         and {
             "id": strategy.pk,
             "name": strategy.name,
             "enabled": strategy.enabled,
             "rule": strategy.rule,
-            "verdict": strategy.verdict,
-            "verdict_text": strategy.verdict_text,
+            "verdict": standing.code,
+            "verdict_text": standing.text,
+            "verdict_run": standing.run,
         },
         "assumed_spread": feed and _assumed_spread(feed),
         "engine": engine.describe(),

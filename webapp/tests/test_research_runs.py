@@ -1,0 +1,496 @@
+"""Runs: asked for over the API, computed in shards, answered once."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import jsonschema
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from sep_engine.data import load_sample
+from sep_engine.errors import DataError
+from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strategy, Trial
+from webapp.trading.selectors import run_data, run_work
+from webapp.trading.services import runs, trials
+from webapp.trading.services.run_compute import shard_compute
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RULE = {
+    "direction": "last_bit_reversal",
+    "window": 16,
+    "horizon_bars": 4,
+    "stop_ticks": None,
+    "units": "1000",
+}
+GRID = {"direction": ["last_bit_reversal", "last_bit_momentum"], "horizon_bars": [1, 4],
+        "stop_ticks": "none", "window": 16}  # fmt: skip
+
+
+def ask(api: Any, kind: str, body: dict[str, Any], key: str = "key-1") -> Any:
+    return api.post(f"/api/{kind}", body, format="json", headers={"Idempotency-Key": key})
+
+
+def work(count: int = 1_000, *, holder: str = "one", now: datetime = NOW) -> int:
+    """Compute up to `count` shards in this process, as a worker does; return how many."""
+    for done in range(count):
+        shard = runs.shard_claim(holder=holder, now=now)
+        if shard is None:
+            return done
+        said = shard_compute(shard=shard, progress=lambda share: None, now=now)
+        if "answer" in said:
+            runs.run_done(shard=shard, answer=run_work.Answer(**said["answer"]), now=now)
+        else:
+            # What a worker reads from the process of the shard.
+            runs.shard_done(shard=shard, result=json.loads(json.dumps(said["result"])), now=now)
+    return count
+
+
+def held_to_schema(body: Any, path: str, status: str = "200", method: str = "get") -> None:
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    answer = document["paths"][path][method]["responses"][status]
+    schema = answer["content"]["application/json"]["schema"]
+    jsonschema.Draft202012Validator(
+        {**schema, "components": document["components"]},
+        format_checker=jsonschema.FormatChecker(),
+    ).validate(body)
+
+
+@pytest.fixture
+def short(sample: Feed, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A reference to 2,000 stored candles; the lab computes as little as it may."""
+    monkeypatch.setattr(run_work, "_NULLS", {"walk": 3})
+    monkeypatch.setattr(run_work, "_GATE_S", 0.0)
+    monkeypatch.setattr(run_work, "_CELLS_A_PIECE", 2_000 * 10)
+    monkeypatch.setattr(run_work, "_BARS_A_PIECE", 2_000 * 3)
+    return {"instrument": "EUR_USD", "granularity": "H1"}
+
+
+EVIDENCE = {"rules": [RULE], "surrogates": 25}
+
+
+def test_a_verdict_is_asked_for_computed_in_pieces_and_answered(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    response = ask(api, "evidence", {"data": short, **EVIDENCE})
+    assert response.status_code == 202, response.content
+    held_to_schema(response.json(), "/api/evidence", "202", "post")
+    # 25 worlds in pieces of at most 10, 3 walks in one, and the report.
+    assert RunShard.objects.count() == 3 + 1 + 1
+    assert work(4) == 4
+    run = Run.objects.get()
+    assert run.state == "RUNNING"
+    assert run.progress == pytest.approx(0.8)
+    assert work() == 1
+
+    address = response.json()["id"]
+    body = api.get(f"/api/runs/{address}").json()
+    held_to_schema(body, "/api/runs/{run_id}")
+    assert (body["state"], body["edge"]) == ("DONE", False)
+    assert body["result_text"] == "No evidence of edge after costs."
+    assert [section["name"] for section in body["sections"]] == [
+        "provenance", "causality", "controls", "direction", "money", "selection", "metrics",
+        "verdict",
+    ]  # fmt: skip
+    assert body["shards"] == {
+        "total": 5, "done": 5, "running": 0, "waiting": 0, "failed": 0, "tried_again": 0,
+    }  # fmt: skip
+    document = api.get(f"/api/runs/{address}/document")
+    assert json.loads(document.content)["verdict"]["text"] == body["result_text"]
+    page = api.get(f"/api/runs/{address}/page")
+    assert page["Content-Type"].startswith("text/html")
+    assert page["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert b"Negative controls" in page.content
+    events = EventLog.objects.filter(stream="runs").order_by("seq")
+    assert [event.data["state"] for event in events][-1] == "DONE"
+    listed = api.get("/api/runs").json()
+    held_to_schema(listed, "/api/runs")
+    assert events.last().data == listed["results"][0]
+
+
+def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    ask(api, "evidence", {"data": short, **EVIDENCE})
+    work()
+    in_pieces = json.loads(Run.objects.get().result.document)
+
+    from sep_engine.evidence import lab
+    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.settings import Count
+
+    run = Run.objects.get()
+    given = run_data.material(run.data)
+    whole = lab.evaluate(
+        Market.of(given.bars),
+        run_work._family(run.configuration),
+        costs=run_work._costs(run.configuration, given),
+        provenance=in_pieces["provenance"],
+        settings=run_work._settings(run.configuration, seed=0),
+        count=lambda sharpes: Count(1, 1),
+        enough=lambda: True,
+    )
+    assert in_pieces["controls"] == whole.document["controls"]
+    assert in_pieces["verdict"] == whole.document["verdict"]
+
+
+def test_the_same_question_is_one_run(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    first = ask(api, "backtests", {"data": short, "rule": RULE})
+    work()
+    again = ask(api, "backtests", {"data": short, "rule": RULE}, key="key-2")
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["state"] == "DONE"
+    other = ask(api, "backtests", {"data": short, "rule": RULE, "cost_pips": "0.1"}, key="key-3")
+    assert other.status_code == 202
+    assert Run.objects.count() == 2
+    # A key stands for one question.
+    reused = ask(api, "backtests", {"data": short, "rule": RULE, "cost_pips": "0.2"}, key="key-3")
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_backtest_of_candles_is_that_of_the_sample_they_came_from(
+    api: Any, sample: Feed, valkey: Any
+) -> None:
+    first, last = "2017-02-01T00:00:00Z", "2017-03-01T00:00:00Z"
+    data = {"instrument": "EUR_USD", "from": first, "to": last}
+    body = ask(api, "backtests", {"data": data, "rule": RULE}).json()
+    work()
+    bars = load_sample().bars
+    # Both ends belong to the range; hours in nanoseconds since 1970.
+    inside = (bars.times >= 1_485_907_200 * 10**9) & (bars.times <= 1_488_326_400 * 10**9)
+    assert body["data"]["bars"] == int(inside.sum()) > 400
+    given = run_data.material({**Run.objects.get().data})
+    assert given.bars.close_ticks.tolist() == bars.close_ticks[inside].tolist()
+    assert given.side == "ask"
+    document = json.loads(Run.objects.get().result.document)
+    # 1.3 pips are 13 ticks, as the sample assumes.
+    assert document["costs"]["spread_ticks"] == 13
+    assert document["price_side"] == "ask"
+
+
+def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    response = ask(api, "sweeps", {"data": short, "grid": GRID})
+    assert response.status_code == 202, response.content
+    # 4 rules in pieces of at most 3, and the ranking.
+    assert RunShard.objects.count() == 2 + 1
+    work()
+    run = Run.objects.get()
+    document = json.loads(run.result.document)
+    from sep_engine.backtest import Costs, Grid
+    from sep_engine.backtest import run as backtest
+
+    given, grid = run_data.material(short), Grid.from_json(GRID)
+    nets = [
+        backtest(given.bars, grid.rule(k), Costs(13), side="ask").figures.net_ticks
+        for k in range(4)
+    ]
+    assert document["columns"]["net_ticks"] == nets
+    assert document["best"][0]["number"] == nets.index(max(nets))
+    assert document["best"][0]["net_ticks"] == max(nets)
+    assert Trial.objects.count() == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "field"),
+    [
+        ("evidence", {"rules": [{**RULE, "window": 4}]}, "rules.0.window"),
+        (
+            "evidence",
+            {"rules": [RULE, {**RULE, "gates": [{"metric": "x", "percentile": [0, 1]}]}]},
+            "rules.1.gates.0.metric",
+        ),
+        ("evidence", {"rules": [RULE, RULE]}, "rules"),
+        ("evidence", {"surrogates": 3}, "surrogates"),
+        ("evidence", {"spread_pips": "-1"}, "spread_pips"),
+        ("evidence", {"data": {"sample": "nowhere"}}, "data"),
+        ("evidence", {"data": {"sample": "eur_usd_h1", "instrument": "EUR_USD"}}, "data"),
+        ("evidence", {"data": {"instrument": "XXX_YYY"}}, "data"),
+        ("backtests", {"rule": {**RULE, "units": 5}}, "rule.units"),
+        ("backtests", {"spread_pips": "1.33333"}, "data"),
+        ("backtests", {"colour": "red"}, "colour"),
+        ("sweeps", {}, "grid"),
+        ("sweeps", {"grid": {**GRID, "window": [16, 3]}}, "grid.window"),
+    ],
+)
+def test_what_is_wrong_is_told_at_its_path(
+    kind: str, body: dict[str, Any], field: str, api: Any, sample: Feed
+) -> None:
+    response = ask(api, kind, body)
+    assert response.status_code == 400
+    assert field in response.json()["fields"], response.json()
+    assert not Run.objects.exists()
+
+
+def test_a_run_needs_a_key(api: Any, sample: Feed) -> None:
+    response = api.post("/api/backtests", {}, format="json")
+    assert response.status_code == 400
+    assert "Idempotency-Key" in response.json()["fields"]
+
+
+def test_a_shard_has_one_holder_until_its_lease_ends(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    ask(api, "backtests", {"data": short, "rule": RULE})
+    lost = runs.shard_claim(holder="one", now=NOW)
+    assert lost is not None
+    assert runs.shard_claim(holder="two", now=NOW + timedelta(seconds=29)) is None
+    # The first worker has died: 30 s without a word.
+    late = NOW + timedelta(seconds=31)
+    assert runs.shard_renew(shard=lost, progress=0.5, now=NOW)
+    taken = runs.shard_claim(holder="two", now=late)
+    assert taken is not None
+    assert (taken.pk, taken.attempts, taken.holder) == (lost.pk, 2, "two")
+    # It was not dead after all: nothing of it counts now.
+    assert not runs.shard_renew(shard=lost, progress=0.9, now=late)
+    answer = run_work.Answer("{}", "", None, "of a ghost", {})
+    assert not runs.run_done(shard=lost, answer=answer, now=late)
+    said = shard_compute(shard=taken, progress=lambda share: None, now=late)
+    assert runs.run_done(shard=taken, answer=run_work.Answer(**said["answer"]), now=late)
+    assert "of a ghost" not in Run.objects.get().result_text
+    assert not runs.run_done(shard=taken, answer=answer, now=late)
+
+
+def test_a_shard_that_outlives_three_workers_fails_its_run(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    ask(api, "backtests", {"data": short, "rule": RULE})
+    for minute in range(3):
+        assert runs.shard_claim(holder="x", now=NOW + timedelta(minutes=minute)) is not None
+    assert runs.shard_claim(holder="x", now=NOW + timedelta(minutes=3)) is None
+    run = Run.objects.get()
+    assert run.state == "FAILED"
+    assert run.error == "its worker died 3 times; the log may say of what"
+    # Asked for again it begins again.
+    again = ask(api, "backtests", {"data": short, "rule": RULE}, key="key-2")
+    assert (again.status_code, again.json()["state"]) == (202, "QUEUED")
+    work()
+    assert Run.objects.get().state == "DONE"
+
+
+def test_a_shard_that_cannot_be_done_says_why(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    ask(api, "backtests", {"data": short, "rule": RULE})
+    shard = runs.shard_claim(holder="one", now=NOW)
+    assert shard is not None
+    newest = Candle.objects.order_by("-start").first()
+    assert newest is not None
+    Candle.objects.filter(pk=newest.pk).update(close=newest.low)
+    with pytest.raises(DataError, match="the stored candles have changed") as error:
+        shard_compute(shard=shard, progress=lambda share: None, now=NOW)
+    runs.shard_fail(shard=shard, error=str(error.value), now=NOW)
+    body = api.get("/api/runs").json()["results"][0]
+    assert (body["state"], body["error"]) == ("FAILED", str(error.value))
+
+
+def test_candles_that_come_later_change_no_run(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    ask(api, "backtests", {"data": short, "rule": RULE})
+    newest = Candle.objects.order_by("-start").first()
+    assert newest is not None
+    newest.pk, newest.start = None, newest.start + timedelta(hours=1)
+    newest.save(force_insert=True)
+    work()
+    assert Run.objects.get().state == "DONE"
+
+
+def test_a_cancelled_run_stops_and_keeps_what_was_found(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    address = ask(api, "evidence", {"data": short, **EVIDENCE}).json()["id"]
+    work(1)
+    running = runs.shard_claim(holder="one", now=NOW)
+    assert running is not None
+    assert api.post(f"/api/runs/{address}/cancel").json()["state"] == "CANCELLED"
+    assert not runs.shard_renew(shard=running, progress=0.5, now=NOW)
+    assert runs.shard_claim(holder="one", now=NOW) is None
+    assert api.post(f"/api/runs/{address}/cancel").status_code == 409
+    ask(api, "evidence", {"data": short, **EVIDENCE}, key="key-2")
+    # 5 shards, of which one was done before.
+    assert work() == 4
+
+
+def test_a_deleted_run_leaves_its_trials_in_the_ledger(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    address = ask(api, "backtests", {"data": short, "rule": RULE}).json()["id"]
+    work()
+    assert api.delete(f"/api/runs/{address}").status_code == 204
+    assert api.get(f"/api/runs/{address}").status_code == 404
+    assert Trial.objects.count() == 1
+    assert EventLog.objects.filter(stream="runs").order_by("seq").last().type == "run_deleted"  # type: ignore[union-attr]
+
+
+def test_the_ledger_counts_what_was_ever_tried_on_the_same_bars(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    ask(api, "sweeps", {"data": short, "grid": GRID})
+    work()
+    ask(api, "evidence", {"data": short, **EVIDENCE}, key="key-2")
+    work()
+    verdict = Run.objects.get(kind="evidence")
+    chosen = json.loads(verdict.result.document)["selection"]
+    # 4 of the grid; the judged rule, of window 16 and 4 bars, is one of them.
+    assert (chosen["trials"], chosen["look"]) == (4, 2)
+    assert [row.tried_by for row in Trial.objects.all()] == ["alice"] * 5
+    assert trials.trials_verify() == 5
+
+
+def test_a_ledger_that_was_edited_behind_its_triggers_is_noticed(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    from django.db import connection
+
+    from webapp.trading.triggers import TRIAL_RULES, drop_statements
+
+    ask(api, "sweeps", {"data": short, "grid": GRID})
+    work()
+    with connection.cursor() as cursor:
+        for statement in drop_statements(connection.vendor, TRIAL_RULES):
+            cursor.execute(statement)
+    Trial.objects.filter(seq=2).update(sharpe=9.0)
+    with pytest.raises(DataError, match="broken at row 2"):
+        trials.trials_verify()
+
+
+def test_runs_stand_side_by_side(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    ids = [
+        ask(api, "backtests", {"data": short, "rule": RULE, "cost_pips": cost}, key=cost).json()[
+            "id"
+        ]
+        for cost in ("0", "1")
+    ]
+    work()
+    body = api.get(f"/api/runs/compare?ids={','.join(ids)}").json()
+    held_to_schema(body, "/api/runs/compare")
+    rows = {row["name"]: row["values"] for row in body["figures"]}
+    trades, net = rows["trades"], rows["net"]
+    assert trades[0] == trades[1] > 0
+    # One pip a side is two pips a trade.
+    assert net[0] - net[1] == pytest.approx(2 * trades[0])
+    assert api.get(f"/api/runs/compare?ids={ids[0]}").status_code == 400
+
+
+def test_the_queue_is_bounded(
+    api: Any, short: dict[str, Any], valkey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "OPEN_MAX", 1)
+    ask(api, "backtests", {"data": short, "rule": RULE})
+    full = ask(api, "backtests", {"data": short, "rule": RULE, "cost_pips": "1"}, key="key-2")
+    assert full.status_code == 429
+
+
+def test_without_a_broker_a_run_waits_for_one(
+    api: Any, short: dict[str, Any], django_capture_on_commit_callbacks: Any
+) -> None:
+    # No fixture has started Valkey for this test's address, or it may be up: the row is there.
+    with django_capture_on_commit_callbacks(execute=True):
+        assert ask(api, "backtests", {"data": short, "rule": RULE}).status_code == 202
+    assert Run.objects.get().state == "QUEUED"
+    assert work() == 1
+
+
+def strategy_on(account_kind: str) -> Strategy:
+    strategy = Strategy.objects.select_related("account").get()
+    strategy.account.kind = account_kind
+    strategy.account.save()
+    return strategy
+
+
+@pytest.fixture
+def judged(short: dict[str, Any]) -> Strategy:
+    """A strategy with a rule that has a short window."""
+    strategy = Strategy.objects.get()
+    strategy.rule = {**strategy.rule, "window": 16}
+    strategy.save()
+    return strategy
+
+
+def verdict_on(api: Any, strategy: Strategy, *, edge: bool, key: str = "key-1") -> Run:
+    """A finished verdict; `edge` stands for what the lab would say."""
+    body = ask(api, "evidence", {"strategy": strategy.pk}, key=key)
+    assert body.status_code == 202, body.content
+    run = Run.objects.get(pk=body.json()["id"])
+    last = run.shards.order_by("-number")[0]
+    run.shards.exclude(pk=last.pk).update(state="DONE", result="{}")
+    shard = runs.shard_claim(holder="lab", now=run.created_at)
+    assert shard is not None
+    answer = run_work.Answer("{}", "", edge, "a verdict", {})
+    assert runs.run_done(shard=shard, answer=answer, now=run.created_at)
+    return run
+
+
+def test_a_verdict_stands_beside_the_strategy_until_it_changes(
+    api: Any, judged: Strategy, valkey: Any
+) -> None:
+    from webapp.trading.services.live_gate import strategy_changed
+
+    assert api.get("/api/status").json()["strategy"]["verdict"] == "unproven"
+    run = verdict_on(api, judged, edge=False)
+    shown = api.get("/api/status").json()["strategy"]
+    assert (shown["verdict"], shown["verdict_text"]) == (
+        "no edge", f"No evidence of edge (run {run.pk[:12]}).",
+    )  # fmt: skip
+    # The verdict in force cannot be taken away.
+    assert api.delete(f"/api/runs/{run.pk}").status_code == 409
+    judged.rule = {**judged.rule, "horizon_bars": 5}
+    strategy_changed(strategy=judged, now=datetime.now(UTC))
+    judged.save()
+    assert api.get("/api/status").json()["strategy"]["verdict"] == "unproven"
+
+
+def test_a_live_account_needs_a_passing_verdict_newer_than_the_last_change(
+    api: Any, judged: Strategy, valkey: Any
+) -> None:
+    from webapp.trading.services.live_gate import may_trade_live, strategy_changed
+
+    def answer() -> tuple[bool, str]:
+        found = may_trade_live(Strategy.objects.get(), datetime.now(UTC))
+        return found.allowed, found.reason
+
+    assert answer() == (True, "a paper account")
+    strategy_on("oanda-live")
+    assert answer() == (False, "no verdict on this rule since its last change")
+    failed = verdict_on(api, judged, edge=False)
+    assert answer() == (False, f"no evidence of edge in run {failed.pk[:12]}")
+    Run.objects.update(edge=True)
+    assert answer() == (True, f"passed in run {failed.pk[:12]}")
+    # Changed to and fro: what was judged before the change is not what trades after it.
+    strategy_changed(strategy=Strategy.objects.get(), now=datetime.now(UTC))
+    assert answer() == (False, "no verdict on this rule since its last change")
+
+
+def test_a_person_may_override_with_a_reason_that_is_kept(
+    api: Any, judged: Strategy, valkey: Any
+) -> None:
+    strategy = strategy_on("oanda-live")
+    path = f"/api/strategies/{strategy.pk}/live-gate"
+    held_to_schema(api.get(path).json(), "/api/strategies/{strategy_id}/live-gate")
+    wrong = api.post(path, {"reason": "a test of fills", "confirmation": "yes"}, format="json")
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (400, ["confirmation"])
+    empty = api.post(path, {"reason": " ", "confirmation": strategy.name}, format="json")
+    assert empty.status_code == 400
+    made = api.post(
+        path, {"reason": "a test of fills", "confirmation": strategy.name}, format="json"
+    )
+    assert made.status_code == 201
+    gate = api.get(path).json()
+    assert (gate["allowed"], gate["reason"]) == (True, "override by alice: a test of fills")
+    event = EventLog.objects.get(stream="audit")
+    assert (event.type, event.data["reason"]) == ("live_override", "a test of fills")
+    assert api.delete(path).json()["allowed"] is False
+    assert EventLog.objects.filter(stream="audit").count() == 2
+
+
+def test_a_strategy_is_judged_as_it_trades(api: Any, judged: Strategy, valkey: Any) -> None:
+    for more in ({"spread_pips": "0"}, {"surrogates": 19}, {"synthetic": True},
+                 {"data": {"instrument": "EUR_USD", "from": "2017-02-01T00:00:00Z"}}):  # fmt: skip
+        response = ask(api, "evidence", {"strategy": judged.pk, **more})
+        assert response.status_code == 400, more
+    body = ask(api, "evidence", {"strategy": judged.pk}).json()
+    assert body["data"]["instrument"] == "EUR_USD"
+    assert body["data"]["bars"] == 2000
+    assert body["strategy"] == {"id": judged.pk, "name": judged.name}
+    assert Run.objects.get().configuration["rules"] == [judged.rule]
+    assert Decimal(Run.objects.get().configuration["surrogates"]) == 200

@@ -1,0 +1,273 @@
+"""What requests for runs and their answers look like; see webapp.trading.api.shapes."""
+
+import re
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from sep_engine.backtest import Grid
+from sep_engine.errors import RuleError
+from sep_engine.signals import RULE_SCHEMA, Rule
+from webapp.trading.api.shapes import AmountText, AnyJson, Out, Strict
+from webapp.trading.granularity import GRANULARITIES
+from webapp.trading.wire import decimal_text
+
+RUN_KINDS = ["evidence", "backtest", "sweep"]
+RUN_STATES = ["QUEUED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
+RULES_MAX = 1_000
+GRID_MAX = 20_000
+COMPARED_MAX = 4
+_PLACES = re.compile(r"\[(\d+)\]")
+
+
+@extend_schema_field({**RULE_SCHEMA, "title": "Rule"})
+class RuleIn(serializers.JSONField):
+    """A rule as `sep_engine.signals` reads it; an error is told at the path that is wrong."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return Rule.from_json(data).to_json()
+        except RuleError as error:
+            raise ValidationError(_at_path(str(error))) from error
+
+
+@extend_schema_field({"type": "object", "additionalProperties": True})
+class GridIn(serializers.JSONField):
+    """A grid of rules as `sep_engine.backtest.Grid` reads it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            grid = Grid.from_json(data if isinstance(data, dict) else {})
+        except RuleError as error:
+            raise ValidationError(_at_path(str(error))) from error
+        if len(grid) > GRID_MAX:
+            raise ValidationError(f"{len(grid):,} rules; at most {GRID_MAX:,} are tried here.")
+        return grid.to_json()
+
+
+def _at_path(message: str) -> Any:
+    """Return the message under the path that it begins with, e.g. `gates[0].percentile`."""
+    path, _, _ = message.partition(" ")
+    path = _PLACES.sub(r".\1", path.rstrip(":"))
+    if not re.fullmatch(r"[a-z_]+(\.\w+)*", path) or path == "a":
+        return message
+    found: Any = [message]
+    for name in reversed(path.split(".")):
+        found = {name: found}
+    return found
+
+
+class DataIn(Strict):
+    """The bars: a sample that comes with SEP, or stored candles of an instrument."""
+
+    sample = serializers.RegexField(r"^[a-z0-9_]{1,64}$", required=False)
+    instrument = serializers.RegexField(r"^[A-Z0-9_]{1,32}$", required=False)
+    granularity = serializers.ChoiceField(GRANULARITIES, required=False)
+    to = serializers.DateTimeField(required=False, help_text="Start of the last bar.")
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        # `from` is a word of Python.
+        start = serializers.DateTimeField(required=False, help_text="Start of the first bar.")
+        return {**super().get_fields(), "from": start}
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("sample" in attrs) == ("instrument" in attrs):
+            raise ValidationError("Name either a sample or an instrument.")
+        if "sample" in attrs and len(attrs) > 1:
+            raise ValidationError("A sample is taken whole.")
+        if "instrument" in attrs:
+            attrs.setdefault("granularity", "H1")
+        times: dict[str, Any] = {
+            name: attrs[name].isoformat() for name in ("from", "to") if name in attrs
+        }
+        return {**attrs, **times}
+
+
+def _pips(attrs: dict[str, Any], *names: str) -> None:
+    for name in names:
+        value = attrs.get(name)
+        if value is not None and value < 0:
+            raise ValidationError({name: ["Must be >= 0."]})
+        attrs[name] = None if value is None else decimal_text(value)
+
+
+class _OnBars(Strict):
+    """What every question has; `data` is a word of the serializer itself."""
+
+    spread_pips = AmountText(required=False, allow_null=True)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {"data": DataIn(required=False), **super().get_fields()}
+
+
+class EvidenceIn(_OnBars):
+    """Is there an edge? Of rules, of a strategy's rule, or of the 145 that SEP starts with."""
+
+    rules = serializers.ListField(
+        child=RuleIn(), required=False, min_length=1, max_length=RULES_MAX
+    )
+    strategy = serializers.IntegerField(required=False, min_value=1)
+    surrogates = serializers.IntegerField(default=200, min_value=19, max_value=5_000)
+    folds = serializers.IntegerField(default=8, min_value=2, max_value=50)
+    seed = serializers.IntegerField(default=0, min_value=0, max_value=2**31 - 1)
+    synthetic = serializers.BooleanField(default=False, help_text="The prices were generated.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        _pips(attrs, "spread_pips")
+        if "strategy" in attrs:
+            for name in ("rules", "synthetic", "spread_pips"):
+                if attrs.get(name):
+                    raise ValidationError({name: ["A strategy is judged as it trades."]})
+            if {"from", "to"} & set(attrs.get("data", ())):
+                raise ValidationError({"data": ["A strategy is judged on all its candles."]})
+            if attrs["surrogates"] < 200:
+                raise ValidationError({"surrogates": ["A strategy is judged with 200 at least."]})
+        names = [json_text(rule) for rule in attrs.get("rules", ())]
+        if len(set(names)) != len(names):
+            raise ValidationError({"rules": ["Each rule must be there once."]})
+        return attrs
+
+
+def json_text(rule: dict[str, Any]) -> str:
+    """Return what tells rules apart: all but their size."""
+    return str(sorted((key, str(value)) for key, value in rule.items() if key != "units"))
+
+
+class BacktestIn(_OnBars):
+    """What one rule would have earned."""
+
+    rule = RuleIn(required=False)
+    cost_pips = AmountText(required=False, allow_null=True, help_text="Of each side.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        _pips(attrs, "spread_pips", "cost_pips")
+        return attrs
+
+
+class SweepIn(_OnBars):
+    """What every rule of a grid would have earned."""
+
+    grid = GridIn()
+    cost_pips = AmountText(required=False, allow_null=True, help_text="Of each side.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        _pips(attrs, "spread_pips", "cost_pips")
+        return attrs
+
+
+class RunsIn(Strict):
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=500)
+    offset = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+    kind = serializers.ChoiceField(RUN_KINDS, required=False)
+    state = serializers.ChoiceField(RUN_STATES, required=False)
+
+
+class CompareIn(Strict):
+    ids = serializers.RegexField(
+        r"^[0-9a-f]{64}(,[0-9a-f]{64}){1,3}$", help_text="Two to four runs, by commas."
+    )
+
+
+class RunDataOut(Out):
+    sample = serializers.CharField(required=False)
+    instrument = serializers.CharField(required=False)
+    granularity = serializers.CharField(required=False)
+    price_side = serializers.CharField()
+    bars = serializers.IntegerField()
+    to = serializers.DateTimeField(required=False)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {
+            **super().get_fields(),
+            "from": serializers.DateTimeField(required=False),
+            "source": serializers.CharField(required=False),
+        }
+
+
+class RunStrategyOut(Out):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+
+
+class SectionOut(Out):
+    name = serializers.CharField()
+    text = serializers.CharField()
+
+
+class FigureOut(Out):
+    name = serializers.CharField()
+    value = serializers.FloatField(allow_null=True)
+    unit = serializers.CharField(allow_blank=True)
+
+
+class RunOut(Out):
+    id = serializers.CharField(help_text="The hash of data, code, configuration and seed.")
+    kind = serializers.ChoiceField(RUN_KINDS)
+    name = serializers.CharField()
+    data_sha256 = serializers.CharField()
+    code_version = serializers.CharField()
+    seed = serializers.IntegerField()
+    strategy = RunStrategyOut(allow_null=True)
+    state = serializers.ChoiceField(RUN_STATES)
+    progress = serializers.FloatField(min_value=0, max_value=1)
+    edge = serializers.BooleanField(allow_null=True)
+    result_text = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
+    sections = SectionOut(many=True)
+    figures = FigureOut(many=True)
+    requested_by = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        return {**super().get_fields(), "data": RunDataOut()}
+
+
+class ShardsOut(Out):
+    total = serializers.IntegerField()
+    done = serializers.IntegerField()
+    running = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    tried_again = serializers.IntegerField()
+
+
+class RunDetailOut(RunOut):
+    configuration = AnyJson()
+    shards = ShardsOut()
+
+
+class ComparedFigureOut(Out):
+    name = serializers.CharField()
+    unit = serializers.CharField(allow_blank=True)
+    values = serializers.ListField(child=serializers.FloatField(allow_null=True))
+
+
+class ComparedOut(Out):
+    runs = RunOut(many=True)
+    figures = ComparedFigureOut(many=True)
+
+
+class OverrideIn(Strict):
+    reason = serializers.CharField(max_length=300)
+    confirmation = serializers.CharField(max_length=64, help_text="The strategy's name, typed.")
+
+
+class OverrideOut(Out):
+    id = serializers.IntegerField()
+    reason = serializers.CharField()
+    made_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    withdrawn_by = serializers.CharField(allow_blank=True)
+    withdrawn_at = serializers.DateTimeField(allow_null=True)
+
+
+class LiveGateOut(Out):
+    allowed = serializers.BooleanField()
+    reason = serializers.CharField()
+    verdict = serializers.CharField()
+    verdict_text = serializers.CharField()
+    overrides = OverrideOut(many=True)

@@ -1,0 +1,223 @@
+"""The bars that a run is about: of a sample, or of stored candles.
+
+A reference is what a request names; pinning it writes down which bars it meant then, so that a
+run means the same when more candles have come.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sep_engine.backtest.market import SIDES, PriceSide
+from sep_engine.data import Bars, Sample, Table, inspect, load_sample
+from sep_engine.errors import ArgumentError, DataError
+from sep_engine.model.ticks import to_ticks
+from webapp.trading.granularity import GRANULARITIES, duration, nanoseconds
+from webapp.trading.models import Candle, Feed, Instrument
+from webapp.trading.wire import decimal_text, time_text
+
+Json = dict[str, Any]
+
+CANDLES_MAX = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Bars, and what a run must know of them.
+
+    Attributes:
+        reference: JSON that finds the same bars again.
+        instrument, granularity: what they are the prices of.
+        pip: in price.
+        spread_pips: what is assumed where nobody says otherwise; None: somebody must.
+        origin: where they are from, for people.
+    """
+
+    reference: Json
+    bars: Bars
+    instrument: str
+    granularity: str
+    side: PriceSide
+    pip: Decimal
+    spread_pips: Decimal | None
+    origin: Mapping[str, str]
+    synthetic: bool
+
+    @property
+    def title(self) -> str:
+        return self.bars.name
+
+    def pip_ticks(self) -> float:
+        return float(self.pip / self.bars.tick)
+
+    def spread_ticks(self, spread_pips: str | None) -> tuple[int, bool]:
+        """Return the spread in ticks, and whether it is the one that is assumed.
+
+        Raises:
+            ArgumentError: it is not said and none is assumed, or it is no whole number of ticks.
+        """
+        if spread_pips is None and self.spread_pips is None:
+            raise ArgumentError("spread_pips must be said: no spread is known for these bars")
+        pips = self.spread_pips if spread_pips is None else Decimal(spread_pips)
+        assert pips is not None
+        return whole_ticks("spread_pips", pips, self), spread_pips is None
+
+
+def whole_ticks(name: str, pips: Decimal, material: Material) -> int:
+    """Return pips as ticks; ArgumentError if they are no whole number of them or below 0."""
+    ticks = pips * material.pip / material.bars.tick
+    if ticks < 0 or ticks != ticks.to_integral_value():
+        raise ArgumentError(
+            f"{name} must be >= 0 and a whole number of ticks of {material.bars.tick}, "
+            f"was {decimal_text(pips)} pips"
+        )
+    return int(ticks)
+
+
+def material(reference: Mapping[str, Any]) -> Material:
+    """Return the bars that a reference names.
+
+    Args:
+        reference: {"sample"}, or {"instrument", "granularity"[, "from", "to"]} with times as
+            ISO-8601; or one that was pinned.
+
+    Raises:
+        DataError: there are no such bars, or they are not what was pinned.
+    """
+    if "sample" in reference:
+        return _of_sample(str(reference["sample"]))
+    return _of_candles(reference)
+
+
+@lru_cache(maxsize=4)
+def _sample(name: str) -> Sample:
+    return load_sample(name)
+
+
+def _of_sample(name: str) -> Material:
+    given = _sample(name)
+    metadata = given.metadata
+    origin = metadata["origin"]
+    return Material(
+        reference={"sample": name},
+        bars=given.bars,
+        instrument=given.instrument.name,
+        granularity=metadata["granularity"],
+        side=_side(metadata["price_side"]),
+        pip=given.instrument.pip,
+        spread_pips=Decimal(metadata["assumed_spread_pips"]),
+        origin={
+            "origin": f"{origin['package']} {origin['version']}",
+            "licence": metadata["licence"],
+            "vendor_terms": metadata["vendor_terms"],
+            "price_side": metadata["price_side"],
+            "time_zone": metadata["time_zone_evidence"],
+        },
+        synthetic=bool(metadata["synthetic"]),
+    )
+
+
+def _of_candles(reference: Mapping[str, Any]) -> Material:
+    name, granularity = reference["instrument"], reference["granularity"]
+    instrument = Instrument.objects.filter(name=name).first()
+    if instrument is None or granularity not in GRANULARITIES:
+        raise DataError(f"there is no instrument {name} with bars of {granularity}")
+    found = Candle.objects.filter(instrument=instrument, granularity=granularity)
+    newest = found.order_by("-start").values_list("price_side", "source").first()
+    side = reference.get("price_side") or (newest and newest[0])
+    source = reference.get("source") or (newest and newest[1])
+    found = found.filter(price_side=side, source=source)
+    if "from" in reference:
+        found = found.filter(start__gte=datetime.fromisoformat(reference["from"]))
+    if "to" in reference:
+        found = found.filter(start__lte=datetime.fromisoformat(reference["to"]))
+    rows = list(
+        found.order_by("start").values_list("start", "open", "high", "low", "close")[
+            : CANDLES_MAX + 1
+        ]
+    )
+    if not rows:
+        raise DataError(f"no candles of {name} {granularity} are stored in that range")
+    if len(rows) > CANDLES_MAX:
+        raise DataError(f"more than {CANDLES_MAX:,} candles: choose a shorter range")
+    starts = [row[0] for row in rows]
+    bars = _bars(rows, instrument=instrument, step=duration(granularity))
+    feed = Feed.objects.filter(instrument=instrument, granularity=granularity).first()
+    spread = None if feed is None or not feed.assumed_spread_pips else feed.assumed_spread_pips
+    return Material(
+        reference={
+            "instrument": name,
+            "granularity": granularity,
+            "from": time_text(starts[0]),
+            "to": time_text(starts[-1]),
+            "price_side": side,
+            "source": source,
+        },
+        bars=bars,
+        instrument=name,
+        granularity=granularity,
+        side=_side(str(side)),
+        pip=instrument.pip,
+        spread_pips=spread,
+        origin={"origin": f"candles stored from {source}", "price_side": str(side)},
+        synthetic=False,
+    )
+
+
+def _bars(
+    rows: list[tuple[datetime, Decimal, Decimal, Decimal, Decimal]],
+    *,
+    instrument: Instrument,
+    step: timedelta,
+) -> Bars:
+    times = nanoseconds([row[0] for row in rows])
+    names = ("open", "high", "low", "close")
+    prices = np.array([row[1:] for row in rows], dtype=np.float64).T
+    columns = dict(zip(names, prices, strict=True))
+    label = instrument.name
+    table = Table(
+        path=Path(label),
+        lines=np.arange(1, times.size + 1),
+        times=times,
+        columns=columns,
+        bad_rows=(),
+        sha256="",
+    )
+    quality = inspect(table, calendar=instrument.calendar)
+    for error in quality.errors:
+        raise DataError(f"{label}, candle {error.first_line}: {error.kind}: {error.text}")
+    try:
+        ticks = [to_ticks(column, instrument.tick) for column in prices]
+    except ArgumentError as error:
+        raise DataError(f"{label}: {error}") from error
+    return Bars(
+        times=times,
+        open=prices[0],
+        high=prices[1],
+        low=prices[2],
+        close=prices[3],
+        open_ticks=ticks[0],
+        high_ticks=ticks[1],
+        low_ticks=ticks[2],
+        close_ticks=ticks[3],
+        volume=None,
+        tick=instrument.tick.normalize(),
+        duration=step,
+        calendar=instrument.calendar,
+        name=label,
+        sha256="",
+        quality=quality,
+    )
+
+
+def _side(name: str) -> PriceSide:
+    for side in SIDES:
+        if side == name:
+            return side
+    raise DataError(f"price side must be one of {', '.join(SIDES)}, was {name!r}")
