@@ -95,7 +95,9 @@ def _keys() -> list[str]:
 
 
 def _write(keys: list[str], *, first: bool = False) -> None:
-    write_private(Path(settings.SEP_SECRET_KEYS_PATH), "\n".join(keys) + "\n", replace=not first)
+    path = settings.SEP_SECRET_KEYS_PATH
+    assert path is not None  # the environment has no keys, and `_keys` has refused without a path
+    write_private(path, "\n".join(keys) + "\n", replace=not first)
 
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from webapp.trading import standby
 from webapp.trading.models import BrokerAccount
 from webapp.trading.trader.lease import LeaseHeld
 from webapp.trading.trader.trader import Trader
@@ -26,6 +27,7 @@ class Command(BaseCommand):
         account = accounts.first()
         if account is None:
             raise CommandError("there is no such account; run manage.py load_sample first")
+        standby.write()  # for the kill switch, should the database go
         try:
             asyncio.run(_run(account.pk, with_relay=options["relay"]))
         except LeaseHeld as error:
