@@ -1,19 +1,36 @@
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 
-import { setTradingState } from '../../shared/api/commands';
-import { tradingStateName, type Status, type TradingStateName } from '../../shared/api/model';
-import { statusQuery } from '../../shared/api/queries';
+import { closeEverything, setTradingState } from '../../shared/api/commands';
+import {
+  tradingStateName,
+  type ScopeName,
+  type Status,
+  type TradingStateName,
+} from '../../shared/api/model';
+import {
+  ordersQuery,
+  positionsQuery,
+  secondFactorQuery,
+  statusQuery,
+} from '../../shared/api/queries';
 import { Dialog } from '../../shared/ui/dialog';
+import { isLooser, leftText } from './severity';
 import './trading-state.css';
 
 const MEANINGS: Record<TradingStateName, string> = {
   ACTIVE: 'Signals are traded within the limits.',
   REDUCING: 'Positions may shrink, none may grow or open.',
-  HALTED: 'No order is sent. Positions stay as they are.',
+  HALTED: 'No order is sent. What waits is cancelled, positions and their stops stay.',
 };
 
 const NAMES = tradingStateName.options;
+
+const SCOPES: [ScopeName, string][] = [
+  ['GLOBAL', 'Everything'],
+  ['ACCOUNT', 'This account'],
+  ['STRATEGY', 'The strategy'],
+];
 
 export function TradingStateControl({ trading }: { trading: Status['trading'] }) {
   const [open, setOpen] = useState(false);
@@ -48,17 +65,26 @@ type StateDialogProps = { trading: Status['trading']; onClose: () => void };
 
 function StateDialog({ trading, onClose }: StateDialogProps) {
   const client = useQueryClient();
-  const [state, setState] = useState<TradingStateName>(
-    trading.state === 'ACTIVE' ? 'HALTED' : 'ACTIVE',
-  );
+  const [scope, setScope] = useState<ScopeName>('ACCOUNT');
+  const now = stateOf(trading, scope);
+  const [state, setState] = useState<TradingStateName>(now === 'ACTIVE' ? 'HALTED' : 'ACTIVE');
   const [reason, setReason] = useState('');
+  const [proof, setProof] = useState('');
+  // With the halt flag up every scope may be ACTIVE: only making everything ACTIVE takes it down.
+  const rearms = isLooser(state, now) || (scope === 'GLOBAL' && isLooser(state, trading.state));
+  const changed = () => client.invalidateQueries({ queryKey: statusQuery.queryKey });
   const change = useMutation({
-    mutationFn: () => setTradingState(state, reason),
+    mutationFn: () => setTradingState({ scope, state, reason, proof: rearms ? proof : '' }),
     onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: statusQuery.queryKey });
+      await changed();
       onClose();
     },
   });
+  const close = useMutation({
+    mutationFn: () => closeEverything(reason, scope),
+    onSuccess: changed,
+  });
+  const failure = change.error ?? close.error;
   return (
     <Dialog title="Trading state" onClose={onClose}>
       <form
@@ -71,6 +97,22 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
           Now <b>{trading.state.toLowerCase()}</b>
           {trading.reason === '' ? '.' : `: ${trading.reason}`}
         </p>
+        <label>
+          Of what
+          <select
+            value={scope}
+            onChange={(event) => {
+              const chosen = SCOPES.find(([name]) => name === event.target.value);
+              if (chosen !== undefined) setScope(chosen[0]);
+            }}
+          >
+            {SCOPES.map(([name, label]) => (
+              <option key={name} value={name}>
+                {label}: {stateOf(trading, name).toLowerCase()}
+              </option>
+            ))}
+          </select>
+        </label>
         <fieldset className="choices">
           <legend className="hidden">Change to</legend>
           {NAMES.map((name) => (
@@ -102,8 +144,21 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
             }}
           />
         </label>
-        {change.error === null ? null : <p role="alert">{change.error.message}</p>}
+        {rearms ? <Proof value={proof} onChange={setProof} /> : null}
+        {failure === null ? null : <p role="alert">{failureText(failure)}</p>}
+        {close.isSuccess ? <UntilFlat /> : null}
         <footer>
+          <button
+            type="button"
+            className="danger"
+            disabled={close.isPending || reason.trim() === ''}
+            title="Cancels every order and closes every position of what is chosen above"
+            onClick={() => {
+              close.mutate();
+            }}
+          >
+            Close everything
+          </button>
           <button type="button" onClick={onClose}>
             Leave as it is
           </button>
@@ -114,4 +169,43 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
       </form>
     </Dialog>
   );
+}
+
+function Proof({ value, onChange }: { value: string; onChange: (proof: string) => void }) {
+  const { data } = useQuery(secondFactorQuery);
+  const code = data?.enrolled === true;
+  return (
+    <label>
+      {code ? 'Code of your second factor' : 'Your password, as you have no second factor'}
+      <input
+        type={code ? 'text' : 'password'}
+        inputMode={code ? 'numeric' : undefined}
+        autoComplete={code ? 'one-time-code' : 'current-password'}
+        required
+        value={value}
+        onChange={(event) => {
+          onChange(event.target.value);
+        }}
+      />
+    </label>
+  );
+}
+
+/** What is left to close, until nothing is. */
+function UntilFlat() {
+  const positions = useQuery(positionsQuery);
+  const orders = useQuery(ordersQuery);
+  if (positions.data === undefined || orders.data === undefined) return null;
+  return <p role="status">{leftText(positions.data, orders.data)}</p>;
+}
+
+function stateOf(trading: Status['trading'], scope: ScopeName): TradingStateName {
+  const scopes = { GLOBAL: trading.global, ACCOUNT: trading.account, STRATEGY: trading.strategy };
+  // A state that is missing counts as the strictest, as the risk gate counts it.
+  return scopes[scope]?.state ?? 'HALTED';
+}
+
+function failureText(failure: Error & { fields?: Record<string, unknown> }): string {
+  const proof = failure.fields?.['proof'];
+  return Array.isArray(proof) ? proof.join(' ') : failure.message;
 }

@@ -34,18 +34,26 @@ export function closePosition(instrument: string): Promise<unknown> {
   return request(`/api/positions/${instrument}/close`, z.unknown(), { method: 'POST', body: {} });
 }
 
-export function closeEverything(reason: string): Promise<unknown> {
+export function closeEverything(
+  reason: string,
+  scope: model.ScopeName = 'ACCOUNT',
+): Promise<unknown> {
   return request('/api/trading/close-everything', z.unknown(), {
     method: 'POST',
-    body: { reason },
+    body: { reason, scope },
   });
 }
 
-export function setTradingState(state: model.TradingStateName, reason: string): Promise<unknown> {
-  return request('/api/trading/state', z.unknown(), {
-    method: 'POST',
-    body: { state, reason },
-  });
+/** `proof`: to loosen a state, the code of the second factor or the password; else "". */
+export type StateChange = {
+  scope: model.ScopeName;
+  state: model.TradingStateName;
+  reason: string;
+  proof: string;
+};
+
+export function setTradingState(change: StateChange): Promise<unknown> {
+  return request('/api/trading/state', z.unknown(), { method: 'POST', body: change });
 }
 
 export type FeedControl = { bars_per_second?: number; paused?: boolean; restart?: boolean };

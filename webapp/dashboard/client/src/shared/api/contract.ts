@@ -8,7 +8,7 @@
 import type { z } from 'zod';
 
 import type { components } from '../../../dist/openapi';
-import type { FeedControl, OrderIntent } from './commands';
+import type { FeedControl, OrderIntent, StateChange } from './commands';
 import type * as model from './model';
 
 type Server = components['schemas'];
@@ -33,5 +33,6 @@ export type Contract = [
   Reads<typeof model.apiError, Server['ErrorOut']>,
   Sends<Partial<Server['OrderInRequest']>, OrderIntent>,
   Sends<Server['FeedInRequest'], FeedControl>,
-  Sends<Server['TradingStateInRequest']['state'], model.TradingStateName>,
+  Sends<Server['TradingStateInRequest'], StateChange>,
+  Reads<typeof model.secondFactor, Server['SecondFactorOut']>,
 ];

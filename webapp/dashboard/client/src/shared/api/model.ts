@@ -121,10 +121,21 @@ export const rule = z.object({
 });
 export type Rule = z.infer<typeof rule>;
 
+const scopeState = z.object({ state: tradingStateName, reason: z.string() }).nullable();
+
+export const scopeName = z.enum(['GLOBAL', 'ACCOUNT', 'STRATEGY']);
+export type ScopeName = z.infer<typeof scopeName>;
+
+export const secondFactor = z.object({ enrolled: z.boolean() });
+
 export const status = z.object({
+  /** The strictest state, and that of each scope. The halt flag counts in the strictest alone. */
   trading: z.object({
     state: tradingStateName,
     reason: z.string(),
+    global: scopeState.default(null),
+    account: scopeState.default(null),
+    strategy: scopeState.default(null),
   }),
   feed: feed.nullable(),
   account: z

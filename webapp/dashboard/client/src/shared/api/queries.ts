@@ -16,6 +16,12 @@ export const statusQuery = queryOptions({
   ...LIVE,
 });
 
+/** Whether the person proves who they are by a code, or by the password. */
+export const secondFactorQuery = queryOptions({
+  queryKey: ['second-factor'],
+  queryFn: () => request('/api/auth/second-factor', model.secondFactor),
+});
+
 /** Read on its own, not through the socket: it must tell when the rest is down. */
 export const healthQuery = queryOptions({
   queryKey: ['health'],
