@@ -8,6 +8,7 @@ void register_backends(pybind11::module_& module);
 void register_bits(pybind11::module_& module);
 void register_rolling(pybind11::module_& module);
 void register_stream(pybind11::module_& module);
+void register_sweep(pybind11::module_& module);
 void register_calibration(pybind11::module_& module);
 void register_legacy(pybind11::module_& module);
 

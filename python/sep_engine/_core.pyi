@@ -19,6 +19,76 @@ def legacy_path_similarity(path: NDArray[np.float64], /) -> float: ...
 def legacy_cosine(a: NDArray[np.float64], b: NDArray[np.float64], /) -> float: ...
 def legacy_qbsa(probes: NDArray[np.uint32], expectations: NDArray[np.uint32], /) -> LegacyQbsa: ...
 
+def daily_t_values(
+    sums: NDArray[np.int64], squares: NDArray[np.int64], days: int, /
+) -> NDArray[np.float64]: ...
+
+class SweepRules:
+    """Rules as places in lists of decisions and exits."""
+
+    def __init__(
+        self,
+        *,
+        gate_metrics: NDArray[np.int32],
+        gate_ranges: NDArray[np.float64],
+        decisions: NDArray[np.int32],
+        exits: NDArray[np.int32],
+        rules: NDArray[np.int32],
+    ) -> None: ...
+    def __len__(self) -> int: ...
+
+class Sweep:
+    """Sweeps over bars, which it keeps."""
+
+    def __init__(
+        self,
+        *,
+        open: NDArray[np.int32],
+        high: NDArray[np.int32],
+        low: NDArray[np.int32],
+        close: NDArray[np.int32],
+        bid_off: NDArray[np.int32],
+        ask_off: NDArray[np.int32],
+        day: NDArray[np.int32],
+        price: NDArray[np.float64],
+        gap: NDArray[np.uint8] | None,
+        per_side: int,
+        tick: float,
+        backend: str,
+        threads: int,
+    ) -> None: ...
+    def figures(self, rules: SweepRules, out: NDArray[np.int64], /) -> None:
+        """Write (13, rules) figures into `out`."""
+    def best(
+        self,
+        rules: SweepRules,
+        kind: str,
+        seed: int,
+        block: float,
+        first: int,
+        sharpe: bool,
+        statistics: NDArray[np.float64],
+        numbers: NDArray[np.int64],
+        /,
+    ) -> None:
+        """Write the best statistic and its rule in surrogates from `first` on."""
+    def panels(
+        self,
+        rules: SweepRules,
+        kind: str | None,
+        seed: int,
+        block: float,
+        first: int,
+        gross: NDArray[np.int64],
+        trades: NDArray[np.int64],
+        /,
+    ) -> None:
+        """Write (worlds, days, rules) gross ticks and trades by the day of the decision."""
+    def surrogate(
+        self, kind: str, seed: int, block: float, index: int, /
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+        """Return open, high, low and close of a surrogate."""
+
 class CoinDistribution:
     """The exact distribution of a count metric over fair coin tosses."""
 

@@ -57,6 +57,8 @@ struct GateSpec {
     std::int32_t complete = 0;  ///< 1: also the window must be full and have no gap in it
     double low = 0;
     double high = 0;
+
+    bool operator==(const GateSpec&) const = default;
 };
 
 struct DecisionSpec {
@@ -66,6 +68,8 @@ struct DecisionSpec {
     std::int32_t window = 64;
     std::int32_t gates_first = 0;  ///< its gates are gates[gates_first, gates_first + gates_count)
     std::int32_t gates_count = 0;
+
+    bool operator==(const DecisionSpec&) const = default;
 };
 
 /// Places in the lists of decisions and exits.
@@ -393,8 +397,9 @@ void check(const SweepRules& rules);
 /// @throws BackendError     the backend cannot run here. There is no silent fallback.
 std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend, int threads);
 
-/// Write the panel of each rule in surrogate `index` of the bars; nullptr: in the bars themselves.
-void day_panel(const SweepBars& bars, const SweepRules& rules, const DayPanel& out, int threads,
-               const StopFlag& stop);
+/// Write the daily sums of every rule in each of several worlds.
+/// @throws InvalidArgument  see `check`, or a panel has another size than days x rules.
+void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules,
+                std::span<const DayPanel> out, int threads, const StopFlag& stop);
 
 }  // namespace sep

@@ -30,10 +30,13 @@ from sep_engine.backtest.grid import Grid
 from sep_engine.backtest.market import SIDES, Costs, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
 from sep_engine.backtest.run import run
+from sep_engine.backtest.sweep import RealityCheck, SweepResult, reality_check, sweep
+from sep_engine.backtest.sweep_plan import FIGURES
 from sep_engine.backtest.trades import ENTRIES, Entry, ExitReason, Trade, trade
 
 __all__ = [
     "ENTRIES",
+    "FIGURES",
     "SIDES",
     "BacktestResult",
     "Costs",
@@ -43,7 +46,11 @@ __all__ = [
     "Grid",
     "Market",
     "PriceSide",
+    "RealityCheck",
+    "SweepResult",
     "Trade",
+    "reality_check",
     "run",
+    "sweep",
     "trade",
 ]

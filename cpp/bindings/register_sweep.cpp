@@ -1,0 +1,283 @@
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "arrays.hpp"
+#include "register.hpp"
+#include "sep/errors.hpp"
+#include "sep/sweep.hpp"
+
+namespace sep::bindings {
+namespace {
+
+class AtomicStop final : public StopFlag {
+public:
+    bool stopped() const override { return stopped_.load(std::memory_order_relaxed); }
+    void stop() { stopped_.store(true, std::memory_order_relaxed); }
+
+private:
+    std::atomic<bool> stopped_{false};
+};
+
+/// Run `work(stop)` on a thread of its own while this one listens to Python's signals.
+template <class Work>
+void run_listening(const Work& work) {
+    constexpr std::chrono::milliseconds between_signals{50};
+    AtomicStop stop;
+    std::exception_ptr thrown;
+    bool done = false;
+    std::mutex guard;
+    std::condition_variable ended;
+    bool interrupted = false;
+    {
+        const py::gil_scoped_release release;
+        const std::jthread worker([&] {
+            std::exception_ptr caught;
+            try {
+                work(stop);
+            } catch (...) {  // handed over, not swallowed
+                caught = std::current_exception();
+            }
+            const std::lock_guard lock(guard);
+            thrown = caught;
+            done = true;
+            ended.notify_one();
+        });
+        std::unique_lock lock(guard);
+        while (!ended.wait_for(lock, between_signals, [&] { return done; })) {
+            lock.unlock();
+            if (!interrupted) {
+                const py::gil_scoped_acquire acquire;
+                interrupted = PyErr_CheckSignals() != 0;
+                if (interrupted) stop.stop();
+            }
+            lock.lock();
+        }
+    }
+    if (interrupted) throw py::error_already_set();
+    if (thrown) std::rethrow_exception(thrown);
+}
+
+template <class T>
+std::vector<T> vector_of(const Array<T>& array) {
+    return {array.data(), array.data() + array.size()};
+}
+
+template <class T>
+std::span<T> writable(const Array<T>& array) {
+    return {const_cast<T*>(array.data()), static_cast<std::size_t>(array.size())};
+}
+
+// Columns of the arrays that rules come in; python/sep_engine/backtest/sweep_plan.py makes them.
+constexpr py::ssize_t decision_columns = 6;
+constexpr py::ssize_t exit_columns = 4;
+constexpr py::ssize_t rule_columns = 2;
+
+SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>& gate_ranges,
+                    const Array<std::int32_t>& decisions, const Array<std::int32_t>& exits,
+                    const Array<std::int32_t>& rules) {
+    SweepRules result;
+    const std::int32_t* metric = gate_metrics.data();
+    const double* range = gate_ranges.data();
+    for (py::ssize_t i = 0; i < gate_metrics.size() / 2; ++i) {
+        result.gates.push_back({metric[2 * i], metric[2 * i + 1], range[2 * i], range[2 * i + 1]});
+    }
+    const std::int32_t* d = decisions.data();
+    for (py::ssize_t i = 0; i < decisions.size() / decision_columns; ++i, d += decision_columns) {
+        result.decisions.push_back({static_cast<Encoding>(d[0]), static_cast<SignalDirection>(d[1]),
+                                    static_cast<std::uint8_t>(d[2]), d[3], d[4], d[5]});
+    }
+    const std::int32_t* e = exits.data();
+    for (py::ssize_t i = 0; i < exits.size() / exit_columns; ++i, e += exit_columns) {
+        result.exits.push_back({e[0], e[1], e[2], static_cast<EntryAt>(e[3])});
+    }
+    const std::int32_t* r = rules.data();
+    for (py::ssize_t i = 0; i < rules.size() / rule_columns; ++i, r += rule_columns) {
+        result.rules.push_back({r[0], r[1]});
+    }
+    check(result);
+    return result;
+}
+
+/// One kind of number for every rule, in the order of FIGURES in sweep_plan.py.
+constexpr std::size_t figure_columns = 13;
+
+void write(const SweepFigures& figures, std::int64_t* out, std::size_t rules) {
+    const Tally& t = figures.tally;
+    const std::int64_t values[figure_columns] = {
+        figures.signals, t.trades,      t.wins,     t.gross,
+        t.net,           t.day_squares, t.drawdown, t.longest_losing_run,
+        t.held,          t.exits[0],    t.exits[1], t.exits[2],
+        t.exits[3],
+    };
+    for (std::size_t i = 0; i < figure_columns; ++i) out[i * rules] = values[i];
+}
+
+SurrogateSpec surrogates_of(const std::string& kind, std::uint64_t seed, double block) {
+    SurrogateSpec spec;
+    spec.seed = seed;
+    spec.block = block;
+    if (kind == "sign") {
+        spec.kind = SurrogateKind::sign;
+    } else if (kind == "block") {
+        spec.kind = SurrogateKind::stationary;
+    } else if (kind == "circular") {
+        spec.kind = SurrogateKind::circular;
+    } else {
+        throw InvalidArgument("kind must be one of sign, block, circular, was " + kind);
+    }
+    return spec;
+}
+
+class Sweep {
+public:
+    Sweep(SweepBars bars, std::string_view backend, int threads)
+        : bars_(std::move(bars)),
+          threads_(threads),
+          backend_(make_sweep(bars_, backend_named(backend), threads)) {}
+
+    void figures(const SweepRules& rules, const Array<std::int64_t>& out) {
+        const std::size_t count = rules.rules.size();
+        if (static_cast<std::size_t>(out.size()) != figure_columns * count) {
+            throw InvalidArgument("figures must have " + std::to_string(figure_columns) +
+                                  " rows of one value a rule");
+        }
+        std::vector<SweepFigures> made(count);
+        run_listening([&](const StopFlag& stop) { backend_->figures(rules, made, stop); });
+        std::int64_t* place = writable(out).data();
+        for (std::size_t i = 0; i < count; ++i) write(made[i], place + i, count);
+    }
+
+    void best(const SweepRules& rules, const SurrogateSpec& spec, std::uint64_t first, bool sharpe,
+              const Array<double>& statistics, const Array<std::int64_t>& numbers) {
+        if (rules.rules.empty()) throw InvalidArgument("there must be at least one rule");
+        std::vector<SurrogateBest> made(static_cast<std::size_t>(statistics.size()));
+        if (made.size() != static_cast<std::size_t>(numbers.size())) {
+            throw InvalidArgument("statistics and numbers must have the same length");
+        }
+        run_listening([&](const StopFlag& stop) {
+            backend_->best(rules, spec, first, sharpe ? Statistic::sharpe : Statistic::net, made,
+                           stop);
+        });
+        for (std::size_t i = 0; i < made.size(); ++i) {
+            writable(statistics)[i] = made[i].statistic;
+            writable(numbers)[i] = made[i].rule;
+        }
+    }
+
+    /// spec nullptr: of the bars themselves.
+    void panels(const SweepRules& rules, const SurrogateSpec* spec, std::uint64_t first,
+                const Array<std::int64_t>& gross, const Array<std::int64_t>& trades) {
+        const std::size_t cells = static_cast<std::size_t>(bars_.days()) * rules.rules.size();
+        const auto size = static_cast<std::size_t>(gross.size());
+        if (cells == 0 || size % cells != 0 || size != static_cast<std::size_t>(trades.size()) ||
+            (spec == nullptr && size != cells)) {
+            throw InvalidArgument("panels must have " + std::to_string(cells) +
+                                  " cells for each world");
+        }
+        std::vector<DayPanel> out;
+        for (std::size_t at = 0; at < size; at += cells) {
+            out.push_back(
+                {writable(gross).subspan(at, cells), writable(trades).subspan(at, cells)});
+        }
+        run_listening([&](const StopFlag& stop) {
+            std::vector<SweepBars> made;
+            std::vector<const SweepBars*> worlds;
+            if (spec == nullptr) {
+                worlds.push_back(&bars_);
+            } else {
+                for (std::size_t i = 0; i < out.size() && !stop.stopped(); ++i) {
+                    made.push_back(surrogate(bars_, *spec, first + i));
+                }
+                for (const SweepBars& bars : made) worlds.push_back(&bars);
+            }
+            if (!stop.stopped()) day_panels(worlds, rules, out, threads_, stop);
+        });
+    }
+
+    const SweepBars& bars() const { return bars_; }
+
+private:
+    SweepBars bars_;
+    int threads_;
+    std::unique_ptr<SweepBackend> backend_;
+};
+
+}  // namespace
+
+void register_sweep(py::module_& module) {
+    py::class_<SweepRules>(module, "SweepRules")
+        .def(py::init(&rules_of), py::kw_only(), py::arg("gate_metrics"), py::arg("gate_ranges"),
+             py::arg("decisions"), py::arg("exits"), py::arg("rules"))
+        .def("__len__", [](const SweepRules& rules) { return rules.rules.size(); });
+
+    py::class_<Sweep>(module, "Sweep")
+        .def(py::init([](const Array<std::int32_t>& open, const Array<std::int32_t>& high,
+                         const Array<std::int32_t>& low, const Array<std::int32_t>& close,
+                         const Array<std::int32_t>& bid_off, const Array<std::int32_t>& ask_off,
+                         const Array<std::int32_t>& day, const Array<double>& price,
+                         const std::optional<Array<std::uint8_t>>& gap, std::int32_t per_side,
+                         double tick, std::string_view backend, int threads) {
+                 SweepBars bars;
+                 bars.open = vector_of(open);
+                 bars.high = vector_of(high);
+                 bars.low = vector_of(low);
+                 bars.close = vector_of(close);
+                 bars.bid_off = vector_of(bid_off);
+                 bars.ask_off = vector_of(ask_off);
+                 bars.day = vector_of(day);
+                 bars.price = vector_of(price);
+                 if (gap) bars.gap = vector_of(*gap);
+                 bars.per_side = per_side;
+                 bars.tick = tick;
+                 return std::make_unique<Sweep>(std::move(bars), backend, threads);
+             }),
+             py::kw_only(), py::arg("open"), py::arg("high"), py::arg("low"), py::arg("close"),
+             py::arg("bid_off"), py::arg("ask_off"), py::arg("day"), py::arg("price"),
+             py::arg("gap"), py::arg("per_side"), py::arg("tick"), py::arg("backend"),
+             py::arg("threads"))
+        .def("figures", &Sweep::figures)
+        .def("best",
+             [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
+                double block, std::uint64_t first, bool sharpe, const Array<double>& statistics,
+                const Array<std::int64_t>& numbers) {
+                 sweep.best(rules, surrogates_of(kind, seed, block), first, sharpe, statistics,
+                            numbers);
+             })
+        .def("panels",
+             [](Sweep& sweep, const SweepRules& rules, const std::optional<std::string>& kind,
+                std::uint64_t seed, double block, std::uint64_t first,
+                const Array<std::int64_t>& gross, const Array<std::int64_t>& trades) {
+                 if (!kind) {
+                     sweep.panels(rules, nullptr, first, gross, trades);
+                     return;
+                 }
+                 const SurrogateSpec spec = surrogates_of(*kind, seed, block);
+                 sweep.panels(rules, &spec, first, gross, trades);
+             })
+        .def("surrogate", [](const Sweep& sweep, const std::string& kind, std::uint64_t seed,
+                             double block, std::uint64_t index) {
+            const SweepBars made = surrogate(sweep.bars(), surrogates_of(kind, seed, block), index);
+            return py::make_tuple(copy<std::int32_t>(made.open), copy<std::int32_t>(made.high),
+                                  copy<std::int32_t>(made.low), copy<std::int32_t>(made.close));
+        });
+
+    module.def("daily_t_values", [](const Array<std::int64_t>& sums,
+                                    const Array<std::int64_t>& squares, std::int64_t days) {
+        Array<double> values(sums.size());
+        if (squares.size() != sums.size()) {
+            throw InvalidArgument("sums and squares must have the same length");
+        }
+        for (py::ssize_t i = 0; i < sums.size(); ++i) {
+            values.mutable_data()[i] = daily_t_value(sums.data()[i], squares.data()[i], days);
+        }
+        return values;
+    });
+}
+
+}  // namespace sep::bindings

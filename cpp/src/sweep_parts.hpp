@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "sep/bits.hpp"
+#include "sep/sweep.hpp"
+
+/// The parts of a sweep on the processor: decisions as bits, outcomes as tables.
+namespace sep {
+
+/// The decisions after all bars, packed as by `pack`. Bars that nothing can be entered after count.
+struct DecisionBits {
+    std::vector<std::uint64_t> decided;
+    std::vector<std::uint64_t> bought;  ///< among them, those to buy
+    std::int64_t signals = 0;
+};
+
+/// One for each of `rules.decisions`; metrics are computed once for each encoding and window.
+std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules, Backend backend,
+                                 int threads, const StopFlag& stop);
+
+/// Exit bar and gain of a position; the gain is net or gross, as asked for.
+struct Gain {
+    std::int32_t exit_bar;
+    std::int32_t gain;
+};
+
+/// Makes tables of outcomes: element 2 (t - first) + side of `out` belongs to the decision at the
+/// end of bar t, side 1 bought, 0 sold. first <= t < last <= decisions_end.
+class OutcomeTables {
+public:
+    explicit OutcomeTables(const BarsView& bars) : bars_(bars) {}
+
+    void fill(const ExitSpec& exit, std::int32_t first, std::int32_t last, std::span<Outcome> out);
+    void fill(const ExitSpec& exit, std::int32_t first, std::int32_t last, bool net,
+              std::span<Gain> out);
+
+private:
+    /// Of a stretch of bars, at prices of the closing side, negated for a short position.
+    struct Stretch {
+        std::int32_t lowest;
+        std::int32_t highest;
+        std::int32_t fall;
+        std::int32_t worst;  ///< lowest of the bars' ranges
+        std::int32_t best;
+    };
+    static Stretch joined(const Stretch& a, const Stretch& b);
+
+    template <class Write>
+    void fill_side(const ExitSpec& exit, std::int32_t side, std::int32_t first, std::int32_t last,
+                   bool paths, const Write& write);
+
+    BarsView bars_;
+    std::vector<Stretch> to_end_;  ///< from each bar of a stretch to its end
+};
+
+}  // namespace sep

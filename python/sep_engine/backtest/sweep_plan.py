@@ -1,0 +1,248 @@
+"""Bars and rules as the compiled sweep takes them: 32-bit ticks, lists that rules point into."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sep_engine import _core
+from sep_engine.backtest.grid import DECISION_AXES, EXIT_AXES, Grid
+from sep_engine.backtest.market import Costs, PriceSide, Side, market
+from sep_engine.backtest.run import BarColumns
+from sep_engine.backtest.trades import ENTRIES, Entry
+from sep_engine.errors import ArgumentError
+from sep_engine.model.calendar import trading_days
+from sep_engine.qfh import BackendName, coin_distribution
+from sep_engine.signals import Gate, Rule
+from sep_engine.signals.rule import DIRECTIONS
+
+# Rows of what `_core.Sweep.figures` writes.
+FIGURES: Final = (
+    "signals",
+    "trades",
+    "wins",
+    "gross_ticks",
+    "net_ticks",
+    "day_net_ticks_squared",
+    "max_drawdown_ticks",
+    "longest_losing_run",
+    "held_bars",
+    "exits_by_horizon",
+    "exits_by_stop",
+    "exits_by_target",
+    "exits_by_end_of_data",
+)
+# Members of the compiled WindowMetrics in their order, then the one that comes from prices.
+_METRICS: Final = (
+    "null_ratio",
+    "flip_ratio",
+    "rupture_ratio",
+    "entropy",
+    "coherence",
+    "state_coherence",
+    "stability",
+    "balance",
+    "lambda",
+    "damped",
+    "damped_anchored",
+    "path_confidence",
+    "path_similarity",
+    "qbsa_error",
+    "confidence",
+    "confidence_low",
+    "collapse",
+    "flat_ratio",
+)
+_ENCODINGS: Final = ("moves", "strict_up", "tick_carry", "pip_trunc_carry")
+_TICKS_MAX: Final = 2**29
+_COST_TICKS_MAX: Final = 2**26
+
+_DecisionKey = tuple[Any, ...]
+_ExitKey = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SweepBars:
+    """The columns that `_core.Sweep` is made of, and their hash."""
+
+    columns: dict[str, Any]
+    days: int
+    sha256: str
+
+    @classmethod
+    def of(cls, bars: BarColumns, costs: Costs, side: PriceSide) -> "SweepBars":
+        """Return bars with their costs.
+
+        Raises:
+            ArgumentError: prices or costs do not fit, or see `market`.
+        """
+        own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
+        both = market(own, side=side, costs=costs)
+        _, day = np.unique(trading_days(bars.times), return_inverse=True)
+        if np.any(np.diff(day) < 0):
+            raise ArgumentError("times of bars must not fall from one trading day to one before")
+        prices = {"open": own.open, "high": own.high, "low": own.low, "close": own.close}
+        for name, ticks in prices.items():
+            _check_below(f"{name} prices", ticks, _TICKS_MAX, "ticks; use a coarser tick")
+        offs = {"bid_off": both.bid_to_own, "ask_off": -both.ask_to_own}
+        for ticks in (*offs.values(), np.array([costs.per_side_ticks])):
+            _check_below("costs", ticks, _COST_TICKS_MAX, "ticks")
+        columns: dict[str, Any] = {
+            **{name: _narrow(ticks) for name, ticks in {**prices, **offs}.items()},
+            "day": _narrow(day),
+            "price": np.ascontiguousarray(bars.close, dtype=np.float64),
+            "gap": np.ascontiguousarray(bars.gaps()).view(np.uint8),
+            "per_side": costs.per_side_ticks,
+            "tick": float(bars.tick),
+        }
+        digest = hashlib.sha256()
+        for name, column in sorted(columns.items()):
+            digest.update(f"{name} ".encode())
+            digest.update(np.ascontiguousarray(column).tobytes())
+        days = int(day[-1]) + 1 if day.size else 0
+        return cls(columns, days, digest.hexdigest())
+
+    def compiled(self, backend: BackendName, threads: int) -> _core.Sweep:
+        """Return the compiled sweep on these bars.
+
+        Raises:
+            BackendError: the backend cannot run here.
+        """
+        return _core.Sweep(**self.columns, backend=backend, threads=threads)
+
+
+def compiled_rules(rules: Iterable[tuple[Rule, Entry]]) -> _core.SweepRules:
+    """Return rules that need not be a grid; those that share a part share its work."""
+    decisions: dict[_DecisionKey, int] = {}
+    exits: dict[_ExitKey, int] = {}
+    places = [
+        (
+            decisions.setdefault(tuple(getattr(rule, a) for a in DECISION_AXES), len(decisions)),
+            exits.setdefault(_exit_key(rule, entry), len(exits)),
+        )
+        for rule, entry in rules
+    ]
+    return _compiled(list(decisions), list(exits), np.array(places, dtype=np.int32).reshape(-1, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rules of a grid whose decision and exit lie in these ranges of their numbers."""
+
+    decisions: range
+    exits: range
+
+    def __len__(self) -> int:
+        return len(self.decisions) * len(self.exits)
+
+    def numbers(self, grid: Grid) -> NDArray[np.int64]:
+        """Return (m,) the numbers of the rules in the order of `compiled`."""
+        decisions = np.arange(self.decisions.start, self.decisions.stop, dtype=np.int64)
+        exits = np.arange(self.exits.start, self.exits.stop, dtype=np.int64)
+        return np.asarray((decisions[:, None] * grid.exits + exits[None, :]).ravel())
+
+    def compiled(self, grid: Grid) -> _core.SweepRules:
+        """Return the rules, the exit turning faster."""
+        decisions = [_combination(grid, DECISION_AXES, k) for k in self.decisions]
+        exits = [_combination(grid, EXIT_AXES, k) for k in self.exits]
+        rules = np.empty((len(self), 2), dtype=np.int32)
+        rules[:, 0] = np.repeat(np.arange(len(decisions)), len(exits))
+        rules[:, 1] = np.tile(np.arange(len(exits)), len(decisions))
+        return _compiled(decisions, exits, rules)
+
+
+def blocks(grid: Grid, *, rules_max: int, decisions_max: int) -> list[Block]:
+    """Return the blocks of a grid in the order in which they are swept.
+
+    Exits turn inside decisions, because decisions are kept from one block to the next.
+    """
+    height = max(1, min(grid.decisions, decisions_max, rules_max))
+    width = max(1, min(grid.exits, rules_max // height))
+    return [
+        Block(
+            range(first, min(first + height, grid.decisions)),
+            range(left, min(left + width, grid.exits)),
+        )
+        for first, left in product(range(0, grid.decisions, height), range(0, grid.exits, width))
+    ]
+
+
+def _combination(grid: Grid, axes: tuple[str, ...], number: int) -> tuple[Any, ...]:
+    chosen = []
+    for name in reversed(axes):
+        choices = getattr(grid, name)
+        number, place = divmod(number, len(choices))
+        chosen.append(choices[place])
+    return tuple(reversed(chosen))
+
+
+def _exit_key(rule: Rule, entry: Entry) -> _ExitKey:
+    return (entry, rule.horizon_bars, rule.stop_ticks, rule.target_ticks)
+
+
+def _compiled(
+    decisions: list[_DecisionKey], exits: list[_ExitKey], rules: NDArray[np.int32]
+) -> _core.SweepRules:
+    metrics: list[tuple[int, int]] = []
+    ranges: list[tuple[float, float]] = []
+    rows = []
+    for encoding, window, direction, invert, gates in decisions:
+        first = len(metrics)
+        for gate in gates:
+            low, high = _value_range(gate, window)
+            metrics.append((_METRICS.index(gate.metric), int(gate.of == "percentile")))
+            ranges.append((low, high))
+        rows.append(
+            (
+                _ENCODINGS.index(encoding),
+                DIRECTIONS.index(direction),
+                int(invert),
+                window,
+                first,
+                len(gates),
+            )
+        )
+    leaves = [
+        (horizon, stop or 0, target or 0, ENTRIES.index(entry))
+        for entry, horizon, stop, target in exits
+    ]
+    return _core.SweepRules(
+        gate_metrics=np.array(metrics, dtype=np.int32).reshape(-1, 2),
+        gate_ranges=np.array(ranges, dtype=np.float64).reshape(-1, 2),
+        decisions=np.array(rows, dtype=np.int32).reshape(-1, 6),
+        exits=np.array(leaves, dtype=np.int32).reshape(-1, 4),
+        rules=np.ascontiguousarray(rules),
+    )
+
+
+def _value_range(gate: Gate, window: int) -> tuple[float, float]:
+    """The closed range of values that pass a gate; low > high if none does."""
+    if gate.of == "value":
+        return gate.low, gate.high
+    return _percentile_range(gate.metric, window, gate.low, gate.high)
+
+
+@cache
+def _percentile_range(metric: str, window: int, low: float, high: float) -> tuple[float, float]:
+    # The percentile is a rising staircase of values: steps[i] holds from edges[i] to edges[i + 1].
+    coin = coin_distribution(metric, window)
+    edges = np.concatenate([[-np.inf], coin.atoms, [np.inf]])
+    steps = np.concatenate([[0.0], 100.0 * np.asarray(coin.cumulative)])
+    passing = np.flatnonzero((steps >= low) & (steps <= high))
+    if not passing.size:
+        return np.inf, -np.inf
+    return float(edges[passing[0]]), float(np.nextafter(edges[passing[-1] + 1], -np.inf))
+
+
+def _narrow(ticks: NDArray[Any]) -> NDArray[np.int32]:
+    return np.ascontiguousarray(ticks, dtype=np.int32)
+
+
+def _check_below(name: str, ticks: NDArray[np.int64], limit: int, unit: str) -> None:
+    if ticks.size and int(np.abs(ticks).max()) >= limit:
+        raise ArgumentError(f"{name} must be below {limit} {unit}")

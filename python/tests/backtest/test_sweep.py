@@ -1,0 +1,379 @@
+"""A sweep against the plain backtester, which is the reference for every figure."""
+
+import random
+import sys
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sep_engine.backtest import (
+    ENTRIES,
+    FIGURES,
+    SIDES,
+    Costs,
+    Entry,
+    Grid,
+    PriceSide,
+    run,
+    sweep,
+)
+from sep_engine.backtest.sweep_plan import blocks
+from sep_engine.data import Bars, load_bars, load_sample
+from sep_engine.errors import ArgumentError
+from sep_engine.qfh import COUNT_METRICS, ENCODINGS
+from sep_engine.signals import Gate, Rule
+from sep_engine.signals.rule import DIRECTIONS, METRICS
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+HOUR_NS = 3600 * 10**9
+MODULE = sys.modules[sweep.__module__]  # the package gives its name to the function
+
+GRID = Grid(
+    direction=("last_bit_reversal", "run_persistence", "damped"),
+    invert=(False, True),
+    gates=((), (Gate("coherence", "percentile", 50.0, 100.0),)),
+    window=(16, 64),
+    entry=("open", "close"),
+    horizon_bars=(1, 3, 16),
+    stop_ticks=(None, 60),
+    target_ticks=(None, 90),
+)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Bars:
+    return load_sample().bars
+
+
+def first_bars(bars: Bars, count: int) -> Bars:
+    names = ("times", "open", "high", "low", "close")
+    names += ("open_ticks", "high_ticks", "low_ticks", "close_ticks")
+    return replace(bars, volume=None, **{name: getattr(bars, name)[:count] for name in names})
+
+
+def random_rule(seed: random.Random) -> Rule:
+    encoding = seed.choice(ENCODINGS)
+    gates = []
+    for _ in range(seed.choice((0, 0, 1, 2))):
+        if encoding == "moves" and seed.random() < 0.6:
+            low, high = sorted(seed.choices((0.0, 5.0, 20.0, 50.0, 80.0, 95.0, 100.0), k=2))
+            gates.append(Gate(seed.choice(COUNT_METRICS), "percentile", low, high))
+        else:
+            low, high = sorted((seed.uniform(-0.2, 1.0), seed.uniform(-0.2, 1.0)))
+            gates.append(Gate(seed.choice(METRICS), "value", low, high))
+    return Rule(
+        direction=seed.choice(DIRECTIONS),
+        horizon_bars=seed.choice((1, 2, 3, 5, 16, 60, 500)),
+        stop_ticks=seed.choice((None, 1, 15, 60, 300)),
+        target_ticks=seed.choice((None, 1, 20, 100)),
+        units=Decimal(1),
+        encoding=encoding,
+        window=seed.choice((8, 20, 31, 64, 65, 200)),
+        invert=seed.random() < 0.5,
+        gates=tuple(gates),
+    )
+
+
+def plain_figures(
+    bars: Any, rule: Rule, costs: Costs, side: PriceSide, entry: Entry
+) -> dict[str, int]:
+    result = run(bars, rule, costs, side=side, entry=entry)
+    made = result.figures
+    exits = {f"exits_by_{str(why).replace(' ', '_')}": n for why, n in made.exits.items()}
+    return {
+        "signals": made.signals,
+        "trades": made.trades,
+        "wins": made.wins,
+        "gross_ticks": made.gross_ticks,
+        "net_ticks": made.net_ticks,
+        "day_net_ticks_squared": int((result.day_net_ticks**2).sum()),
+        "max_drawdown_ticks": made.max_drawdown_ticks,
+        "longest_losing_run": made.longest_losing_run,
+        "held_bars": round(made.exposure * made.bars),
+        **exits,
+    }
+
+
+def assert_same_as_one_by_one(
+    bars: Any, rules: list[Rule], costs: Costs, side: PriceSide, entry: Entry
+) -> int:
+    found = sweep(bars, rules, costs, side=side, entry=entry, threads=2)
+    for number, rule in enumerate(rules):
+        got = {name: int(found.columns[name][number]) for name in FIGURES}
+        assert got == plain_figures(bars, rule, costs, side, entry), (rule, side, entry)
+    return int(found.columns["trades"].sum())
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("side", SIDES)
+def test_every_rule_has_the_figures_that_it_has_alone(
+    sample: Bars, side: PriceSide, entry: Entry
+) -> None:
+    bars = first_bars(sample, 1_200)
+    seed = random.Random(f"{side} {entry}")
+    spreads = np.random.default_rng(3).integers(0, 30, size=1_200)
+    trades = 0
+    for costs in (Costs(13, 2), Costs(spreads, 1)):
+        rules = [random_rule(seed) for _ in range(100)]
+        trades += assert_same_as_one_by_one(bars, rules, costs, side, entry)
+    assert trades > 10_000  # the rules are not all idle
+
+
+@pytest.mark.parametrize(
+    "name", ["eurusd_m1_histdata_2017H1.csv.gz", "usdjpy_h1_mt_2012-2022.csv.gz"]
+)
+def test_real_bars_give_the_same_figures(name: str) -> None:
+    if not (SHARED / name).exists():
+        pytest.skip(f"{name} is not here: its vendor did not grant redistribution")
+    bars = first_bars(load_bars(SHARED / name), 6_000)
+    seed = random.Random(name)
+    rules = [random_rule(seed) for _ in range(30)]
+    assert assert_same_as_one_by_one(bars, rules, Costs(11, 1), "bid", "open") > 3_000
+    assert assert_same_as_one_by_one(bars, rules[:10], Costs(11, 1), "ask", "close") > 1_000
+
+
+@dataclass(frozen=True)
+class MadeBars:
+    """A few bars in ticks of 1, with what `run` needs of them."""
+
+    rows: NDArray[np.int64]  # (n, 4): open, high, low, close
+    times: NDArray[np.int64]
+    missing: NDArray[np.bool_]
+    tick = Decimal(1)
+    name = "made"
+    content_sha256 = ""
+
+    @property
+    def open_ticks(self) -> NDArray[np.int64]:
+        return self.rows[:, 0].copy()
+
+    @property
+    def high_ticks(self) -> NDArray[np.int64]:
+        return self.rows[:, 1].copy()
+
+    @property
+    def low_ticks(self) -> NDArray[np.int64]:
+        return self.rows[:, 2].copy()
+
+    @property
+    def close_ticks(self) -> NDArray[np.int64]:
+        return self.rows[:, 3].copy()
+
+    @property
+    def close(self) -> NDArray[np.float64]:
+        return self.rows[:, 3].astype(np.float64)
+
+    def gaps(self) -> NDArray[np.bool_]:
+        return self.missing
+
+
+@st.composite
+def made_bars(draw: st.DrawFn) -> MadeBars:
+    """Bars that jump, tie, touch both ends of a bracket, and change days, down to a single one."""
+    count = draw(st.integers(1, 80))
+    numbers = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    step = draw(st.sampled_from((1, 2, 8)))
+    close = 1_000 + np.cumsum(numbers.integers(-step, step + 1, size=count))
+    open_ = np.concatenate([[1_000], close[:-1]]) + numbers.integers(-step, step + 1, size=count)
+    wick = numbers.integers(0, 2 * step + 1, size=(2, count))
+    high, low = np.maximum(open_, close) + wick[0], np.minimum(open_, close) - wick[1]
+    hours = np.cumsum(numbers.choice((1, 1, 1, 9, 60), size=count))
+    return MadeBars(
+        np.stack([open_, high, low, close], axis=1).astype(np.int64),
+        hours * HOUR_NS,
+        numbers.random(count) < 0.05,
+    )
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    bars=made_bars(),
+    numbers=st.integers(0, 2**32 - 1),
+    side=st.sampled_from(SIDES),
+    entry=st.sampled_from(ENTRIES),
+    spread=st.integers(0, 5),
+)
+def test_few_and_awkward_bars_give_the_same_figures(
+    bars: MadeBars, numbers: int, side: PriceSide, entry: Entry, spread: int
+) -> None:
+    seed = random.Random(numbers)
+    rules = [
+        Rule(
+            direction=seed.choice(DIRECTIONS[:3]),
+            horizon_bars=seed.choice((1, 2, 7, 100)),
+            stop_ticks=seed.choice((None, 1, 3)),
+            target_ticks=seed.choice((None, 1, 3)),
+            units=Decimal(1),
+            encoding=seed.choice(ENCODINGS),
+            window=8,
+            invert=seed.random() < 0.5,
+        )
+        for _ in range(4)
+    ]
+    assert_same_as_one_by_one(bars, rules, Costs(spread, seed.choice((0, 2))), side, entry)
+    assert_same_table(
+        sweep(bars, rules, Costs(spread), side=side, entry=entry, backend="scalar"),
+        sweep(bars, rules, Costs(spread), side=side, entry=entry),
+    )
+
+
+def assert_same_table(one: Any, other: Any) -> None:
+    assert one.numbers.tobytes() == other.numbers.tobytes()
+    for name in FIGURES:
+        assert one.columns[name].tobytes() == other.columns[name].tobytes(), name
+
+
+def test_threads_and_blocks_and_backends_give_the_same_bytes(
+    sample: Bars, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = first_bars(sample, 700)
+    expected = sweep(bars, GRID, Costs(13), side="ask", backend="scalar")
+    assert expected.numbers.tolist() == list(range(24 * 24))
+    for threads in (1, 2, 7, 64):
+        assert_same_table(sweep(bars, GRID, Costs(13), side="ask", threads=threads), expected)
+    for size in (1, 7, 24, 100):
+        monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", size)
+        assert_same_table(sweep(bars, GRID, Costs(13), side="ask"), expected)
+
+
+def test_a_grid_is_the_list_of_its_rules(sample: Bars) -> None:
+    bars = first_bars(sample, 700)
+    grid = replace(GRID, entry=("close",))
+    as_grid = sweep(bars, grid, Costs(13))
+    as_list = sweep(bars, list(grid.rules()), Costs(13), entry="close")
+    assert_same_table(as_grid, as_list)
+    number = 77
+    assert as_grid.rule(number) == as_list.rule(number) == grid.rule(number)
+    assert as_grid.entry_of(number) == as_list.entry_of(number) == "close"
+
+
+def test_blocks_cover_a_grid_once() -> None:
+    for rules_max, decisions_max in ((1, 512), (10, 3), (8192, 512)):
+        made = blocks(GRID, rules_max=rules_max, decisions_max=decisions_max)
+        assert max(len(block) for block in made) <= rules_max
+        numbers = np.concatenate([block.numbers(GRID) for block in made])
+        assert sorted(numbers.tolist()) == list(range(576))
+
+
+def test_the_best_rules_are_kept_in_order_and_can_be_looked_into(sample: Bars) -> None:
+    bars = first_bars(sample, 700)
+    everything = sweep(bars, GRID, Costs(13), side="ask")
+    best = sweep(bars, GRID, Costs(13), side="ask", top=5, by="net_ticks")
+    net = everything.columns["net_ticks"]
+    # The largest first; of equals the smaller number first.
+    expected = sorted(range(576), key=lambda k: (-net[k], k))[:5]
+    assert best.numbers.tolist() == everything.best("net_ticks", 5).tolist() == expected
+    assert best.columns["net_ticks"].tolist() == net[expected].tolist()
+    chosen = int(best.numbers[0])
+    assert best.equity(chosen)[-1] == best.columns["net_ticks"][0]
+    assert len(best.trades(chosen)) == best.columns["trades"][0]
+    assert "5 of 576 rules" in repr(best)
+
+
+def test_the_sharpe_ratio_counts_idle_days() -> None:
+    # A bar on each of 40 days, each a tick lower. Bar 8 brings the eighth bit; momentum sells after
+    # bars 8, 10, ... 38, enters at the next open and leaves at the one after, a tick lower, on days
+    # 10, 12, ... 38. The last enters on day 39 and leaves at that day's close, a tick lower. So 16
+    # days of 40 gain 1 tick: mean 0.4, variance 40/39 * 0.4 * 0.6.
+    close = 2_000 - np.arange(40, dtype=np.int64)
+    opens = np.concatenate([[2_000], close[:-1]])
+    rows = np.stack([opens, opens, close, close], axis=1)
+    bars = MadeBars(rows, np.arange(40) * 24 * HOUR_NS, np.zeros(40, dtype=np.bool_))
+    rule = Rule("last_bit_momentum", 1, None, Decimal(1), window=8)
+    found = sweep(bars, [rule], Costs(0))
+    assert found.days == 40
+    assert found.columns["trades"][0] == found.columns["net_ticks"][0] == 16
+    assert found.columns["day_net_ticks_squared"][0] == 16
+    assert found.sharpe[0] == pytest.approx(0.4 / (40 / 39 * 0.24) ** 0.5, rel=1e-12)
+
+
+def interrupted_after(blocks_done: int) -> Any:
+    seen = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == blocks_done:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("top", [None, 7])
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: int | None
+) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    bars = first_bars(sample, 500)
+    saved, table = tmp_path / "saved", tmp_path / "table.npy"
+    whole_table = tmp_path / "whole.npy"
+    expected = sweep(bars, GRID, Costs(13), top=top, table=whole_table)
+    for stops in (2, 5):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(
+                *(bars, GRID, Costs(13)),
+                top=top,
+                table=table,
+                checkpoint=saved,
+                progress=interrupted_after(stops),
+            )
+    # Two blocks and then five were done, of 48 rules each: 24 decisions, 2 exits.
+    reported: list[int] = []
+    found = sweep(
+        *(bars, GRID, Costs(13)),
+        top=top,
+        table=table,
+        checkpoint=saved,
+        progress=lambda done, total: reported.append(done),
+    )
+    assert reported == [48 * k for k in (8, 9, 10, 11, 12)]
+    assert_same_table(found, expected)
+    assert table.read_bytes() == whole_table.read_bytes()
+    if top is None:
+        rows = np.load(table, mmap_mode="r")
+        assert rows[:, FIGURES.index("trades")].tolist() == found.columns["trades"].tolist()
+    # Nothing half-written stays behind.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["saved", "table.npy", "whole.npy"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"costs": Costs(14)},
+        {"rules": replace(GRID, window=(16, 32))},
+        {"top": 3},
+        {"side": "bid"},
+    ],
+)
+def test_a_checkpoint_of_another_sweep_is_refused(
+    sample: Bars, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    bars = first_bars(sample, 200)
+    saved = tmp_path / "saved"
+    given: dict[str, Any] = {"rules": GRID, "costs": Costs(13), "checkpoint": saved}
+    sweep(bars, **given)
+    with pytest.raises(ArgumentError, match="saved: is of another sweep: bars, costs, rules"):
+        sweep(bars, **{**given, **change})
+    saved.write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(ArgumentError, match="saved: not a checkpoint of a sweep"):
+        sweep(bars, **given)
+
+
+def test_it_refuses_what_32_bits_cannot_hold(sample: Bars) -> None:
+    bars = first_bars(sample, 100)
+    high = replace(bars, high_ticks=bars.high_ticks + 2**29)
+    with pytest.raises(ArgumentError, match="high prices must be below 536870912 ticks; use a"):
+        sweep(high, GRID, Costs(13))
+    with pytest.raises(ArgumentError, match="costs must be below 67108864 ticks"):
+        sweep(bars, GRID, Costs(2**26), side="bid")
+    with pytest.raises(ArgumentError, match="the path of prices and costs must be below 3e9"):
+        sweep(bars, GRID, Costs(2**25, 2**25))
+    with pytest.raises(ArgumentError, match="top must be >= 1, was 0"):
+        sweep(bars, GRID, Costs(13), top=0)
