@@ -505,6 +505,8 @@ class Schedule:
         )
         return (
             not self.on_the_way
+            # An order that was sent in the last quiet step still works: it must end first.
+            and not any(order.working for order in self.venue.orders)
             and self.tables.last_transaction >= len(self.venue.ledger)
             and not any(record.state in unsettled for record in self.tables.orders.values())
         )
