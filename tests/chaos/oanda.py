@@ -23,9 +23,10 @@ from sep_engine.execution.core import (
     Filled,
     Rejected,
 )
+from sep_engine.execution.states import TimeInForce
 from sep_engine.model import Instrument
 from sep_engine.venues.oanda import orders
-from sep_engine.venues.oanda.orders import Entry, EntryType, Outcome, TimeInForce
+from sep_engine.venues.oanda.orders import Entry, EntryType, Outcome
 from sep_oanda_server.ledger import Ledger, Terms
 from sep_oanda_server.market import Market, Quote
 from sep_oanda_server.matching import NONE, Interference

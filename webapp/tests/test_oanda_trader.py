@@ -22,15 +22,24 @@ from django.utils import timezone
 
 from sep_engine.data import load_sample
 from sep_engine.execution.core import Timing
-from sep_engine.execution.states import Origin, TradingMode
+from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.venues.oanda.client import local
 from sep_engine.venues.replay import ReplayVenue
 from webapp.trading.audit import book_faults
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.base import Deaf
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
-from webapp.trading.models import BrokerAccount, EventLog, Fill, Order, Position, TradingState
-from webapp.trading.services.orders import order_submit
+from webapp.trading.models import (
+    BrokerAccount,
+    EventLog,
+    Fill,
+    Order,
+    Position,
+    Reconciliation,
+    Trade,
+    TradingState,
+)
+from webapp.trading.services.orders import order_change, order_submit, trade_close
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader.trader import Trader
 
@@ -321,3 +330,203 @@ def test_b1_nothing_is_opened_while_the_stream_is_lost(trade: Play, url: str) ->
     assert denied.denied_reason == (
         "feed: without the venue's transaction stream, allowed is running"
     )
+
+
+def at_venue(url: str, method: str, path: str, body: object = None) -> Any:
+    """What somebody does at the venue without SEP."""
+    answer = httpx.request(
+        method,
+        f"{url}/v3/accounts/{VENUE_ACCOUNT}{path}",
+        json=body,
+        headers={"Authorization": "Bearer local"},
+        trust_env=False,
+    )
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+async def ask(one: Trader, ask_for: Callable[..., Any], **fields: Any) -> Order:
+    """An intent of a person, and what the trader makes of it."""
+    order: Order = await one._db(ask_for, now=timezone.now(), **fields)
+    await one._work_orders()
+    await one._db(order.refresh_from_db)
+    return order
+
+
+def limit_order(one: Trader, **fields: Any) -> dict[str, Any]:
+    wanted = {
+        "account": one._account,
+        "instrument": one._feed.instrument,
+        "units": Decimal(1000),
+        "type": OrderType.LIMIT,
+        "price": one._quotes["EUR_USD"].quote.bid - Decimal("0.0040"),
+        "origin": Origin.PERSON,
+    }
+    return wanted | fields
+
+
+def test_an_order_is_changed_and_its_successor_works_on(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        old = await ask(one, order_submit, **limit_order(one))
+        assert old.state == "ACCEPTED"
+        price = (old.price or 0) - Decimal("0.0005")
+        new = await ask(
+            one, order_change, order_id=old.pk, changes={"price": price, "units": Decimal(2000)}
+        )
+        await one._db(old.refresh_from_db)
+        assert (old.state, new.state, new.replaces_id) == ("REPLACED", "ACCEPTED", old.pk)
+        assert new.venue_order_id not in ("", old.venue_order_id)
+        (working,) = at_venue(url, "GET", "/pendingOrders")["orders"]
+        assert (working["id"], working["units"]) == (new.venue_order_id, "2000")
+        # What the venue refuses leaves the old order as it is.
+        control(url, "POST", "/faults", [{"method": "PUT", "reject": "PRICE_INVALID"}])
+        again = await ask(one, order_change, order_id=new.pk, changes={"units": Decimal(3000)})
+        await one._db(new.refresh_from_db)
+        assert (new.state, again.state) == ("ACCEPTED", "REJECTED")
+        assert again.cause.endswith("PRICE_INVALID")
+        await one._reconcile()
+
+    trade(steps)
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "old_state", "new_state"),
+    [
+        ({"cut": "after"}, "REPLACED", "ACCEPTED"),
+        ({"cut": "before"}, "ACCEPTED", "EXPIRED_UNSENT"),
+        ({"status": 504, "processed": True}, "REPLACED", "ACCEPTED"),
+        ({"status": 504}, "ACCEPTED", "EXPIRED_UNSENT"),
+    ],
+)
+def test_o10_a_change_whose_answer_is_lost_is_settled_by_the_venue(
+    trade: Play, url: str, fault: dict[str, Any], old_state: str, new_state: str
+) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        old = await ask(one, order_submit, **limit_order(one))
+        control(url, "POST", "/faults", [{"method": "PUT", "path": r"/orders/[^/]+$", **fault}])
+        new = await ask(one, order_change, order_id=old.pk, changes={"units": Decimal(2000)})
+        await one._db(old.refresh_from_db)
+        assert (old.state, new.state) == ("CHANGE_UNKNOWN", "UNKNOWN")
+        for _ in range(4):
+            await one._look_up_doubtful()
+        await one._reconcile()
+
+    trade(steps)
+    old, new = Order.objects.filter(origin="PERSON").order_by("pk")
+    assert (old.state, new.state) == (old_state, new_state)
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
+def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        await ask(
+            one,
+            order_submit,
+            **limit_order(one, type=OrderType.MARKET, price=None)
+            | {"trailing_distance": Decimal("0.0080"), "stop_distance": Decimal("0.0060")},
+        )
+        opened = await one._db(Trade.objects.select_related("account", "instrument").get)
+        assert opened.units == 1000
+        stops = Order.objects.filter(trade_id=opened.venue_trade_id)
+        kinds = {order.type for order in await one._db(list, stops)}
+        assert kinds == {"STOP_LOSS", "TRAILING_STOP_LOSS"}
+        closed = await ask(one, trade_close, trade=opened, units=Decimal(400))
+        assert (closed.state, closed.filled_units) == ("FILLED", -400)
+        await one._db(opened.refresh_from_db)
+        assert opened.units == 600
+        # The stops close what the trade still holds; the books agree on it.
+        await one._reconcile()
+        target = limit_order(one, type=OrderType.TAKE_PROFIT, units=Decimal(-600), trade=opened)
+        price = one._quotes["EUR_USD"].quote.ask + Decimal("0.0300")
+        placed = await ask(one, order_submit, **target | {"price": price})
+        assert (placed.state, placed.trade_id) == ("ACCEPTED", opened.venue_trade_id)
+        # A lost answer to a close is settled by the venue's own record of the close.
+        control(url, "POST", "/faults", [{"method": "PUT", "path": "/close$", "cut": "after"}])
+        last = await ask(one, trade_close, trade=opened)
+        assert last.state == "UNKNOWN"
+        await one._look_up_doubtful()
+        await one._db(last.refresh_from_db)
+        assert (last.state, last.filled_units) == ("FILLED", -600)
+        await one._reconcile()
+
+    trade(steps)
+    assert Position.objects.get().units == 0
+    assert Trade.objects.get().closed_at is not None
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
+def test_o27_what_is_done_beside_us_is_adopted_with_its_dependents(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        held = at_venue(
+            url,
+            "POST",
+            "/orders",
+            {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "700"}},
+        )
+        trade_id = held["orderFillTransaction"]["id"]
+        price = one._quotes["EUR_USD"].quote.bid - Decimal("0.0100")
+        stop = {"stopLoss": {"price": f"{price:.5f}"}}
+        at_venue(url, "PUT", f"/trades/{trade_id}/orders", stop)
+        await one._reconcile("minute")
+        # Their app moves the stop, which makes a new order of it.
+        stop = {"stopLoss": {"price": f"{price - Decimal('0.001'):.5f}"}}
+        at_venue(url, "PUT", f"/trades/{trade_id}/orders", stop)
+        # And they change an order of ours under its own name.
+        ours = await ask(one, order_submit, **limit_order(one))
+        moved = {"type": "LIMIT", "instrument": "EUR_USD", "units": "500", "price": "0.90000"}
+        at_venue(url, "PUT", f"/orders/{ours.venue_order_id}", {"order": moved})
+        await one._reconcile("minute")
+        await one._db(ours.refresh_from_db)
+        assert ours.state == "CANCELLED"
+
+    trade(steps)
+    adopted = Order.objects.filter(origin="EXTERNAL").order_by("pk")
+    assert [(one.type, one.units, one.state) for one in adopted] == [
+        ("MARKET", 700, "FILLED"),
+        ("STOP_LOSS", -700, "CANCELLED"),
+        ("STOP_LOSS", -700, "ACCEPTED"),
+        ("LIMIT", 500, "ACCEPTED"),
+    ]
+    assert Trade.objects.get().units == 700
+    runs = Reconciliation.objects.order_by("pk")
+    assert [(run.cause, run.outcome) for run in runs] == [
+        ("start", "AGREED"),
+        ("minute", "CAUGHT_UP"),
+        ("minute", "CAUGHT_UP"),
+    ]
+    assert runs[1].adopted == 2
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
+def test_a_difference_halts_the_account_and_is_kept_with_both_sides(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        await ask(one, order_submit, **limit_order(one))
+        await one._db(
+            lambda: Position.objects.update_or_create(
+                account=one._account,
+                instrument=one._feed.instrument,
+                defaults={"units": Decimal(300), "average_price": Decimal(1)},
+            )
+        )
+        await one._reconcile("minute")
+
+    trade(steps)
+    assert state() == TradingMode.HALTED
+    run = Reconciliation.objects.get(outcome="DIFFERED")
+    assert run.done == "the account was halted"
+    assert run.differences == [
+        {"what": "position", "key": "EUR_USD", "local": "300", "reported": None}
+    ]
+    assert (run.local["balance"], run.reported["balance"]) == ("100000.00", "100000.00")
+    order = Order.objects.get(origin="PERSON")
+    assert run.local["orders"] == run.reported["orders"] == {order.client_id: "1000"}

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sep_engine.execution.states import OrderType
+from sep_engine.execution.states import OrderType, PositionFill, TimeInForce
 from sep_engine.model import Ohlc, Quote, QuoteBar
 from webapp.trading.brokers.base import BrokerError, Kind, OrderRequest, Transaction
 from webapp.trading.brokers.paper import PaperBroker
@@ -56,6 +57,9 @@ class Venue:
         return asyncio.run(self.broker.on_bar(bar, event=self.event))
 
     def submit(self, client_id: str, units: int, **fields: Any) -> list[Transaction]:
+        return asyncio.run(self.broker.submit(self.request(client_id, units, **fields)))
+
+    def request(self, client_id: str, units: int, **fields: Any) -> OrderRequest:
         wanted: dict[str, Any] = {
             "client_id": client_id,
             "instrument": "EUR_USD",
@@ -69,7 +73,7 @@ class Venue:
             "target_distance": None,
             "reduce_only": False,
         }
-        return asyncio.run(self.broker.submit(OrderRequest(**(wanted | fields))))
+        return OrderRequest(**(wanted | fields))
 
     def report(self) -> Any:
         return asyncio.run(self.broker.account())
@@ -217,3 +221,121 @@ def test_a_pair_in_another_currency_is_rejected(venue: Venue) -> None:
 def test_a_ledger_of_another_currency_is_refused(venue: Venue) -> None:
     with pytest.raises(BrokerError, match="is in USD, the account in EUR"):
         PaperBroker(path=venue.path, currency="EUR", opening_balance=D(1000))
+
+
+def test_an_order_touched_from_above_or_below_fills_at_its_price(venue: Venue) -> None:
+    venue.quote("1.1000")
+    touched = OrderType.MARKET_IF_TOUCHED
+    venue.submit("below", 1000, type=touched, price=D("1.0960"))
+    venue.submit("above", 1000, type=touched, price=D("1.1040"))
+    venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+    venue.quote("1.1000")
+    # The ask runs from 1.1002 down to 1.0952: below 1.0960, never up to 1.1040.
+    facts = venue.bar("1.1000", "1.1000", "1.0950", "1.0990")
+    assert [(fact.client_id, fact.price) for fact in facts] == [("below", D("1.0960"))]
+    venue.quote("1.0990")
+    facts = venue.bar("1.0990", "1.1050", "1.0990", "1.1050")
+    assert [(fact.client_id, fact.price) for fact in facts] == [("above", D("1.1040"))]
+
+
+def test_a_trailing_stop_follows_the_best_price_and_never_goes_back(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, trailing_distance=D("0.0030"))
+    filled, stop = venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+    assert (filled.kind, stop.kind, stop.distance) == (Kind.FILLED, Kind.DEPENDENT, D("0.0030"))
+    assert (stop.client_id, stop.order_type, stop.price) == ("a-ts", "TRAILING_STOP_LOSS", None)
+    venue.quote("1.1000")
+    # It begins at 1.1000 - 0.0030 = 1.0970. The bid rises to 1.1050: the stop is at 1.1020.
+    assert venue.bar("1.1000", "1.1050", "1.0980", "1.1040") == []
+    venue.quote("1.1040")
+    # 1.1025 does not reach it, and 1.1045 does not move it.
+    assert venue.bar("1.1040", "1.1045", "1.1025", "1.1030") == []
+    venue.quote("1.1030")
+    (closed,) = venue.bar("1.1030", "1.1035", "1.1010", "1.1035")
+    assert (closed.client_id, closed.price) == ("a-ts", D("1.1020"))
+    assert closed.realised_pl == D("1.8")  # 1,000 * (1.1020 - 1.1002)
+
+
+def test_a_trailing_stop_is_hit_on_the_way_from_the_high_to_the_close(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, trailing_distance=D("0.0030"))
+    venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+    venue.quote("1.1000")
+    # Up to 1.1060 the stop comes to 1.1030; the close at 1.1010 lies beyond it.
+    (closed,) = venue.bar("1.1000", "1.1060", "1.0990", "1.1010")
+    assert (closed.client_id, closed.price) == ("a-ts", D("1.1030"))
+
+
+def test_orders_end_with_their_time(venue: Venue) -> None:
+    venue.quote("1.1000")  # the market's clock is at 08:00 UTC
+    limit = {"type": OrderType.LIMIT, "price": D("1.0900")}
+    until = START + timedelta(hours=2)
+    venue.submit("gtd", 1000, time_in_force=TimeInForce.GTD, good_until=until, **limit)
+    venue.submit("gfd", 1000, time_in_force=TimeInForce.GFD, **limit)
+    ended = []
+    for _ in range(15):
+        ended += venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+        ended += venue.quote("1.1000")
+    # 17:00 in New York in summer is 21:00 UTC.
+    assert [(fact.client_id, fact.kind, fact.time) for fact in ended] == [
+        ("gtd", Kind.EXPIRED, START + timedelta(hours=2)),
+        ("gfd", Kind.EXPIRED, START + timedelta(hours=13)),
+    ]
+    (late,) = venue.submit("late", 1000, time_in_force=TimeInForce.GTD, good_until=START, **limit)
+    assert (late.kind, late.reason) == (Kind.REJECTED, "TIME_IN_FORCE_GTD_TIMESTAMP_IN_PAST")
+
+
+@pytest.mark.parametrize("force", [TimeInForce.IOC, TimeInForce.FOK])
+def test_what_must_fill_now_fills_at_the_next_quote_or_expires(
+    venue: Venue, force: TimeInForce
+) -> None:
+    venue.quote("1.1000")
+    limit = {"type": OrderType.LIMIT, "time_in_force": force}
+    venue.submit("fills", 1000, price=D("1.1010"), **limit)
+    venue.submit("expires", 1000, price=D("1.0990"), **limit)
+    facts = venue.quote("1.1005")  # the ask is 1.1007
+    assert [(fact.client_id, fact.kind, fact.price) for fact in facts] == [
+        ("fills", Kind.FILLED, D("1.1007")),
+        ("expires", Kind.EXPIRED, None),
+    ]
+
+
+def test_an_order_that_may_only_open_is_cancelled_against_a_position(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000)
+    venue.quote("1.1000")
+    venue.submit("b", -500, position_fill=PositionFill.OPEN_ONLY)
+    (refused,) = venue.quote("1.1000")
+    assert (refused.kind, refused.reason) == (Kind.CANCELLED, "OPEN_ONLY_AGAINST_THE_POSITION")
+    venue.submit("c", -500, position_fill=PositionFill.REDUCE_FIRST)
+    (reduced,) = venue.quote("1.1000")
+    assert (reduced.kind, reduced.units) == (Kind.FILLED, -500)
+
+
+def test_a_working_order_is_replaced_in_one_step(venue: Venue) -> None:
+    venue.quote("1.1000")
+    (old,) = venue.submit("a", 1000, type=OrderType.LIMIT, price=D("1.0950"))
+    change = replace(venue.request("b", 2000), type=OrderType.LIMIT, price=D("1.0940"))
+    ended, new = asyncio.run(venue.broker.replace("a", change))
+    assert (ended.kind, ended.venue_order_id) == (Kind.REPLACED, old.venue_order_id)
+    assert (new.kind, new.client_id, new.replaces_id) == (Kind.ACCEPTED, "b", old.venue_order_id)
+    assert [(one.client_id, one.units) for one in venue.report().open_orders] == [("b", D(2000))]
+    (refused,) = asyncio.run(venue.broker.replace("a", venue.request("c", 1)))
+    assert (refused.kind, refused.client_id, refused.reason) == (
+        Kind.REJECTED,
+        "c",
+        "ORDER_DOESNT_EXIST",
+    )
+
+
+def test_a_ledger_of_before_is_read_on(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, type=OrderType.LIMIT, price=D("1.0950"))
+    for column in ("trailing_distance", "time_in_force", "good_until", "position_fill", "mark"):
+        venue.broker._db.execute(f"ALTER TABLE orders DROP COLUMN {column}")
+    venue.died()
+    assert [one.client_id for one in venue.report().open_orders] == ["a"]
+    venue.bar("1.1000", "1.1000", "1.1000", "1.1000")
+    venue.quote("1.1000")
+    (filled,) = venue.bar("1.1000", "1.1000", "1.0940", "1.0990")
+    assert (filled.client_id, filled.price) == ("a", D("1.0950"))

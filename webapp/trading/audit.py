@@ -34,6 +34,7 @@ _S = OrderState
 _ENDS = {
     Kind.FILLED: _S.FILLED,
     Kind.CANCELLED: _S.CANCELLED,
+    Kind.REPLACED: _S.REPLACED,
     Kind.REJECTED: _S.REJECTED,
     Kind.EXPIRED: _S.EXPIRED,
 }
@@ -61,13 +62,9 @@ def _order_faults(
     orders: list[Order], ledger: list[Transaction], report: AccountReport
 ) -> Iterable[str]:
     by_client_id = {order.client_id: order for order in orders}
-    # An order that was made beside us has an id of ours only here.
-    adopted = {
-        order.venue_order_id: order.client_id
-        for order in orders
-        if order.origin == Origin.EXTERNAL and order.venue_order_id
-    }
-    told = [(adopted.get(fact.venue_order_id, fact.client_id), fact) for fact in ledger]
+    # An order that was made beside us, and the close of a trade, has a name of ours only here.
+    names = {order.venue_order_id: order.client_id for order in orders if order.venue_order_id}
+    told = [(names.get(fact.venue_order_id, fact.client_id), fact) for fact in ledger]
     taken = Counter(
         client_id
         for client_id, fact in told
@@ -88,7 +85,10 @@ def _order_faults(
     for client_id, fact in told:
         if fact.kind in _ENDS and (fact.kind != Kind.FILLED or fact.final):
             ended.setdefault(client_id, _ENDS[fact.kind])
-    working = {adopted.get(order.venue_order_id, order.client_id) for order in report.open_orders}
+    for order in orders:
+        if order.state == _S.CANCELLED and ended.get(order.client_id) == _S.REPLACED:
+            ended[order.client_id] = _S.CANCELLED  # replaced by somebody else
+    working = {names.get(order.venue_order_id, order.client_id) for order in report.open_orders}
     for order in orders:
         state = OrderState(order.state)
         there = order.client_id in taken

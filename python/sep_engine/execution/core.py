@@ -98,8 +98,13 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacing:
+    """This process, and no other, asks the venue now to put another order in this one's place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Doubted:
-    """A send or a cancel ended without a definite answer: timeout, reset, 5xx, bad body, crash."""
+    """A send or a change ended without a definite answer: timeout, reset, 5xx, bad body, crash."""
 
     reason: str
 
@@ -171,15 +176,25 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """Fact: another order took this one's place at the venue."""
+
+    transaction_id: int
+    venue_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRefused:
-    """Fact: the venue would not cancel; the order works on."""
+    """Fact: the venue would not cancel or replace; the order works on."""
 
     transaction_id: int
     reason: str
 
 
-Fact = Accepted | Filled | Cancelled | Rejected | Expired | CancelRefused
-OrderEvent = Judged | Withdrawn | Lapsed | Claimed | Doubted | Restarted | Absent | Found | Fact
+Fact = Accepted | Filled | Cancelled | Rejected | Expired | Replaced | CancelRefused
+OrderEvent = (
+    Judged | Withdrawn | Lapsed | Claimed | Replacing | Doubted | Restarted | Absent | Found | Fact
+)
 
 
 # Effects: what is to be done. The caller does them after the new record is committed.
@@ -254,6 +269,8 @@ def step(order: OrderRecord, event: OrderEvent, now: datetime, timing: Timing) -
             return Step(_moved(order, _S.EXPIRED_UNSENT))
         case Claimed():
             return Step(_moved(order, _S.SENDING), (Send(order.client_id),))
+        case Replacing():
+            return Step(_moved(order, _S.REPLACE_PENDING))
         case Doubted() | Restarted():
             return _doubted(order, now)
         case Absent(send_closed=send_closed):
@@ -348,9 +365,15 @@ def _fact(order: OrderRecord, fact: Fact) -> Step:
             return _impossible(order, fact)
         return _told(order, fact, _working(order))
     if isinstance(fact, CancelRefused):
+        if order.state == _S.REPLACE_PENDING:
+            return Step(_settled(order, _working(order)))
         if order.state in (_S.CANCEL_PENDING, _S.CHANGE_UNKNOWN):
             return Step(replace(_settled(order, _working(order)), cancel_wanted=False))
         return Step(replace(order, cancel_wanted=False))
+    if isinstance(fact, Replaced):
+        # Whoever replaces beside us ends an order that we did not ask to change.
+        ours = _S.REPLACED in TRANSITIONS[order.state]
+        return _told(order, fact, _S.REPLACED if ours else _S.CANCELLED)
     ends: dict[type, OrderState] = {
         Cancelled: _S.CANCELLED,
         Rejected: _S.REJECTED,

@@ -1,7 +1,7 @@
 """What our record and the venue's report disagree about. Pure; the venue is right."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 
@@ -13,11 +13,13 @@ class AccountView:
         last_transaction_id: both sides are compared at the same one.
         positions: instrument to signed units; absent means flat.
         open_orders: client id to units still wanted (signed), of orders working at the venue.
+        trades: id to signed units of the open trades; empty on both sides at a venue without any.
     """
 
     last_transaction_id: int
     positions: Mapping[str, Decimal]
     open_orders: Mapping[str, Decimal]
+    trades: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def reconcile(local: AccountView, reported: AccountView) -> tuple[Difference, ..
         )
     for what, ours, theirs in (
         ("position", _held(local.positions), _held(reported.positions)),
+        ("trade", _held(local.trades), _held(reported.trades)),
         ("order", local.open_orders, reported.open_orders),
     ):
         for key in sorted({*ours, *theirs}):

@@ -10,7 +10,7 @@ A trading day runs from 17:00 New York time to 17:00 of the next day and is name
 on which it ends.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -39,6 +39,12 @@ def trading_day(at: datetime) -> date:
     """Return the trading day that the aware time `at` belongs to: at 17:00 a new one begins."""
     at_ns = _nanoseconds(at)
     return date(1970, 1, 1) + timedelta(days=int(trading_days(np.array([at_ns]))[0]))
+
+
+def day_end(at: datetime) -> datetime:
+    """Return when the trading day of the aware time `at` ends, in UTC: the next 17:00 New York."""
+    end = datetime.combine(trading_day(at), time(_ROLLOVER_HOUR), _NEW_YORK)
+    return end.astimezone(UTC)
 
 
 def trading_days(times: NDArray[np.int64]) -> NDArray[np.int64]:

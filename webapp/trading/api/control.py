@@ -15,6 +15,7 @@ from webapp.trading.api.shapes import (
     SIGNED_IN,
     AnalyzeIn,
     CloseEverythingIn,
+    CloseIn,
     FeedIn,
     FeedOut,
     JobOut,
@@ -170,14 +171,15 @@ class SecondFactorConfirm(APIView):
 class PositionClose(APIView):
     @extend_schema(
         operation_id="position_close",
-        request=None,
-        responses=with_errors({202: OrderOut}, 404, *SIGNED_IN),
+        request=CloseIn,
+        responses=with_errors({202: OrderOut}, 400, 404, *SIGNED_IN),
     )
     def post(self, request: Request, instrument: str) -> Response:
-        """Ask for a whole position to be closed at the market."""
+        """Ask for a position, or a part of it, to be closed at the market."""
         order = position_close(
             account=the_account(),
             instrument=get_object_or_404(Instrument, name=instrument),
+            units=checked(CloseIn, request.data).get("units"),
             created_by=request.user,
             now=timezone.now(),
         )

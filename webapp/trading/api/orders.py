@@ -12,11 +12,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sep_engine.execution.states import TERMINAL, OrderState, OrderType, Origin
+from sep_engine.execution.states import (
+    TERMINAL,
+    OrderState,
+    OrderType,
+    Origin,
+    PositionFill,
+    TimeInForce,
+)
 from webapp.trading.api.errors import Conflict, Unprocessable
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
     SIGNED_IN,
+    OrderChangeIn,
     OrderDetailOut,
     OrderIn,
     OrderOut,
@@ -28,15 +36,28 @@ from webapp.trading.api.shapes import (
     checked,
     with_errors,
 )
-from webapp.trading.models import Instrument, Order, Signal
+from webapp.trading.models import Instrument, Order, Signal, Trade
 from webapp.trading.selectors.orders import order_detail
 from webapp.trading.selectors.resources import order_resource, signal_resource
 from webapp.trading.selectors.status import the_account
-from webapp.trading.services.orders import IdempotencyConflict, order_cancel, order_submit
+from webapp.trading.services.orders import (
+    IdempotencyConflict,
+    NotChangeable,
+    order_cancel,
+    order_change,
+    order_submit,
+)
 
 # Nobody outside SEP has answered yet.
 UNDECIDED = (OrderState.CREATED, OrderState.QUEUED, OrderState.SENDING, OrderState.UNKNOWN)
 OUTCOME_POLL_S = 0.05
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="A new random text for each order that you want; the same for a retry.",
+)
 
 
 class Signals(APIView):
@@ -91,7 +112,10 @@ class OrderDetail(APIView):
     )
     def get(self, request: Request, order_id: int) -> Response:
         """One order with every check of the risk gate, its events and the broker's facts."""
-        return Response(order_detail(_order(order_id)))
+        rows = Order.objects.select_related(
+            "instrument", "account", "created_by", "signal__instrument", "signal__strategy"
+        )
+        return Response(order_detail(get_object_or_404(rows, pk=order_id)))
 
     @extend_schema(
         operation_id="order_cancel",
@@ -104,6 +128,33 @@ class OrderDetail(APIView):
         order_cancel(order_id=order_id, now=timezone.now())
         return Response(order_resource(_order(order_id)), status=202)
 
+    @extend_schema(
+        operation_id="order_change",
+        request=OrderChangeIn,
+        parameters=[WaitIn, KEY],
+        responses=with_errors({200: OrderOut, 202: OrderOut}, 400, 404, 409, 422, *SIGNED_IN),
+    )
+    def patch(self, request: Request, order_id: int) -> Response:
+        """Ask for other terms: the answer is a new order that takes this one's place."""
+        wait_s = checked(WaitIn, request.query_params.dict())["wait"]
+        key = _key(request)
+        changes = checked(OrderChangeIn, request.data)
+        _order(order_id)
+        try:
+            order = order_change(
+                order_id=order_id,
+                changes=changes,
+                idempotency_key=key,
+                created_by=request.user,
+                now=timezone.now(),
+            )
+        except NotChangeable as error:
+            raise Conflict(str(error)) from error
+        except IdempotencyConflict as error:
+            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order, done = _outcome(order, wait_s)
+        return Response(order_resource(order), status=200 if done else 202)
+
 
 class PlaceOrder(APIView):
     @extend_schema(
@@ -111,34 +162,37 @@ class PlaceOrder(APIView):
         request=OrderIn,
         parameters=[
             WaitIn,
-            OpenApiParameter(
-                "Idempotency-Key",
-                str,
-                OpenApiParameter.HEADER,
-                required=True,
-                description="A new random text for each order that you want; the same for a retry.",
-            ),
+            KEY,
         ],
         responses=with_errors({200: OrderOut, 202: OrderOut}, 400, 404, 422, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
         """Record an intent. 202 with the order as it is; 200 if its outcome came within `wait`."""
         wait_s = checked(WaitIn, request.query_params.dict())["wait"]
-        key = request.headers.get("Idempotency-Key", "")
-        if not re.fullmatch(r"[\x21-\x7e]{1,128}", key):
-            raise ValidationError(
-                {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
-            )
+        key = _key(request)
         wanted = checked(OrderIn, request.data)
         instrument = Instrument.objects.filter(name=wanted.pop("instrument")).first()
         if instrument is None:
             raise ValidationError({"instrument": ["There is no such instrument."]})
+        account = the_account()
+        trade = None
+        if "trade_id" in wanted:
+            trade = Trade.objects.filter(
+                account=account, venue_trade_id=wanted.pop("trade_id")
+            ).first()
+            if trade is None:
+                raise ValidationError({"trade_id": ["There is no such trade."]})
+            wanted.setdefault("units", -trade.units)
+        if "time_in_force" in wanted:
+            wanted["time_in_force"] = TimeInForce(wanted["time_in_force"])
         try:
             order = order_submit(
-                account=the_account(),
+                account=account,
                 instrument=instrument,
                 origin=Origin.PERSON,
                 type=OrderType(wanted.pop("type")),
+                position_fill=PositionFill(wanted.pop("position_fill")),
+                trade=trade,
                 idempotency_key=key,
                 created_by=request.user,
                 now=timezone.now(),
@@ -148,6 +202,15 @@ class PlaceOrder(APIView):
             raise Unprocessable(str(error), "idempotency_key_reused") from error
         order, done = _outcome(order, wait_s)
         return Response(order_resource(order), status=200 if done else 202)
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if not re.fullmatch(r"[\x21-\x7e]{1,128}", key):
+        raise ValidationError(
+            {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
+        )
+    return key
 
 
 def _outcome(order: Order, wait_s: float) -> tuple[Order, bool]:

@@ -13,7 +13,14 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
+from sep_engine.execution.states import (
+    OrderState,
+    OrderType,
+    Origin,
+    PositionFill,
+    TimeInForce,
+    TradingMode,
+)
 from webapp.trading.granularity import GRANULARITIES
 
 # SQLite keeps so many exactly.
@@ -23,7 +30,9 @@ _AMOUNT = r"-?[0-9]{1,18}(\.[0-9]{1,10})?"
 ORDER_STATES = [str(state) for state in OrderState]
 TRADING_MODES = [str(mode) for mode in TradingMode]
 ORDER_TYPES = [str(kind) for kind in OrderType]
-ENTRY_TYPES = ["MARKET", "LIMIT", "STOP"]
+TIMES_IN_FORCE = [str(force) for force in TimeInForce]
+POSITION_FILLS = [str(fill) for fill in PositionFill]
+COMPARISONS = ["AGREED", "CAUGHT_UP", "DIFFERED", "UNREACHED"]
 ORIGINS = [str(origin) for origin in Origin]
 DIRECTIONS = ["BUY", "SELL"]
 SCOPES = ["GLOBAL", "ACCOUNT", "STRATEGY"]
@@ -370,7 +379,16 @@ class OrderOut(Out):
     price = AmountText(allow_null=True)
     stop_loss = AmountText(allow_null=True)
     take_profit = AmountText(allow_null=True)
+    stop_distance = AmountText(allow_null=True)
+    target_distance = AmountText(allow_null=True)
+    trailing_distance = AmountText(allow_null=True)
+    time_in_force = serializers.ChoiceField(TIMES_IN_FORCE)
+    good_until = serializers.DateTimeField(allow_null=True)
+    position_fill = serializers.ChoiceField(POSITION_FILLS)
+    trade_id = serializers.CharField(allow_blank=True)
+    replaces_id = serializers.IntegerField(allow_null=True)
     state = serializers.ChoiceField(ORDER_STATES)
+    cause = serializers.CharField(allow_blank=True)
     filled_units = AmountText()
     average_price = AmountText(allow_null=True)
     denied_rule = serializers.CharField(allow_blank=True)
@@ -396,6 +414,21 @@ class OrderEventOut(Out):
     seq = serializers.IntegerField()
     time = serializers.DateTimeField()
     state = serializers.ChoiceField(ORDER_STATES)
+    cause = serializers.CharField(allow_blank=True)
+    filled_units = AmountText()
+
+
+class RelatedOrderOut(Out):
+    how = serializers.CharField()
+    id = serializers.IntegerField()
+    type = serializers.ChoiceField(ORDER_TYPES)
+    units = AmountText()
+    state = serializers.ChoiceField(ORDER_STATES)
+
+
+class OrderAccountOut(Out):
+    name = serializers.CharField()
+    kind = serializers.CharField()
 
 
 class FactOut(Out):
@@ -406,31 +439,125 @@ class FactOut(Out):
 
 
 class OrderDetailOut(OrderOut):
+    account = OrderAccountOut()
+    created_by = serializers.CharField(allow_null=True)
     checks = CheckOut(many=True)
+    signal = SignalDetailOut(allow_null=True)
+    related = RelatedOrderOut(many=True)
     events = OrderEventOut(many=True)
     facts = FactOut(many=True)
 
 
 class OrderIn(Strict):
-    """An intent. Whether it is sent is for the risk gate to say."""
+    """An intent. What the venue does not take is refused here, the rest is for the risk gate."""
 
     instrument = serializers.CharField(max_length=32)
-    units = AmountText(help_text="Signed: + buys, - sells.")
-    type = serializers.ChoiceField(ENTRY_TYPES, default="MARKET")
-    price = AmountText(required=False, help_text="Of a LIMIT or STOP order.")
+    units = AmountText(
+        required=False,
+        help_text="Signed: + buys, - sells. Of a trade by default all that it holds.",
+    )
+    type = serializers.ChoiceField(ORDER_TYPES, default="MARKET")
+    price = AmountText(required=False, help_text="Of every type but MARKET and TRAILING_STOP_LOSS.")
     stop_loss = AmountText(required=False)
     take_profit = AmountText(required=False)
+    stop_distance = AmountText(required=False, help_text="In price from the fill.")
+    target_distance = AmountText(required=False, help_text="In price from the fill.")
+    trailing_distance = AmountText(
+        required=False, help_text="Of a trailing stop, or of the one that comes with the fill."
+    )
+    time_in_force = serializers.ChoiceField(TIMES_IN_FORCE, required=False)
+    good_until = serializers.DateTimeField(required=False, help_text="Of a GTD order.")
+    position_fill = serializers.ChoiceField(POSITION_FILLS, default="DEFAULT")
+    trade_id = serializers.CharField(required=False, max_length=32)
     reduce_only = serializers.BooleanField(default=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if attrs["units"] == 0:
-            raise ValidationError({"units": ["Must not be 0."]})
-        if (attrs["type"] == "MARKET") == ("price" in attrs):
-            raise ValidationError({"price": ["A LIMIT or STOP order has it, a MARKET order not."]})
-        for name in ("price", "stop_loss", "take_profit"):
-            if attrs.get(name, 1) <= 0:
-                raise ValidationError({name: ["Must be > 0."]})
+        if "units" not in attrs and "trade_id" not in attrs:
+            raise ValidationError({"units": ["This field is required."]})
         return attrs
+
+
+class OrderChangeIn(Strict):
+    """New terms of a working order; what is left out stays, null takes a stop or target away."""
+
+    units = AmountText(required=False)
+    price = AmountText(required=False)
+    stop_loss = AmountText(required=False, allow_null=True)
+    take_profit = AmountText(required=False, allow_null=True)
+    trailing_distance = AmountText(required=False, allow_null=True)
+    time_in_force = serializers.ChoiceField(TIMES_IN_FORCE, required=False)
+    good_until = serializers.DateTimeField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise ValidationError("Say what is to be changed.")
+        return attrs
+
+
+class CloseIn(Strict):
+    units = AmountText(required=False, help_text="How many to close, > 0; all by default.")
+
+
+class TradeOut(Out):
+    id = serializers.CharField()
+    instrument = serializers.CharField()
+    opened_units = AmountText()
+    units = AmountText()
+    price = AmountText()
+    realised_pl = AmountText()
+    order_id = serializers.IntegerField(allow_null=True)
+    opened_at = serializers.DateTimeField()
+
+
+class OrderTypeOut(Out):
+    type = serializers.ChoiceField(ORDER_TYPES)
+    times_in_force = serializers.ListField(child=serializers.ChoiceField(TIMES_IN_FORCE))
+    needs_trade = serializers.BooleanField()
+
+
+class BrokerOut(Out):
+    """What the account's venue takes."""
+
+    kind = serializers.CharField()
+    types = OrderTypeOut(many=True)
+    position_fills = serializers.ListField(child=serializers.ChoiceField(POSITION_FILLS))
+    on_fill = serializers.ListField(child=serializers.ChoiceField(ORDER_TYPES))
+    trades = serializers.BooleanField()
+    replaces = serializers.BooleanField()
+
+
+class DifferenceOut(Out):
+    what = serializers.CharField()
+    key = serializers.CharField()
+    local = AmountText(allow_null=True)
+    reported = AmountText(allow_null=True)
+
+
+class ReconciliationOut(Out):
+    id = serializers.IntegerField()
+    cause = serializers.CharField()
+    outcome = serializers.ChoiceField(COMPARISONS)
+    done = serializers.CharField(allow_blank=True)
+    facts_read = serializers.IntegerField()
+    adopted = serializers.IntegerField()
+    differences = DifferenceOut(many=True)
+    started_at = serializers.DateTimeField()
+    took_ms = serializers.IntegerField()
+
+
+class ComparedRowOut(Out):
+    what = serializers.CharField()
+    key = serializers.CharField()
+    name = serializers.CharField(allow_blank=True)
+    order_id = serializers.IntegerField(allow_null=True)
+    origin = serializers.CharField(allow_blank=True)
+    local = serializers.CharField(allow_null=True)
+    reported = serializers.CharField(allow_null=True)
+    same = serializers.BooleanField()
+
+
+class ReconciliationDetailOut(ReconciliationOut):
+    rows = ComparedRowOut(many=True)
 
 
 class WaitIn(Strict):

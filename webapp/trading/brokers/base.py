@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from sep_engine.execution.core import Timing
-from sep_engine.execution.states import OrderType
+from sep_engine.execution.states import OrderType, PositionFill, TimeInForce
 from sep_engine.model import Quote, QuoteBar
 
 
@@ -31,9 +31,11 @@ class Kind(StrEnum):
     DEPENDENT = "DEPENDENT"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
+    REPLACED = "REPLACED"
     REJECTED = "REJECTED"
     EXPIRED = "EXPIRED"
     CANCEL_REFUSED = "CANCEL_REFUSED"
+    CHARGE = "CHARGE"
     OTHER = "OTHER"
 
 
@@ -42,6 +44,14 @@ class OrderRequest:
     """An order as it is sent. Units are signed; prices are on the instrument's grid.
 
     A stop or target is given as a price, or as a distance (> 0) from the price of the fill.
+
+    Attributes:
+        reduce_only: the order may only close what is held.
+        trailing_distance: of the order itself if it is a trailing stop, else of the one that comes
+            with its fill.
+        trade_id: the venue's trade that a protective order, or a market order, closes; "" for the
+            position as a whole.
+        good_until: of a GTD order, market time.
     """
 
     client_id: str
@@ -55,6 +65,43 @@ class OrderRequest:
     stop_distance: Decimal | None
     target_distance: Decimal | None
     reduce_only: bool
+    trailing_distance: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    good_until: datetime | None = None
+    position_fill: PositionFill = PositionFill.DEFAULT
+    trade_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a venue takes. Whatever is not here is refused by name before it becomes an intent.
+
+    Attributes:
+        types, times, fills: order types, times in force and position fills.
+        trades: it keeps trades apart, so that one can be closed or protected by itself.
+        on_fill: kinds of protective order that it opens with a fill.
+        replaces: it changes a working order in one step.
+        target_distance: it takes a target as a distance from the fill.
+    """
+
+    types: frozenset[OrderType]
+    times: frozenset[TimeInForce]
+    fills: frozenset[PositionFill]
+    on_fill: frozenset[OrderType]
+    trades: bool
+    replaces: bool
+    target_distance: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TradeChange:
+    """What a fill did to one trade of the venue: `units` are those of the fill, signed."""
+
+    trade_id: str
+    units: Decimal
+    price: Decimal
+    realised_pl: Decimal
+    opens: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +117,11 @@ class Transaction:
         realised_pl, half_spread_cost: of a fill, in account currency.
         final: after this fill the venue is done with the order.
         parent_id: venue order id of the order that a DEPENDENT belongs to.
+        replaces_id: venue order id of the order whose place this one takes.
+        trade_id: the trade that the order closes or protects.
+        trades: what a fill did to the venue's trades, in order.
+        financing, commission: of a fill, account currency; of a CHARGE `amount` is all there is.
+        distance, time_in_force, good_until: of an order that was accepted.
         raw: the transaction as the venue wrote it.
     """
 
@@ -88,18 +140,32 @@ class Transaction:
     final: bool = True
     reason: str = ""
     parent_id: str = ""
+    replaces_id: str = ""
+    trade_id: str = ""
+    trades: tuple[TradeChange, ...] = ()
+    financing: Decimal = Decimal(0)
+    commission: Decimal = Decimal(0)
+    amount: Decimal = Decimal(0)
+    distance: Decimal | None = None
+    time_in_force: str = ""
+    good_until: datetime | None = None
     raw: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
-    """An order as the venue shows it. `working`: it may still fill."""
+    """An order as the venue shows it. `working`: it may still fill.
+
+    `trade_id` is of an order that closes a trade; its units are those that the trade holds.
+    """
 
     venue_order_id: str
     client_id: str
     instrument: str
     units: Decimal
     working: bool
+    type: str = ""
+    trade_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +173,14 @@ class AccountReport:
     """The venue's account at one transaction.
 
     positions: instrument to signed units, without flat ones. open_orders: those that may fill.
+    trades: id to signed units of the open ones; None where the venue keeps none.
     """
 
     last_transaction_id: int
     balance: Decimal
     positions: dict[str, Decimal]
     open_orders: tuple[VenueOrder, ...]
+    trades: dict[str, Decimal] | None = None
 
 
 class Broker(Protocol):
@@ -122,6 +190,10 @@ class Broker(Protocol):
 
     async def submit(self, request: OrderRequest) -> list[Transaction]:
         """Send an order once; return the transactions that answered it (none is an answer too)."""
+        ...
+
+    async def replace(self, client_id: str, request: OrderRequest) -> list[Transaction]:
+        """Put `request` in the place of the order of ours, once, as one step of the venue."""
         ...
 
     async def cancel(self, client_id: str) -> list[Transaction]:

@@ -3,7 +3,18 @@
 It behaves as a venue does: client ids are unique for ever, every change is a numbered transaction,
 a fill and what follows from it are written together, and it forgets nothing when the trader dies.
 Prices come from the feed: market orders fill at the next quote, all others against complete bars,
-by the rules of `sep_engine.execution.fills`. Positions are netted at their average price.
+by the rules of `sep_engine.execution.fills`. Positions are netted at their average price; there are
+no separate trades.
+
+What resting orders do here that a bar leaves open:
+    IOC and FOK are decided at the next quote, or at the next bar's open: filled there or expired.
+    An order whose time ends within a bar is not judged by that bar. GFD ends at 17:00 New York.
+    MARKET_IF_TOUCHED below the market is judged as a limit would be for a buy and as a stop for a
+    sale, above it the other way round. It fills at its price, or at the open of a bar that opens
+    beyond it.
+    A trailing stop is judged at the level that it had when the bar began, then moves to the bar's
+    best price; if the bar closes beyond the level that it has then, it was hit on the way there and
+    fills at that level. A low that came after a high within the bar is not seen.
 
 The ledger is one SQLite file that only this class opens. A commit returns when the bytes are on the
 disk (synchronous=FULL).
@@ -15,7 +26,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,19 +35,29 @@ from typing import Any, TypeVar
 from sep_engine.execution.core import Timing
 from sep_engine.execution.fills import Resting, bar_fills, market_price
 from sep_engine.execution.positions import NetPosition, apply_fill
-from sep_engine.execution.states import OrderType
+from sep_engine.execution.states import (
+    IMMEDIATE,
+    PROTECTIVE,
+    OrderType,
+    PositionFill,
+    TimeInForce,
+)
 from sep_engine.model import Quote, QuoteBar
+from sep_engine.model.calendar import day_end
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
     Kind,
     OrderRequest,
+    Terms,
     Transaction,
     VenueOrder,
 )
 from webapp.trading.killpoint import killpoint
 
 Result = TypeVar("Result")
+
+DUPLICATE = "CLIENT_ORDER_ID_ALREADY_EXISTS"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -67,6 +88,25 @@ CREATE TABLE IF NOT EXISTS positions (
 );
 """
 
+# Columns that ledgers of before do not have.
+_ADDED = {
+    "trailing_distance": "TEXT",
+    "time_in_force": "TEXT NOT NULL DEFAULT ''",
+    "good_until": "TEXT",
+    "position_fill": "TEXT NOT NULL DEFAULT 'DEFAULT'",
+    # Of a trailing stop its level; of a MARKET_IF_TOUCHED order the price that it began at.
+    "mark": "TEXT",
+}
+
+TERMS = Terms(
+    types=frozenset(OrderType),
+    times=frozenset(TimeInForce),
+    fills=frozenset(PositionFill),
+    on_fill=PROTECTIVE,
+    trades=False,
+    replaces=True,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Order:
@@ -85,6 +125,11 @@ class _Order:
     parent_id: str
     working: bool
     after_event: int
+    trailing_distance: Decimal | None
+    time_in_force: TimeInForce
+    good_until: datetime | None
+    position_fill: PositionFill
+    mark: Decimal | None
 
 
 class PaperBroker:
@@ -107,12 +152,17 @@ class PaperBroker:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
+        there = {row["name"] for row in self._db.execute("PRAGMA table_info(orders)")}
+        for name, definition in _ADDED.items():
+            if name not in there:
+                self._db.execute(f"ALTER TABLE orders ADD COLUMN {name} {definition}")
         self._db.execute(
             "INSERT OR IGNORE INTO meta VALUES ('balance', ?), ('currency', ?), ('event', '0'),"
             " ('time', '1970-01-01T00:00:00+00:00')",
             (str(opening_balance), currency),
         )
         # Known events that changed nothing are kept in memory only; what follows writes them.
+        self._quotes: dict[str, Quote] = {}
         self._event = int(self._meta("event"))
         self._time = self._meta("time")
         kept = self._meta("currency")
@@ -123,6 +173,9 @@ class PaperBroker:
 
     async def submit(self, request: OrderRequest) -> list[Transaction]:
         return await self._run(lambda: self._submit(request))
+
+    async def replace(self, client_id: str, request: OrderRequest) -> list[Transaction]:
+        return await self._run(lambda: self._replace(client_id, request))
 
     async def cancel(self, client_id: str) -> list[Transaction]:
         return await self._run(lambda: self._cancel(client_id))
@@ -191,6 +244,7 @@ class PaperBroker:
             name: str(value) if isinstance(value, Decimal) else value
             for name, value in fields.items()
         }
+        body = {name: value for name, value in body.items() if value is not None}
         if kind in (Kind.ACCEPTED, Kind.DEPENDENT):
             body["venue_order_id"] = str(number)  # an order is named after its first transaction
         self._db.execute(
@@ -201,71 +255,138 @@ class PaperBroker:
         return number
 
     def _submit(self, request: OrderRequest) -> list[Transaction]:
-        now = self._now()
         with self._transaction() as done:
-            known = self._db.execute(
-                "SELECT 1 FROM orders WHERE client_id = ?", (request.client_id,)
-            ).fetchone()
-            reason = "CLIENT_ORDER_ID_ALREADY_EXISTS" if known else self._fault(request)
+            reason = self._fault(request)
             if reason:
-                # A duplicate says nothing of the order that has the id, so it does not carry it.
-                client_id = "" if known else request.client_id
-                number = self._write(
-                    done,
-                    Kind.OTHER if known else Kind.REJECTED,
-                    now,
-                    client_id=client_id,
-                    instrument=request.instrument,
-                    reason=reason,
-                )
-                if not known:
-                    self._insert(str(number), request, working=False)
-                return done
-            number = self._write(
-                done,
-                Kind.ACCEPTED,
-                now,
-                client_id=request.client_id,
-                instrument=request.instrument,
-                order_type=request.type.value,
-                units=request.units,
-                price=request.price,
-            )
-            self._insert(str(number), request, working=True)
+                self._reject(done, request, reason)
+            else:
+                self._accept(done, request)
         return done
 
+    def _replace(self, client_id: str, request: OrderRequest) -> list[Transaction]:
+        with self._transaction() as done:
+            row = self._db.execute(
+                "SELECT * FROM orders WHERE client_id = ?", (client_id,)
+            ).fetchone()
+            reason = self._fault(request)
+            if row is None or not row["working"]:
+                reason = "ORDER_DOESNT_EXIST"
+            elif (row["instrument"], row["type"]) != (request.instrument, request.type.value):
+                reason = "REPLACING_ORDER_INVALID"
+            if reason:
+                self._reject(done, request, reason)
+                return done
+            old = _order_of(row)
+            self._end(done, old, Kind.REPLACED, self._now(), "CLIENT_REQUEST_REPLACED")
+            self._accept(done, request, replaces=old)
+        return done
+
+    def _reject(self, done: list[Transaction], request: OrderRequest, reason: str) -> None:
+        # A duplicate says nothing of the order that has the id, so it does not carry it.
+        known = reason == DUPLICATE
+        number = self._write(
+            done,
+            Kind.OTHER if known else Kind.REJECTED,
+            self._now(),
+            client_id="" if known else request.client_id,
+            instrument=request.instrument,
+            reason=reason,
+        )
+        if not known:
+            self._insert(str(number), request, working=False)
+
+    def _accept(
+        self, done: list[Transaction], request: OrderRequest, replaces: _Order | None = None
+    ) -> None:
+        terms = self._ends(request)
+        number = self._write(
+            done,
+            Kind.ACCEPTED,
+            self._now(),
+            client_id=request.client_id,
+            instrument=request.instrument,
+            order_type=request.type.value,
+            units=request.units,
+            price=request.price,
+            distance=request.trailing_distance,
+            time_in_force=terms.time_in_force.value if terms.time_in_force else "",
+            replaces_id=replaces.id if replaces else "",
+        )
+        self._insert(
+            str(number), terms, working=True, parent_id=replaces.parent_id if replaces else ""
+        )
+
+    def _ends(self, request: OrderRequest) -> OrderRequest:
+        """The request with its time in force said, and with the time at which a day order ends."""
+        force = request.time_in_force
+        if force is None:
+            force = TimeInForce.FOK if request.type == OrderType.MARKET else TimeInForce.GTC
+        ends = day_end(self._now()) if force == TimeInForce.GFD else request.good_until
+        return replace(request, time_in_force=force, good_until=ends)
+
     def _fault(self, request: OrderRequest) -> str:
+        known = self._db.execute(
+            "SELECT 1 FROM orders WHERE client_id = ?", (request.client_id,)
+        ).fetchone()
+        if known:
+            return DUPLICATE
         if not request.instrument.endswith(f"_{self._currency}"):
             return "CURRENCY_NOT_SUPPORTED"
         if request.units == 0 or not request.units.is_finite():
             return "UNITS_INVALID"
-        if (request.type == OrderType.MARKET) != (request.price is None):
+        if request.trade_id:
+            return "TRADE_DOESNT_EXIST"
+        unpriced = request.type in (OrderType.MARKET, OrderType.TRAILING_STOP_LOSS)
+        if unpriced != (request.price is None):
             return "PRICE_INVALID"
+        if request.type == OrderType.TRAILING_STOP_LOSS and request.trailing_distance is None:
+            return "PRICE_DISTANCE_MISSING"
+        if request.good_until is not None and request.good_until <= self._now():
+            return "TIME_IN_FORCE_GTD_TIMESTAMP_IN_PAST"
         return ""
 
     def _insert(
         self, order_id: str, request: OrderRequest, *, working: bool, parent_id: str = ""
     ) -> None:
+        force = request.time_in_force
+        row = {
+            "id": order_id,
+            "client_id": request.client_id,
+            "instrument": request.instrument,
+            "type": request.type.value,
+            "units": str(request.units),
+            "price": _text(request.price),
+            "bound": _text(request.price_bound),
+            "stop_loss": _text(request.stop_loss),
+            "take_profit": _text(request.take_profit),
+            "stop_distance": _text(request.stop_distance),
+            "target_distance": _text(request.target_distance),
+            "reduce_only": int(request.reduce_only),
+            "parent_id": parent_id,
+            "working": int(working),
+            "after_event": self._event,
+            "trailing_distance": _text(request.trailing_distance),
+            "time_in_force": force.value if force else "",
+            "good_until": request.good_until.isoformat() if request.good_until else None,
+            "position_fill": request.position_fill.value,
+            "mark": self._first_mark(request),
+        }
         self._db.execute(
-            "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                order_id,
-                request.client_id,
-                request.instrument,
-                request.type.value,
-                str(request.units),
-                _text(request.price),
-                _text(request.price_bound),
-                _text(request.stop_loss),
-                _text(request.take_profit),
-                _text(request.stop_distance),
-                _text(request.target_distance),
-                int(request.reduce_only),
-                parent_id,
-                int(working),
-                self._event,
-            ),
+            f"INSERT INTO orders ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
+            tuple(row.values()),
         )
+
+    def _first_mark(self, request: OrderRequest) -> str | None:
+        quote = self._quotes.get(request.instrument)
+        if quote is None:
+            return None
+        watched = quote.ask if request.units > 0 else quote.bid
+        if request.type == OrderType.MARKET_IF_TOUCHED:
+            return str(watched)
+        if request.type == OrderType.TRAILING_STOP_LOSS and request.trailing_distance is not None:
+            away = request.trailing_distance
+            return str(watched + away if request.units > 0 else watched - away)
+        return None
 
     def _cancel(self, client_id: str) -> list[Transaction]:
         with self._transaction() as done:
@@ -329,9 +450,11 @@ class PaperBroker:
         if event is not None and event <= self._event:
             return []
         self._time = quote.time.isoformat()
+        self._quotes[quote.instrument] = quote
         done: list[Transaction] = []
         if self._working(quote.instrument):
             with self._transaction() as done:
+                self._expire(done, quote.instrument, quote.time)
                 self._fill_market(done, quote, assumed_spread)
                 self._event = event or self._event
         self._event = event or self._event
@@ -340,9 +463,11 @@ class PaperBroker:
     def _on_bar(self, bar: QuoteBar, event: int) -> list[Transaction]:
         if event <= self._event:
             return []
+        self._quotes[bar.instrument] = bar.close_quote
         done: list[Transaction] = []
         if self._working(bar.instrument):
             with self._transaction() as done:
+                self._expire(done, bar.instrument, bar.end)
                 self._fill_resting(done, bar, event)
                 self._time = bar.end.isoformat()
                 self._fill_market(done, bar.close_quote, bar.assumed_spread)
@@ -352,13 +477,24 @@ class PaperBroker:
 
     def _fill_market(self, done: list[Transaction], quote: Quote, assumed_spread: bool) -> None:
         for order in self._working(quote.instrument):
-            if order.type != OrderType.MARKET:
-                continue
-            price = market_price(units=order.units, quote=quote, bound=order.bound)
-            if price is None:
-                self._end(done, order, Kind.CANCELLED, quote.time, "BOUNDS_VIOLATION")
+            if order.type == OrderType.MARKET:
+                price = market_price(units=order.units, quote=quote, bound=order.bound)
+                if price is None:
+                    self._end(done, order, Kind.CANCELLED, quote.time, "BOUNDS_VIOLATION")
+                    continue
+            elif order.time_in_force in IMMEDIATE:
+                price = _immediate_price(order, quote)
+                if price is None:
+                    self._end(done, order, Kind.EXPIRED, quote.time, "TIME_IN_FORCE_EXPIRED")
+                    continue
+            else:
                 continue
             self._fill(done, order, price, quote.time, quote.spread, assumed_spread)
+
+    def _expire(self, done: list[Transaction], instrument: str, time: datetime) -> None:
+        for order in self._working(instrument):
+            if order.good_until is not None and order.good_until <= time:
+                self._end(done, order, Kind.EXPIRED, time, "TIME_IN_FORCE_EXPIRED")
 
     def _fill_resting(self, done: list[Transaction], bar: QuoteBar, event: int) -> None:
         """Fill what the bar touches.
@@ -377,16 +513,31 @@ class PaperBroker:
             if order.parent_id in filled and order.type == OrderType.STOP_LOSS
         ]
         self._fill_touched(done, born, bar)
+        self._trail(done, [one for one in judged if self._is_working(one.id)], bar)
+
+    def _trail(self, done: list[Transaction], orders: list[_Order], bar: QuoteBar) -> None:
+        """Move the trailing stops to the bar's best price; fill those that its close is beyond."""
+        for order in orders:
+            if order.type != OrderType.TRAILING_STOP_LOSS or order.trailing_distance is None:
+                continue
+            side = bar.ask if order.units > 0 else bar.bid
+            if order.units > 0:
+                level = side.low + order.trailing_distance
+                level = level if order.mark is None else min(level, order.mark)
+                hit = side.close >= level
+            else:
+                level = side.high - order.trailing_distance
+                level = level if order.mark is None else max(level, order.mark)
+                hit = side.close <= level
+            self._db.execute("UPDATE orders SET mark = ? WHERE id = ?", (str(level), order.id))
+            if hit:
+                self._fill(done, order, level, bar.end, bar.open_quote.spread, bar.assumed_spread)
 
     def _fill_touched(
         self, done: list[Transaction], orders: list[_Order], bar: QuoteBar
     ) -> set[str]:
         by_id = {order.id: order for order in orders}
-        resting = [
-            Resting(order.id, order.type, order.units, order.price)
-            for order in orders
-            if order.price is not None
-        ]
+        resting = [one for order in orders if (one := _resting(order, bar)) is not None]
         filled = set()
         for touched, price in bar_fills(resting, bar):
             if self._is_working(touched.key):
@@ -410,7 +561,10 @@ class PaperBroker:
     ) -> None:
         before = self._position(order.instrument)
         units = order.units
-        if order.reduce_only:
+        if order.position_fill == PositionFill.OPEN_ONLY and before.units * units < 0:
+            self._end(done, order, Kind.CANCELLED, time, "OPEN_ONLY_AGAINST_THE_POSITION")
+            return
+        if order.reduce_only or order.position_fill == PositionFill.REDUCE_ONLY:
             if before.units * units >= 0:
                 self._end(done, order, Kind.CANCELLED, time, "REDUCE_ONLY_WITHOUT_POSITION")
                 return
@@ -450,7 +604,7 @@ class PaperBroker:
 
     def _drop_protection(self, done: list[Transaction], instrument: str, time: datetime) -> None:
         for order in self._working(instrument):
-            if order.type in (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT):
+            if order.type in PROTECTIVE:
                 self._end(done, order, Kind.CANCELLED, time, "POSITION_CLOSED")
 
     def _open_protection(
@@ -465,12 +619,15 @@ class PaperBroker:
         for type_, suffix, given, distance in (
             (OrderType.STOP_LOSS, "sl", order.stop_loss, order.stop_distance),
             (OrderType.TAKE_PROFIT, "tp", order.take_profit, order.target_distance),
+            (OrderType.TRAILING_STOP_LOSS, "ts", None, order.trailing_distance),
         ):
-            price = given
-            if distance is not None:
+            price, trailing = given, None
+            if type_ == OrderType.TRAILING_STOP_LOSS:
+                trailing = distance
+            elif distance is not None:
                 away = distance if type_ == OrderType.TAKE_PROFIT else -distance
                 price = fill_price + ahead * away
-            if price is None or price <= 0:
+            if (price is None or price <= 0) and trailing is None:
                 continue
             client_id = f"{order.client_id}-{suffix}"
             number = self._write(
@@ -482,6 +639,8 @@ class PaperBroker:
                 order_type=type_.value,
                 units=-units,
                 price=price,
+                distance=trailing,
+                time_in_force=TimeInForce.GTC.value,
                 parent_id=order.id,
             )
             request = OrderRequest(
@@ -496,6 +655,8 @@ class PaperBroker:
                 stop_distance=None,
                 target_distance=None,
                 reduce_only=True,
+                trailing_distance=trailing,
+                time_in_force=TimeInForce.GTC,
             )
             self._insert(str(number), request, working=True, parent_id=order.id)
 
@@ -528,6 +689,9 @@ def _transaction_of(body: dict[str, Any]) -> Transaction:
         final=bool(body.get("final", True)),
         reason=body.get("reason", ""),
         parent_id=body.get("parent_id", ""),
+        replaces_id=body.get("replaces_id", ""),
+        distance=_decimal(body.get("distance")),
+        time_in_force=body.get("time_in_force", ""),
         raw=body,
     )
 
@@ -549,6 +713,11 @@ def _order_of(row: sqlite3.Row) -> _Order:
         parent_id=row["parent_id"],
         working=bool(row["working"]),
         after_event=row["after_event"],
+        trailing_distance=_decimal(row["trailing_distance"]),
+        time_in_force=TimeInForce(row["time_in_force"] or "GTC"),
+        good_until=datetime.fromisoformat(row["good_until"]) if row["good_until"] else None,
+        position_fill=PositionFill(row["position_fill"]),
+        mark=_decimal(row["mark"]),
     )
 
 
@@ -559,7 +728,36 @@ def _venue_order(order: _Order) -> VenueOrder:
         instrument=order.instrument,
         units=order.units,
         working=order.working,
+        type=order.type.value,
     )
+
+
+def _immediate_price(order: _Order, quote: Quote) -> Decimal | None:
+    """What the quote gives an order that must fill now: None if it does not reach its price."""
+    assert order.price is not None
+    price = quote.ask if order.units > 0 else quote.bid
+    beyond = price <= order.price if order.units > 0 else price >= order.price
+    if order.type == OrderType.STOP:
+        beyond = price >= order.price if order.units > 0 else price <= order.price
+    return price if beyond else None
+
+
+def _resting(order: _Order, bar: QuoteBar) -> Resting | None:
+    """How the bar judges the order: as a stop or a limit at a price; None if it does not."""
+    if order.type == OrderType.MARKET or order.time_in_force in IMMEDIATE:
+        return None
+    if order.type == OrderType.TRAILING_STOP_LOSS:
+        if order.mark is None:
+            return None
+        return Resting(order.id, OrderType.STOP_LOSS, order.units, order.mark)
+    assert order.price is not None
+    type_ = order.type
+    if type_ == OrderType.MARKET_IF_TOUCHED:
+        side = bar.ask if order.units > 0 else bar.bid
+        start = side.open if order.mark is None else order.mark
+        above = order.price > start
+        type_ = OrderType.STOP if above == (order.units > 0) else OrderType.LIMIT
+    return Resting(order.id, type_, order.units, order.price)
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -6,7 +6,9 @@ from django.conf import settings
 
 from sep_engine.errors import ArgumentError
 from sep_engine.venues.oanda.client import local
-from webapp.trading.brokers.base import Broker, BrokerError
+from webapp.trading.brokers import paper
+from webapp.trading.brokers.base import Broker, BrokerError, Terms
+from webapp.trading.brokers.oanda import adapter as oanda
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.brokers.paper import PaperBroker
 from webapp.trading.models import BrokerAccount
@@ -46,6 +48,22 @@ BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {
     "paper": _paper,
     "oanda-local": _oanda_local,
 }
+
+TERMS: dict[str, Terms] = {"paper": paper.TERMS, "oanda-local": oanda.TERMS}
+VENUES = {"paper": "the paper broker", "oanda-local": "the local OANDA server"}
+
+
+def terms_of(account: BrokerAccount) -> Terms:
+    """Return what the account's venue takes; of a kind that is not known, nothing."""
+    nothing: Terms = Terms(
+        types=frozenset(),
+        times=frozenset(),
+        fills=frozenset(),
+        on_fill=frozenset(),
+        trades=False,
+        replaces=False,
+    )
+    return TERMS.get(account.kind, nothing)
 
 
 def broker_for(account: BrokerAccount) -> Broker:

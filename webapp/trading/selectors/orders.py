@@ -2,26 +2,42 @@
 
 from typing import Any
 
+from django.db.models import Q
+
 from webapp.trading.models import BrokerFact, EventLog, Order
-from webapp.trading.selectors.resources import order_resource
-from webapp.trading.wire import time_text
+from webapp.trading.selectors.resources import order_resource, signal_resource
+from webapp.trading.wire import decimal_text, time_text
 
 ROWS_MAX = 200
 
 
 def order_detail(order: Order) -> dict[str, Any]:
-    """Return an order with its risk checks, its events and the broker's facts about it."""
+    """Return an order with its checks, its events, the broker's facts and what it belongs to."""
     events = EventLog.objects.filter(stream="orders", data__id=order.pk).order_by("seq")
-    facts = BrokerFact.objects.filter(
+    own = Q(client_id=order.client_id)
+    if order.venue_order_id:
+        own |= Q(venue_order_id=order.venue_order_id)
+    facts = BrokerFact.objects.filter(own, account_id=order.account_id)
+    of_fills = BrokerFact.objects.filter(
         account_id=order.account_id,
         transaction_id__in=order.fills.values_list("transaction_id", flat=True),
     )
-    about = BrokerFact.objects.filter(account_id=order.account_id, raw__client_id=order.client_id)
+    signal = order.signal
     return {
         **order_resource(order),
+        "account": {"name": order.account.name, "kind": order.account.kind},
+        "created_by": None if order.created_by is None else order.created_by.get_username(),
         "checks": order.checks,
+        "signal": None if signal is None else {**signal_resource(signal), "inputs": signal.inputs},
+        "related": _related(order),
         "events": [
-            {"seq": event.seq, "time": time_text(event.time), "state": event.data["state"]}
+            {
+                "seq": event.seq,
+                "time": time_text(event.time),
+                "state": event.data["state"],
+                "cause": event.data.get("cause", ""),
+                "filled_units": event.data["filled_units"],
+            }
             for event in events[:ROWS_MAX]
         ],
         "facts": [
@@ -31,6 +47,25 @@ def order_detail(order: Order) -> dict[str, Any]:
                 "raw": fact.raw,
                 "applied_at": time_text(fact.applied_at),
             }
-            for fact in (facts | about).order_by("transaction_id")[:ROWS_MAX]
+            for fact in (facts | of_fills).order_by("transaction_id")[:ROWS_MAX]
         ],
     }
+
+
+def _related(order: Order) -> list[dict[str, Any]]:
+    """Return the orders that this one belongs with, and how, oldest first."""
+    rows = Order.objects.filter(account_id=order.account_id)
+    before = (("opened by", order.parent_id), ("in place of", order.replaces_id))
+    found = [(how, rows.get(pk=key)) for how, key in before if key is not None]
+    found += [("replaced by", one) for one in rows.filter(replaces=order)]
+    found += [("brought with it", one) for one in rows.filter(parent=order).order_by("pk")]
+    return [
+        {
+            "how": how,
+            "id": one.pk,
+            "type": one.type,
+            "units": decimal_text(one.units),
+            "state": one.state,
+        }
+        for how, one in found[:ROWS_MAX]
+    ]

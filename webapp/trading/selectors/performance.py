@@ -11,9 +11,9 @@ from typing import Any
 from django.db.models import Count, Max, Q
 
 from sep_engine.model.calendar import trading_day, trading_days
-from webapp.trading.fields import AmountSum
 from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
+from webapp.trading.selectors.balance import account_balance, account_realised
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.wire import money_text, time_text
@@ -75,13 +75,12 @@ def performance_current(
         now: aware UTC.
     """
     totals = Fill.objects.filter(account=account).aggregate(
-        realised=AmountSum("realised_pl"),
         trades=Count("pk", filter=~Q(realised_pl=0)),
         wins=Count("pk", filter=Q(realised_pl__gt=0)),
         market_time=Max("time"),
     )
-    realised = totals["realised"] or Decimal(0)
-    balance = account.opening_balance + realised
+    realised = account_realised(account)
+    balance = account_balance(account)
     values = [
         open_pl(position, markets.get(position.instrument.name))
         for position in Position.objects.filter(account=account)

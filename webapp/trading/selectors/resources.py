@@ -16,7 +16,9 @@ from webapp.trading.models import (
     Instrument,
     Order,
     Position,
+    Reconciliation,
     Signal,
+    Trade,
     TradingState,
 )
 from webapp.trading.wire import decimal_text, money_text, time_text
@@ -37,7 +39,16 @@ def order_resource(order: Order) -> Json:
         "price": _price(order.price, decimals),
         "stop_loss": _price(order.stop_loss, decimals),
         "take_profit": _price(order.take_profit, decimals),
+        "stop_distance": _price(order.stop_distance, decimals),
+        "target_distance": _price(order.target_distance, decimals),
+        "trailing_distance": _price(order.trailing_distance, decimals),
+        "time_in_force": order.time_in_force,
+        "good_until": _time(order.good_until),
+        "position_fill": order.position_fill,
+        "trade_id": order.trade_id,
+        "replaces_id": order.replaces_id,
         "state": order.state,
+        "cause": order.cause,
         "filled_units": decimal_text(order.filled_units),
         "average_price": _price(order.average_price, decimals),
         "denied_rule": order.denied_rule,
@@ -105,6 +116,36 @@ def position_resource(
         "stop_loss": _price(position.stop_loss, decimals),
         "age_s": age_s,
         "currency": currency,
+    }
+
+
+def trade_resource(trade: Trade) -> Json:
+    """Return a trade of the venue; read it with `instrument` fetched beside it."""
+    decimals = trade.instrument.price_decimals
+    return {
+        "id": trade.venue_trade_id,
+        "instrument": trade.instrument.name,
+        "opened_units": decimal_text(trade.opened_units),
+        "units": decimal_text(trade.units),
+        "price": _price(trade.price, decimals),
+        "realised_pl": money_text(trade.realised_pl),
+        "order_id": trade.order_id,
+        "opened_at": time_text(trade.opened_at),
+    }
+
+
+def reconciliation_resource(run: Reconciliation) -> Json:
+    """Return a comparison of the books without the books."""
+    return {
+        "id": run.pk,
+        "cause": run.cause,
+        "outcome": run.outcome,
+        "done": run.done,
+        "facts_read": run.facts_read,
+        "adopted": run.adopted,
+        "differences": run.differences,
+        "started_at": time_text(run.started_at),
+        "took_ms": round((run.finished_at - run.started_at).total_seconds() * 1000),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -32,6 +33,8 @@ from sep_engine.execution.core import (
     OrderEvent,
     OrderRecord,
     Rejected,
+    Replaced,
+    Replacing,
     Restarted,
     Timing,
     Withdrawn,
@@ -40,23 +43,27 @@ from sep_engine.execution.core import (
 from sep_engine.execution.positions import NetPosition, apply_fill
 from sep_engine.execution.states import (
     PROTECTIVE,
+    STOPS,
     TERMINAL,
     OrderState,
     OrderType,
     Origin,
+    TimeInForce,
     TradingMode,
 )
 from sep_engine.risk import Approved, Exposure, Intent, check_order
 from webapp.trading import halt_flag
-from webapp.trading.brokers.base import Kind, Transaction
+from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 from webapp.trading.models import (
     BrokerAccount,
     BrokerFact,
+    Charge,
     Fill,
     Instrument,
     Order,
     Position,
     RiskLimit,
+    Trade,
     TradingState,
 )
 from webapp.trading.selectors.resources import position_resource
@@ -207,10 +214,16 @@ def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> 
         return False
     if not allowed_by(modes_for(order, lock=True), order):
         return False
+    if order.replaces_id is not None:
+        old = _locked(order.replaces_id)
+        if old.state not in (_S.ACCEPTED, _S.PARTIAL) or old.cancel_requested_at is not None:
+            _advance(order, Lapsed(), now, timing, f"order {old.pk} cannot be changed any more")
+            return False
+        _advance(old, Replacing(), now, timing, f"order {order.pk} is to take its place")
     order.epoch = epoch
     order.last_txn_id_seen = account.last_transaction_id
     order.sent_at = now
-    _advance(order, Claimed(), now, timing)
+    _advance(order, Claimed(), now, timing, f"claimed by the trader of epoch {epoch}")
     return True
 
 
@@ -226,7 +239,7 @@ def order_happened(
     order = _locked(order_id)
     record = _record(order)
     result = step(record, event, now, timing)
-    _save(order, record, result.order, now)
+    _save(order, record, result.order, now, cause=_cause(event))
     return order, any(isinstance(effect, Cancel) for effect in result.effects)
 
 
@@ -258,6 +271,8 @@ def facts_apply(
                 account=account,
                 transaction_id=fact.id,
                 kind=fact.kind.value,
+                venue_order_id=fact.venue_order_id,
+                client_id=fact.client_id[:64],
                 raw=fact.raw,
                 applied_at=now,
             )
@@ -279,21 +294,49 @@ def _fact_apply(
     """Apply one transaction; return the instrument whose position or stop it changed."""
     if fact.kind == Kind.OTHER:
         return None
+    if fact.kind == Kind.CHARGE:
+        Charge.objects.create(
+            account=account,
+            transaction_id=fact.id,
+            kind=fact.reason,
+            amount=fact.amount,
+            time=fact.time,
+        )
+        return None
     if fact.kind == Kind.DEPENDENT:
         return _dependent_open(account, fact, now).instrument_id
     order = _order_of(account, fact)
     if order is None:
+        if fact.kind == Kind.REJECTED:
+            return None  # what somebody else asked for and did not get
         order = _adopt(account, fact, now)
         if order is None:
             return None
     record = _record(order)
     result = step(record, _core_fact(fact), now, timing)
     # The event of a fill is written below, when the fill is there to be shown.
-    _save(order, record, result.order, now, market_time=fact.time, silent=bool(result.effects))
+    _save(
+        order,
+        record,
+        result.order,
+        now,
+        cause=_fact_cause(fact),
+        market_time=fact.time,
+        silent=bool(result.effects),
+    )
     for effect in result.effects:
         _effect_apply(account, order, fact, effect, now)
     if result.effects:
         order_event(_read(order.pk), now=now)
+    if order.replaces_id is not None and order.state == _S.REJECTED:
+        # The venue refused the change as a whole: what was to be replaced works on.
+        old = _locked(order.replaces_id)
+        _advance(old, CancelRefused(fact.id, fact.reason), now, timing, _fact_cause(fact))
+    if fact.kind == Kind.REPLACED and record.cancel_wanted:
+        # Who wanted the order gone wants its successor gone too.
+        Order.objects.filter(replaces=order, cancel_requested_at__isnull=True).update(
+            cancel_requested_at=now
+        )
     return order.instrument_id
 
 
@@ -309,14 +352,46 @@ def _effect_apply(
             price=effect.price,
             realised_pl=fact.realised_pl,
             half_spread_cost=fact.half_spread_cost,
+            financing=fact.financing,
+            commission=fact.commission,
             assumed_spread=fact.assumed_spread,
             time=fact.time,
         )
         _position_fill(account, order.instrument_id, effect, fact.time)
+        for change in fact.trades:
+            _trade_change(account, order, change, fact.time)
     elif isinstance(effect, HaltAccount):
         trading_state_worsen(
             account=account, state=TradingMode.HALTED, reason=effect.reason, now=now
         )
+
+
+def _trade_change(
+    account: BrokerAccount, order: Order, change: TradeChange, time: datetime
+) -> None:
+    if change.opens:
+        Trade.objects.create(
+            account=account,
+            instrument_id=order.instrument_id,
+            order=order,
+            venue_trade_id=change.trade_id,
+            opened_units=change.units,
+            units=change.units,
+            price=change.price,
+            opened_at=time,
+        )
+        return
+    trade = (
+        Trade.objects.select_for_update()
+        .filter(account=account, venue_trade_id=change.trade_id)
+        .first()
+    )
+    if trade is None:
+        return  # opened before our books began; the comparison of the books tells it
+    trade.units += change.units
+    trade.realised_pl += change.realised_pl
+    trade.closed_at = None if trade.units else time
+    trade.save()
 
 
 def _position_fill(
@@ -358,9 +433,26 @@ def stops_of(position: Position) -> list[Order]:
     stops = Order.objects.filter(
         account_id=position.account_id,
         instrument_id=position.instrument_id,
-        type=OrderType.STOP_LOSS,
+        type__in=sorted(STOPS),
     ).exclude(state__in=TERMINAL)
     return [stop for stop in stops if stop.units * position.units < 0]
+
+
+def covered_units(position: Position, stops: list[Order]) -> Decimal:
+    """Return how many units (>= 0) of the position the stops close; a trade counts once."""
+    left = dict(
+        Trade.objects.filter(account_id=position.account_id)
+        .exclude(units=0)
+        .values_list("venue_trade_id", "units")
+    )
+    total, seen = Decimal(0), set()
+    for stop in stops:
+        if not stop.trade_id:
+            total += abs(stop.units)
+        elif stop.trade_id not in seen:
+            seen.add(stop.trade_id)
+            total += abs(left.get(stop.trade_id, Decimal(0)))
+    return total
 
 
 def nearest_stop(position: Position) -> Decimal | None:
@@ -369,6 +461,15 @@ def nearest_stop(position: Position) -> Decimal | None:
     if not prices:
         return None
     return max(prices) if position.units > 0 else min(prices)
+
+
+def _wanted(account: BrokerAccount, fact: Transaction) -> Decimal:
+    """Return the signed units that an order wants; one that closes a trade wants what it holds."""
+    if fact.trade_id and fact.order_type in PROTECTIVE:
+        trade = Trade.objects.filter(account=account, venue_trade_id=fact.trade_id).first()
+        if trade is not None and trade.units:
+            return -trade.units
+    return fact.units
 
 
 def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) -> Order:
@@ -382,17 +483,22 @@ def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) ->
         parent=parent,
         origin=Origin.PROTECTIVE.value,
         type=fact.order_type,
-        units=fact.units,
-        price=fact.price,
+        units=_wanted(account, fact),
+        price=None if fact.order_type == OrderType.TRAILING_STOP_LOSS else fact.price,
+        trailing_distance=fact.distance
+        if fact.order_type == OrderType.TRAILING_STOP_LOSS
+        else None,
+        trade_id=fact.trade_id,
         reduce_only=True,
-        time_in_force="GTC",
         state=_S.ACCEPTED.value,
+        cause=_fact_cause(fact),
         venue_order_id=fact.venue_order_id,
         market_time=fact.time,
+        **_time_in_force(fact),
     )
     order.save(force_insert=True)
     order_event(order, now=now)
-    if parent is not None:
+    if parent is not None and order.price is not None:
         # A stop that was wanted by its distance has its price now.
         name = "stop_loss" if order.type == OrderType.STOP_LOSS else "take_profit"
         setattr(parent, name, fact.price)
@@ -401,10 +507,21 @@ def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) ->
     return order
 
 
+def _time_in_force(fact: Transaction) -> dict[str, Any]:
+    force = fact.time_in_force if fact.time_in_force in set(TimeInForce) else "GTC"
+    if force == TimeInForce.GTD and fact.good_until is None:
+        force = TimeInForce.GTC.value
+    return {
+        "time_in_force": force,
+        "good_until": fact.good_until if force == TimeInForce.GTD else None,
+    }
+
+
 def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | None:
     """Take over an order that we did not make: somebody traded beside us."""
     instrument = Instrument.objects.filter(name=fact.instrument).first()
-    if instrument is None or fact.units == 0:
+    units = _wanted(account, fact)
+    if instrument is None or units == 0:
         trading_state_worsen(
             account=account,
             state=TradingMode.HALTED,
@@ -417,19 +534,31 @@ def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | 
         text=f"Order {fact.venue_order_id or fact.id} was made beside us; it counts as ours",
         now=now,
     )
-    price = fact.price if fact.kind == Kind.ACCEPTED else None
-    known = fact.order_type in set(OrderType) and (fact.order_type == "MARKET") == (price is None)
+    accepted = fact.kind == Kind.ACCEPTED
+    type_, price, distance = OrderType.MARKET.value, None, None
+    if accepted and fact.order_type in set(OrderType):
+        trailing = fact.order_type == OrderType.TRAILING_STOP_LOSS
+        level = fact.distance if trailing else fact.price
+        if fact.order_type == OrderType.MARKET or level is not None:
+            type_ = fact.order_type
+            price = None if trailing else fact.price
+            distance = fact.distance if trailing else None
     order = Order(
         client_id=f"venue-{account.pk}-{fact.venue_order_id or fact.id}",
         account=account,
         instrument=instrument,
         origin=Origin.EXTERNAL.value,
-        type=fact.order_type if known else OrderType.MARKET.value,
-        units=fact.units,
-        price=price if known else None,
+        type=type_,
+        units=units,
+        price=price,
+        trailing_distance=distance,
+        trade_id=fact.trade_id,
+        reduce_only=type_ in PROTECTIVE,
         state=_S.ACCEPTED.value,
+        cause=_fact_cause(fact),
         venue_order_id=fact.venue_order_id,
         market_time=fact.time,
+        **_time_in_force(fact),
     )
     order.save(force_insert=True)
     order_event(order, now=now)
@@ -437,13 +566,28 @@ def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | 
 
 
 def _order_of(account: BrokerAccount, fact: Transaction) -> Order | None:
-    about = Q(pk__in=[])
-    if fact.client_id:
-        about |= Q(client_id=fact.client_id)
-    if fact.venue_order_id:
-        about |= Q(venue_order_id=fact.venue_order_id)
+    """Return the order that a fact is about, None if it is none of ours.
+
+    The venue's id decides; a client id alone is not enough for an order that appears: one that is
+    changed beside us keeps its name under a new id. A trade that is closed carries no name of
+    ours: it is the close that we are waiting for, if there is one.
+    """
     orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
-    return orders.filter(about, account=account).first()
+    ours = orders.filter(account=account)
+    if fact.venue_order_id and (order := ours.filter(venue_order_id=fact.venue_order_id).first()):
+        return order
+    named = ours.filter(client_id=fact.client_id).first() if fact.client_id else None
+    if named is not None and (fact.kind != Kind.ACCEPTED or not named.venue_order_id):
+        return named
+    if fact.trade_id and not fact.client_id and fact.kind in (Kind.ACCEPTED, Kind.REJECTED):
+        waiting = ours.filter(
+            trade_id=fact.trade_id,
+            type=OrderType.MARKET.value,
+            venue_order_id="",
+            state__in=(_S.SENDING, _S.UNKNOWN),
+        )
+        return waiting.order_by("pk").first()
+    return None
 
 
 def _core_fact(fact: Transaction) -> Fact:
@@ -459,6 +603,8 @@ def _core_fact(fact: Transaction) -> Fact:
             return Rejected(fact.id, fact.reason)
         case Kind.EXPIRED:
             return Expired(fact.id, fact.venue_order_id)
+        case Kind.REPLACED:
+            return Replaced(fact.id, fact.venue_order_id)
         case Kind.CANCEL_REFUSED:
             return CancelRefused(fact.id, fact.reason)
     raise ValueError(f"a {fact.kind} transaction is not about an order's state")
@@ -490,10 +636,40 @@ def _record(order: Order) -> OrderRecord:
     )
 
 
-def _advance(order: Order, event: OrderEvent, now: datetime, timing: Timing) -> Order:
+def _advance(
+    order: Order, event: OrderEvent, now: datetime, timing: Timing, cause: str = ""
+) -> Order:
     record = _record(order)
-    _save(order, record, step(record, event, now, timing).order, now)
+    result = step(record, event, now, timing).order
+    _save(order, record, result, now, cause=cause or _cause(event))
     return order
+
+
+def _cause(event: OrderEvent) -> str:
+    """Return in words why an order changed, for events that are no facts."""
+    match event:
+        case Judged(rule=""):
+            return "passed every check of the risk gate"
+        case Judged(rule=_, reason=reason):
+            return f"refused by the risk gate: {reason}"
+        case Withdrawn():
+            return "withdrawn"
+        case Lapsed():
+            return "too old to be sent"
+        case Doubted(reason=reason):
+            return f"no clear answer: {reason or 'timeout'}"
+        case Restarted():
+            return "the trader that sent it is gone"
+        case Absent():
+            return "two reads of the venue did not find it"
+        case Found(venue_order_id=venue_order_id):
+            return f"found working at the venue as {venue_order_id}"
+    return ""
+
+
+def _fact_cause(fact: Transaction) -> str:
+    reason = f", {fact.reason}" if fact.reason else ""
+    return f"transaction {fact.id}{reason}"
 
 
 def _save(
@@ -502,9 +678,12 @@ def _save(
     after: OrderRecord,
     now: datetime,
     *,
+    cause: str = "",
     market_time: datetime | None = None,
     silent: bool = False,
 ) -> None:
+    if cause and (before.state != after.state or before.filled_units != after.filled_units):
+        order.cause = cause[:300]
     order.state = after.state.value
     order.filled_units = after.filled_units
     order.average_price = after.average_price

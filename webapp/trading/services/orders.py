@@ -13,10 +13,14 @@ from django.db import IntegrityError, transaction
 from sep_engine.execution.states import (
     PROTECTIVE,
     TERMINAL,
+    OrderState,
     OrderType,
     Origin,
+    PositionFill,
+    TimeInForce,
     TradingMode,
 )
+from webapp.trading.brokers.registry import VENUES, terms_of
 from webapp.trading.fields import AmountSum
 from webapp.trading.models import (
     BrokerAccount,
@@ -26,11 +30,13 @@ from webapp.trading.models import (
     Position,
     Signal,
     Strategy,
+    Trade,
 )
 from webapp.trading.selectors.resources import order_resource
 from webapp.trading.services import events, hints, system
+from webapp.trading.services.order_terms import Wanted, first_time_in_force, order_faults
 from webapp.trading.services.trading_state import trading_state_worsen
-from webapp.trading.wire import decimal_text
+from webapp.trading.wire import decimal_text, time_text
 
 # An intent that was not sent by then is never sent: the prices that it was made for are gone.
 INTENT_TTL = timedelta(seconds=30)
@@ -38,6 +44,10 @@ INTENT_TTL = timedelta(seconds=30)
 
 class IdempotencyConflict(Exception):
     """The key was used before for another request."""
+
+
+class NotChangeable(Exception):
+    """The order cannot be changed now; the message says why."""
 
 
 def order_submit(
@@ -53,7 +63,14 @@ def order_submit(
     take_profit: Decimal | None = None,
     stop_distance: Decimal | None = None,
     target_distance: Decimal | None = None,
+    trailing_distance: Decimal | None = None,
+    time_in_force: TimeInForce | None = None,
+    good_until: datetime | None = None,
+    position_fill: PositionFill = PositionFill.DEFAULT,
+    trade: Trade | None = None,
     reduce_only: bool = False,
+    replaces: Order | None = None,
+    parent: Order | None = None,
     strategy: Strategy | None = None,
     signal: Signal | None = None,
     client_id: str | None = None,
@@ -66,6 +83,11 @@ def order_submit(
     Args:
         units: signed, a multiple of the instrument's step.
         stop_distance, target_distance: in price from the fill, in place of stop_loss, take_profit.
+        trailing_distance: of the order if it is a trailing stop, else of the one it opens.
+        time_in_force: None for FOK of a market order and GTC of every other.
+        good_until: of a GTD order, market time.
+        trade: the venue's trade that a market or protective order closes.
+        replaces: the order whose place the venue is to give this one, in one step.
         client_id: given by those whose intents must be the same after a crash; else made here.
         idempotency_key: a second call with it returns the order that the first call made.
 
@@ -73,7 +95,27 @@ def order_submit(
         ValidationError: by field, what is wrong with the request.
         IdempotencyConflict: the key stands for another request.
     """
-    _check(instrument, units, type, price, stop_loss, take_profit)
+    if type in PROTECTIVE or trade is not None or position_fill == PositionFill.REDUCE_ONLY:
+        reduce_only = True
+    wanted = Wanted(
+        instrument,
+        units,
+        type,
+        time_in_force or first_time_in_force(type),
+        price,
+        stop_loss,
+        take_profit,
+        stop_distance,
+        target_distance,
+        trailing_distance,
+        good_until,
+        position_fill,
+        reduce_only,
+        trade,
+    )
+    wrong = order_faults(wanted, terms_of(account), VENUES.get(account.kind, account.kind))
+    if wrong:
+        raise ValidationError(wrong)
     request = {
         "account": account.pk,
         "instrument": instrument.name,
@@ -83,6 +125,20 @@ def order_submit(
         "stop_loss": stop_loss,
         "take_profit": take_profit,
         "reduce_only": reduce_only,
+    }
+    request |= {
+        name: value
+        for name, value in (
+            ("trailing_distance", trailing_distance),
+            ("stop_distance", stop_distance),
+            ("target_distance", target_distance),
+            ("time_in_force", time_in_force),
+            ("good_until", good_until and time_text(good_until)),
+            ("position_fill", position_fill if position_fill != PositionFill.DEFAULT else None),
+            ("trade", trade and trade.venue_trade_id),
+            ("replaces", replaces and replaces.pk),
+        )
+        if value is not None
     }
     text = json.dumps({name: _plain(value) for name, value in request.items()}, sort_keys=True)
     request_hash = hashlib.sha256(text.encode()).hexdigest()
@@ -104,8 +160,15 @@ def order_submit(
         take_profit=take_profit,
         stop_distance=stop_distance,
         target_distance=target_distance,
+        trailing_distance=trailing_distance,
+        trade_id=trade.venue_trade_id if trade is not None else "",
         reduce_only=reduce_only,
-        time_in_force="FOK" if type == OrderType.MARKET else "GTC",
+        position_fill=position_fill.value,
+        time_in_force=wanted.time_in_force.value,
+        good_until=good_until,
+        replaces=replaces,
+        parent=parent,
+        cause="placed",
         expires_at=now + INTENT_TTL,
         market_time=market_time,
         idempotency_key=idempotency_key,
@@ -137,12 +200,156 @@ def order_cancel(*, order_id: int, now: datetime) -> Order:
     return order
 
 
+CHANGES = (
+    "units",
+    "price",
+    "stop_loss",
+    "take_profit",
+    "trailing_distance",
+    "time_in_force",
+    "good_until",
+)
+"""What may be changed of a working order."""
+
+
+@transaction.atomic
+def order_change(
+    *,
+    order_id: int,
+    changes: dict[str, Any],
+    now: datetime,
+    idempotency_key: str | None = None,
+    created_by: Any = None,
+) -> Order:
+    """Ask for another order in the place of one that works; return that other order.
+
+    The trader judges it as any order and asks the venue for both in one step. Until the venue has
+    answered the old one counts as working.
+
+    changes: new values by the names of CHANGES; what is not named stays. None takes a stop, target
+        or trailing stop away.
+
+    Raises:
+        ValidationError: by field, what is wrong with the changes.
+        NotChangeable: the order does not work, or is being changed already.
+        IdempotencyConflict: the key stands for another request.
+    """
+    order = (
+        Order.objects.select_for_update(of=("self",))
+        .select_related("instrument", "account")
+        .get(pk=order_id)
+    )
+    repeated = (
+        Order.objects.filter(
+            created_by=created_by, idempotency_key=idempotency_key, replaces=order
+        ).exists()
+        if idempotency_key is not None
+        else False
+    )
+    if not repeated:
+        if order.state not in (OrderState.ACCEPTED, OrderState.PARTIAL):
+            raise NotChangeable(f"the order is {order.state}; only one that works can be changed")
+        if order.cancel_requested_at is not None:
+            raise NotChangeable("the order is to be cancelled")
+        if order.successors.exclude(state__in=TERMINAL).exists():
+            raise NotChangeable("the order is being changed already")
+    if not terms_of(order.account).replaces:
+        raise NotChangeable("the venue changes no orders: cancel it and place another")
+    unknown = set(changes) - set(CHANGES)
+    if unknown or not changes:
+        raise ValidationError(dict.fromkeys(unknown or {"changes"}, "cannot be changed"))
+    terms: dict[str, Any] = {
+        "units": order.units - order.filled_units,
+        "price": order.price,
+        "stop_loss": None if order.stop_distance is not None else order.stop_loss,
+        "take_profit": None if order.target_distance is not None else order.take_profit,
+        "trailing_distance": order.trailing_distance,
+        "time_in_force": order.time_in_force,
+        "good_until": order.good_until,
+    } | changes
+    force = TimeInForce(terms.pop("time_in_force"))
+    if force != TimeInForce.GTD and "good_until" not in changes:
+        terms["good_until"] = None
+    return order_submit(
+        account=order.account,
+        instrument=order.instrument,
+        type=OrderType(order.type),
+        origin=Origin.PERSON if order.origin == Origin.EXTERNAL else Origin(order.origin),
+        time_in_force=force,
+        stop_distance=None if "stop_loss" in changes else order.stop_distance,
+        target_distance=None if "take_profit" in changes else order.target_distance,
+        position_fill=PositionFill(order.position_fill),
+        reduce_only=order.reduce_only,
+        trade=_trade_of(order),
+        replaces=order,
+        parent=order.parent,
+        strategy=order.strategy,
+        signal=order.signal,
+        market_time=order.market_time,
+        idempotency_key=idempotency_key,
+        created_by=created_by,
+        now=now,
+        **terms,
+    )
+
+
+def _trade_of(order: Order) -> Trade | None:
+    if not order.trade_id:
+        return None
+    return Trade.objects.filter(account_id=order.account_id, venue_trade_id=order.trade_id).first()
+
+
 @transaction.atomic
 def position_close(
-    *, account: BrokerAccount, instrument: Instrument, now: datetime, created_by: Any = None
+    *,
+    account: BrokerAccount,
+    instrument: Instrument,
+    now: datetime,
+    units: Decimal | None = None,
+    created_by: Any = None,
 ) -> Order | None:
-    """Ask for the whole position to be closed at the market; None if there is none."""
-    return _flatten(account, instrument, Origin.PERSON, now, created_by)
+    """Ask for a position to be closed at the market; None if there is none.
+
+    units: how many (> 0) to close, None for all.
+
+    Raises:
+        ValidationError: more than is held, or off the instrument's step.
+    """
+    if units is None:
+        return _flatten(account, instrument, Origin.PERSON, now, created_by)
+    position = Position.objects.filter(account=account, instrument=instrument).first()
+    if position is None or position.units == 0:
+        return None
+    if not 0 < units <= abs(position.units):
+        held = decimal_text(abs(position.units))
+        raise ValidationError({"units": f"must be above 0 and at most {held}, was {units}"})
+    signed = units.copy_sign(position.units)
+    return _flatten(account, instrument, Origin.PERSON, now, created_by, units=signed)
+
+
+@transaction.atomic
+def trade_close(
+    *, trade: Trade, now: datetime, units: Decimal | None = None, created_by: Any = None
+) -> Order:
+    """Ask for one of the venue's trades to be closed at the market.
+
+    units: how many (> 0) to close, None for all.
+
+    Raises:
+        ValidationError: the trade is closed, or holds less.
+    """
+    size = abs(trade.units) if units is None else units
+    if size <= 0:
+        raise ValidationError({"units": "must be above 0, and the trade must be open"})
+    return order_submit(
+        account=trade.account,
+        instrument=trade.instrument,
+        units=-size.copy_sign(trade.units),
+        origin=Origin.PERSON,
+        trade=trade,
+        created_by=created_by,
+        now=now,
+    )
 
 
 @transaction.atomic
@@ -251,29 +458,3 @@ def _stored(created_by: Any, key: str, request_hash: str) -> Order | None:
 
 def _plain(value: Any) -> Any:
     return format(value.normalize(), "f") if isinstance(value, Decimal) else value
-
-
-def _check(
-    instrument: Instrument,
-    units: Decimal,
-    type: OrderType,
-    price: Decimal | None,
-    stop_loss: Decimal | None,
-    take_profit: Decimal | None,
-) -> None:
-    wrong: dict[str, str] = {}
-    if not instrument.enabled:
-        wrong["instrument"] = f"{instrument.name} is not enabled"
-    if not units.is_finite() or units == 0 or units % instrument.units_step:
-        step = decimal_text(instrument.units_step)
-        wrong["units"] = f"must be a multiple of {step} and not 0, was {units}"
-    if (type == OrderType.MARKET) != (price is None):
-        wrong["price"] = "a market order has none and every other order has one"
-    for name, value in (("price", price), ("stop_loss", stop_loss), ("take_profit", take_profit)):
-        if value is None or name in wrong:
-            continue
-        if not value.is_finite() or value <= 0 or value % instrument.tick:
-            tick = decimal_text(instrument.tick)
-            wrong[name] = f"must be a multiple of {tick} and > 0, was {value}"
-    if wrong:
-        raise ValidationError(wrong)

@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Q
 
 from sep_engine.execution.positions import NetPosition
-from sep_engine.execution.states import AT_VENUE, OrderState, OrderType
+from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
 from sep_engine.risk import Exposure
-from webapp.trading.fields import AmountSum
 from webapp.trading.models import BrokerAccount, Feed, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
+from webapp.trading.selectors.balance import account_balance, account_realised, fills_realised
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ROLLOVER = time(17)
@@ -58,12 +58,14 @@ class Book:
 
     Attributes:
         positions: by instrument name, without flat ones.
-        realised, trades, wins: over all fills; a trade is a fill that realised something.
+        balance: what the account holds; realised: of it, over all fills and charges, less fees.
+        trades, wins: over all fills; a trade is a fill that realised something.
         day_start: when the trading day began that `day_realised` counts.
     """
 
     account: BrokerAccount
     positions: dict[str, NetPosition]
+    balance: Decimal
     realised: Decimal
     trades: int
     wins: int
@@ -77,7 +79,6 @@ class Book:
         )
         fills = Fill.objects.filter(account=account)
         totals = fills.aggregate(
-            realised=AmountSum("realised_pl"),
             trades=Count("pk", filter=~Q(realised_pl=0)),
             wins=Count("pk", filter=Q(realised_pl__gt=0)),
         )
@@ -92,11 +93,12 @@ class Book:
             positions={
                 row.instrument.name: NetPosition(row.units, row.average_price) for row in held
             },
-            realised=totals["realised"] or Decimal(0),
+            balance=account_balance(account),
+            realised=account_realised(account),
             trades=totals["trades"],
             wins=totals["wins"],
             day_start=start,
-            day_realised=today.aggregate(total=AmountSum("realised_pl"))["total"] or Decimal(0),
+            day_realised=fills_realised(today),
         )
 
     def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
@@ -126,14 +128,14 @@ def exposure_for(
         for other in Order.objects.filter(
             account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
         ).select_related("instrument")
-        if other.pk != order.pk
+        # The venue ends the order that this one replaces before it takes this one.
+        if other.pk not in (order.pk, order.replaces_id)
     ]
     entering = [other for other in live if not other.reduce_only]
     here = [other.units - other.filled_units for other in entering if other.instrument_id == row.pk]
     busy = {*book.positions, *(other.instrument.name for other in entering)} - {row.name}
     held = book.positions.get(row.name)
     received = quotes.get(row.name)
-    protective = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
     return Exposure(
         instrument=instrument_value(row) if row.enabled else None,
         modes=(),
@@ -148,7 +150,7 @@ def exposure_for(
             other.state == OrderState.UNKNOWN and other.instrument_id == row.pk for other in live
         ),
         open_positions=len(busy),
-        open_orders=sum(other.type not in protective for other in live),
+        open_orders=sum(other.type not in PROTECTIVE for other in live),
         sent_last_minute=Order.objects.filter(
             account=account, sent_at__gt=now - timedelta(minutes=1)
         ).count(),

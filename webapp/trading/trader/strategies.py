@@ -15,9 +15,9 @@ import numpy as np
 
 import sep_engine
 from sep_engine.execution.states import (
+    PROTECTIVE,
     TERMINAL,
     OrderState,
-    OrderType,
     Origin,
     TradingMode,
 )
@@ -149,7 +149,7 @@ class RunningStrategy:
         ).count()
         leaving = Order.objects.filter(
             account=self.row.account, instrument=self.row.instrument, reduce_only=True
-        ).exclude(type__in=(OrderType.STOP_LOSS, OrderType.TAKE_PROFIT))
+        ).exclude(type__in=PROTECTIVE)
         if bars < self.rule.horizon_bars or leaving.exclude(state__in=TERMINAL).exists():
             return
         order = Order(account=self.row.account, strategy=self.row, reduce_only=True)

@@ -24,21 +24,23 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
-from sep_engine.execution.reconcile import AccountView, Difference, reconcile
+from sep_engine.execution.reconcile import Difference
 from sep_engine.execution.states import (
+    PROTECTIVE,
     TERMINAL,
     OrderState,
     OrderType,
     Origin,
+    PositionFill,
+    TimeInForce,
     TradingMode,
 )
 from sep_engine.model import Quote, QuoteBar
 from sep_engine.risk import Exposure
 from sep_engine.venues.replay import Pace, ReplayVenue, paced_events
-from webapp.trading.brokers.base import (
-    AccountReport,
-    Broker,
 from webapp.trading import halt_flag
+from webapp.trading.brokers.base import (
+    Broker,
     BrokerError,
     Deaf,
     FedBroker,
@@ -48,7 +50,7 @@ from webapp.trading import halt_flag
     StreamingBroker,
     Transaction,
 )
-from webapp.trading.brokers.registry import broker_for
+from webapp.trading.brokers.registry import broker_for, terms_of
 from webapp.trading.killpoint import killpoint
 from webapp.trading.models import (
     BrokerAccount,
@@ -57,14 +59,19 @@ from webapp.trading.models import (
     PerformanceSnapshot,
     Position,
     Strategy,
+    TradingState,
 )
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
-    TradingState,
 from webapp.trading.services import events, order_path, system
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.services.order_path import FactGap
 from webapp.trading.services.orders import order_submit
+from webapp.trading.services.reconciliation import (
+    Comparison,
+    books_compare,
+    reconciliation_record,
+)
 from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.streams import MarketStream, Relay, connect, listen_for_hints
 from webapp.trading.trader import feeds, lease
@@ -93,7 +100,6 @@ BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
 _DOUBT = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
-_PROTECTIVE = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
 
 
 class Stop(Exception):
@@ -262,6 +268,7 @@ class Trader:
         )
         self._lease_until = time.monotonic() + lease.LEASE.total_seconds()
         self._account = BrokerAccount.objects.get(pk=self._account_id)
+        self._terms = terms_of(self._account)
         feed = Feed.objects.select_related("instrument").order_by("pk").first()
         if feed is None:
             raise ValueError("there is no feed; run manage.py load_sample")
@@ -411,7 +418,7 @@ class Trader:
         open_pl = book.open_pl(self._quotes)
         if open_pl is None:
             return
-        balance = self._account.opening_balance + book.realised
+        balance = book.balance
         equity = balance + open_pl
         self._peak_equity = max(self._peak_equity, equity)
         point = PerformanceSnapshot.objects.create(
@@ -472,7 +479,7 @@ class Trader:
     def _ask_to_flatten(self, now: datetime) -> None:
         with transaction.atomic():
             live = Order.objects.filter(account=self._account).exclude(state__in=TERMINAL)
-            live.exclude(type__in=_PROTECTIVE).filter(cancel_requested_at__isnull=True).update(
+            live.exclude(type__in=PROTECTIVE).filter(cancel_requested_at__isnull=True).update(
                 cancel_requested_at=now
             )
             for position in Position.objects.filter(account=self._account).exclude(units=0):
@@ -584,17 +591,17 @@ class Trader:
             .values_list("pk", "state", "cancel_requested_at")
         )
         live = [(key, OrderState(state), at is not None) for key, state, at in rows]
-        return sorted(live, key=lambda one: not one[2])
-
         if any(not withdrawn for _, _, withdrawn in live) and self._stopped():
             order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
             live = [(key, OrderState(state), at is not None) for key, state, at in rows.all()]
-    async def _withdraw(self, order_id: int) -> None:
-        order, cancel = await self._happened(order_id, Withdrawn())
+        return sorted(live, key=lambda one: not one[2])
+
     def _stopped(self) -> bool:
         """Return whether any scope of the kill switch is not ACTIVE."""
         return halt_flag.is_set() or TradingState.objects.exclude(state=TradingMode.ACTIVE).exists()
 
+    async def _withdraw(self, order_id: int) -> None:
+        order, cancel = await self._happened(order_id, Withdrawn())
         if not cancel:
             return
         killpoint("cancel_claimed")
@@ -651,20 +658,38 @@ class Trader:
             return
         killpoint("claimed")
         request, refusal = await self._db(self._last_look, order_id)
+        old_id, old_client_id = await self._db(self._replaced_by, order_id)
         if refusal:
-            await self._happened(order_id, Doubted(refusal))
+            await self._doubt(order_id, old_id, refusal)
             return
         try:
-            facts = await asyncio.wait_for(self._broker.submit(request), SEND_TIMEOUT_S)
+            if old_id is None:
+                sending = self._broker.submit(request)
+            else:
+                sending = self._broker.replace(old_client_id, request)
+            facts = await asyncio.wait_for(sending, SEND_TIMEOUT_S)
         except (BrokerError, TimeoutError) as error:
             logger.warning("order %s is in doubt: %s", request.client_id, error or "timeout")
-            await self._happened(order_id, Doubted(str(error)))
+            await self._doubt(order_id, old_id, str(error))
             return
         killpoint("sent")
         await self._apply(facts)
         killpoint("recorded")
+        await self._doubt(order_id, old_id, "the answer said nothing of the order")
+
+    async def _doubt(self, order_id: int, old_id: int | None, reason: str) -> None:
+        """Doubt the order, and the one whose place it was to take, where no answer was given."""
         if await self._db(self._state_of, order_id) == _S.SENDING:
-            await self._happened(order_id, Doubted("the answer said nothing of the order"))
+            await self._happened(order_id, Doubted(reason))
+        if old_id is not None and await self._db(self._state_of, old_id) == _S.REPLACE_PENDING:
+            await self._happened(old_id, Doubted(reason))
+
+    def _replaced_by(self, order_id: int) -> tuple[int | None, str]:
+        """Return the key and client id of the order whose place this one is to take."""
+        order = Order.objects.select_related("replaces").get(pk=order_id)
+        return (
+            (None, "") if order.replaces is None else (order.replaces.pk, order.replaces.client_id)
+        )
 
     def _claim(self, order_id: int, epoch: int) -> bool:
         """Claim the order; the claim is on the disk when this returns, should the power fail."""
@@ -684,10 +709,15 @@ class Trader:
             price=order.price,
             price_bound=order.price_bound,
             stop_loss=order.stop_loss,
-            take_profit=order.take_profit,
+            take_profit=self._target(order),
             stop_distance=order.stop_distance,
-            target_distance=order.target_distance,
+            target_distance=order.target_distance if self._terms.target_distance else None,
             reduce_only=order.reduce_only,
+            trailing_distance=order.trailing_distance,
+            time_in_force=TimeInForce(order.time_in_force),
+            good_until=order.good_until,
+            position_fill=PositionFill(order.position_fill),
+            trade_id=order.trade_id,
         )
         assert self._lease is not None
         if time.monotonic() >= self._lease_until or self._lease.lost():
@@ -701,6 +731,16 @@ class Trader:
         ):
             return request, "the quote grew too old before the send"
         return request, ""
+
+    def _target(self, order: Order) -> Decimal | None:
+        """Return the target's price. Where the venue takes no distance, the last quote gives it."""
+        received = self._quotes.get(order.instrument.name)
+        if order.target_distance is None or self._terms.target_distance or received is None:
+            return order.take_profit
+        buys = order.units > 0
+        entry = order.price or (received.quote.ask if buys else received.quote.bid)
+        away = order.target_distance if buys else -order.target_distance
+        return instrument_value(order.instrument).round_price(entry + away)
 
     def _state_of(self, order_id: int) -> OrderState:
         return OrderState(Order.objects.values_list("state", flat=True).get(pk=order_id))
@@ -732,11 +772,18 @@ class Trader:
                 return
             if await self._db(self._state_of, order_id) not in _DOUBT:
                 continue
+            if await self._db(self._successor_in_doubt, order_id):
+                continue  # the change may still arrive; it is settled by the order that it makes
             if found is None:
                 # This process has no send open: it holds the lock under which it sends.
                 await self._happened(order_id, Absent(send_closed=True))
             elif found.working:
                 await self._happened(order_id, Found(found.venue_order_id))
+
+    def _successor_in_doubt(self, order_id: int) -> bool:
+        return Order.objects.filter(
+            replaces_id=order_id, state__in=(_S.SENDING, _S.UNKNOWN)
+        ).exists()
 
     def _protect(self) -> bool:
         """See that a stop works for every position; ask for one, or for the way out, if not.
@@ -747,7 +794,7 @@ class Trader:
         protected = True
         for position in Position.objects.filter(account=self._account).exclude(units=0):
             stops = order_path.stops_of(position)
-            missing = abs(position.units) - sum((abs(stop.units) for stop in stops), Decimal(0))
+            missing = abs(position.units) - order_path.covered_units(position, stops)
             if missing <= 0:
                 continue
             protected = False
@@ -820,7 +867,7 @@ class Trader:
                 )
             return
         if isinstance(news, Listening):
-            await self._reconcile()
+            await self._reconcile("stream")
             if self._deaf is not None:
                 deaf_s = time.monotonic() - self._deaf[0]
                 self._deaf = None
@@ -851,13 +898,18 @@ class Trader:
         killpoint("facts_committed")
         self._tell.set()
 
-    async def _read_facts(self) -> None:
-        """Read every transaction since the last applied one; what was missed is caught up here."""
+    async def _read_facts(self) -> int:
+        """Read every transaction since the last applied one; what was missed is caught up here.
+
+        Returns:
+            How many there were.
+        """
         last = await self._db(self._last_transaction)
         facts = await self._broker.transactions_since(last)
         if facts:
             await self._db(self._apply_now, facts)
             self._tell.set()
+        return len(facts)
 
     def _last_transaction(self) -> int:
         return BrokerAccount.objects.values_list("last_transaction_id", flat=True).get(
@@ -901,47 +953,49 @@ class Trader:
         while True:
             await self._pause(RECONCILE_S)
             async with self._writing:
-                await self._reconcile()
+                await self._reconcile("minute")
 
-    async def _reconcile(self) -> None:
+    async def _reconcile(self, cause: str = "start") -> None:
         """Compare our books with the venue's; halt the account if they differ."""
+        started_at, facts_read = utc_now(), 0
+        comparison: Comparison | None = None
         for _ in range(3):
             try:
                 report = await asyncio.wait_for(self._broker.account(), SEND_TIMEOUT_S)
-                await self._read_facts()
+                facts_read += await self._read_facts()
             except (BrokerError, TimeoutError) as error:
                 logger.warning("the venue cannot be compared with: %s", error or "timeout")
+                await self._db(
+                    self._compared, cause, started_at, None, facts_read, str(error) or "timeout"
+                )
                 return
-            differences = await self._db(self._differences, report)
+            comparison = await self._db(books_compare, self._account, report)
             killpoint("reconciling")
-            if not differences:
-                return
-        await self._db(self._halt_for, differences)
+            if not comparison.differences:
+                break
+        assert comparison is not None
+        done = "the account was halted" if comparison.differences else ""
+        if comparison.differences:
+            await self._db(self._halt_for, comparison.differences)
+        await self._db(self._compared, cause, started_at, comparison, facts_read, done)
 
-    def _differences(self, report: AccountReport) -> tuple[Difference, ...]:
-        doubtful = set(
-            Order.objects.filter(account=self._account, state__in=_DOUBT).values_list(
-                "client_id", flat=True
-            )
+    def _compared(
+        self,
+        cause: str,
+        started_at: datetime,
+        comparison: Comparison | None,
+        facts_read: int,
+        done: str,
+    ) -> None:
+        reconciliation_record(
+            account=self._account,
+            cause=cause,
+            started_at=started_at,
+            now=utc_now(),
+            comparison=comparison,
+            facts_read=facts_read,
+            done=done,
         )
-        working = (_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.REPLACE_PENDING)
-        ours = Order.objects.filter(account=self._account, state__in=working)
-        positions = Position.objects.filter(account=self._account).select_related("instrument")
-        local = AccountView(
-            last_transaction_id=self._last_transaction(),
-            positions={p.instrument.name: p.units for p in positions},
-            open_orders={order.client_id: order.units - order.filled_units for order in ours},
-        )
-        reported = AccountView(
-            last_transaction_id=report.last_transaction_id,
-            positions=report.positions,
-            open_orders={
-                order.client_id: order.units
-                for order in report.open_orders
-                if order.client_id not in doubtful
-            },
-        )
-        return reconcile(local, reported)
 
     def _halt_for(self, differences: tuple[Difference, ...]) -> None:
         text = "; ".join(str(difference) for difference in differences)

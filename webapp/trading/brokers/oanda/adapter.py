@@ -17,7 +17,12 @@ import httpx
 
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.execution.core import Timing
-from sep_engine.execution.states import OrderType
+from sep_engine.execution.states import (
+    PROTECTIVE,
+    OrderType,
+    PositionFill,
+    TimeInForce,
+)
 from sep_engine.model import Instrument, Quote, QuoteBar
 from sep_engine.venues.oanda import orders, parse
 from sep_engine.venues.oanda.backoff import Backoff
@@ -29,7 +34,15 @@ from sep_engine.venues.oanda.client import (
     VenueError,
     stream_items,
 )
-from sep_engine.venues.oanda.orders import Answer, Entry, EntryType, Outcome, PositionFill, Stop
+from sep_engine.venues.oanda.orders import (
+    Answer,
+    Dependent,
+    DependentType,
+    Entry,
+    EntryType,
+    Outcome,
+    Stop,
+)
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
@@ -39,16 +52,28 @@ from webapp.trading.brokers.base import (
     News,
     OrderRequest,
     Reached,
+    Terms,
     Transaction,
     VenueOrder,
 )
 from webapp.trading.brokers.oanda.facts import fills_wanted, transactions_of
 
-# A stop or target that is sent alone is a stop or limit order that may only reduce.
+TERMS = Terms(
+    types=frozenset(OrderType),
+    times=frozenset(TimeInForce),
+    fills=frozenset(PositionFill),
+    on_fill=PROTECTIVE,
+    trades=True,
+    replaces=True,
+    target_distance=False,
+)
+
+# A stop or target of the position as a whole is a stop or limit order that may only reduce.
 _ENTRY_TYPES = {
     OrderType.MARKET: EntryType.MARKET,
     OrderType.LIMIT: EntryType.LIMIT,
     OrderType.STOP: EntryType.STOP,
+    OrderType.MARKET_IF_TOUCHED: EntryType.MARKET_IF_TOUCHED,
     OrderType.STOP_LOSS: EntryType.STOP,
     OrderType.TAKE_PROFIT: EntryType.LIMIT,
 }
@@ -105,9 +130,20 @@ class OandaBroker:
     async def submit(self, request: OrderRequest) -> list[Transaction]:
         instrument = await self._instrument(request.instrument)
         try:
-            wire = orders.place(_entry(request, instrument))
+            if request.type == OrderType.MARKET and request.trade_id:
+                wire = orders.close_trade(request.trade_id, instrument, abs(request.units))
+            else:
+                wire = orders.place(_order(request, instrument))
         except ArgumentError as error:
             raise BrokerError(f"order {request.client_id} cannot be sent: {error}") from error
+        return await self._recorded(await self._change(wire, protective=request.reduce_only))
+
+    async def replace(self, client_id: str, request: OrderRequest) -> list[Transaction]:
+        instrument = await self._instrument(request.instrument)
+        try:
+            wire = orders.replace(_specifier(client_id), _order(request, instrument))
+        except ArgumentError as error:
+            raise BrokerError(f"order {client_id} cannot be changed: {error}") from error
         return await self._recorded(await self._change(wire, protective=request.reduce_only))
 
     async def cancel(self, client_id: str) -> list[Transaction]:
@@ -154,6 +190,7 @@ class OandaBroker:
             balance=account.balance,
             positions=dict(account.positions),
             open_orders=tuple(self._venue_order(order, trades) for order in account.orders),
+            trades={str(trade.id): trade.units for trade in account.trades},
         )
 
     async def news(self) -> AsyncGenerator[News, None]:
@@ -269,6 +306,8 @@ class OandaBroker:
             instrument=order.instrument or (trade.instrument if trade else ""),
             units=units,
             working=order.state == "PENDING",
+            type=order.type,
+            trade_id="" if order.trade_id is None else str(order.trade_id),
         )
 
 
@@ -334,7 +373,24 @@ class LocalOandaBroker(OandaBroker):
         return facts
 
 
+def _order(request: OrderRequest, instrument: Instrument) -> Entry | Dependent:
+    if request.type in PROTECTIVE and request.trade_id:
+        return Dependent(
+            request.client_id,
+            instrument,
+            DependentType(request.type.value),
+            request.trade_id,
+            price=request.price,
+            distance=request.trailing_distance,
+            time_in_force=request.time_in_force or TimeInForce.GTC,
+            expires=request.good_until,
+        )
+    return _entry(request, instrument)
+
+
 def _entry(request: OrderRequest, instrument: Instrument) -> Entry:
+    if request.type == OrderType.TRAILING_STOP_LOSS:
+        raise ArgumentError("the venue hangs a trailing stop on a trade: name the trade")
     if request.target_distance is not None:
         raise ArgumentError("the venue takes a target as a price, not as a distance")
     stop = None
@@ -351,9 +407,12 @@ def _entry(request: OrderRequest, instrument: Instrument) -> Entry:
         request.units,
         price=request.price,
         price_bound=bound,
-        position_fill=PositionFill.REDUCE_ONLY if request.reduce_only else PositionFill.DEFAULT,
+        position_fill=PositionFill.REDUCE_ONLY if request.reduce_only else request.position_fill,
+        time_in_force=request.time_in_force,
+        expires=request.good_until,
         stop_loss=stop,
         take_profit=request.take_profit,
+        trailing_distance=request.trailing_distance,
     )
 
 

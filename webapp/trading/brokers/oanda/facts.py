@@ -5,8 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 from sep_engine.venues.oanda import parse
-from webapp.trading.brokers.base import Kind, Transaction
+from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 
+REPLACED = "CLIENT_REQUEST_REPLACED"
+CHARGES = frozenset({"DAILY_FINANCING", "TRANSFER_FUNDS", "DIVIDEND_ADJUSTMENT"})
+PROTECTIVE_TYPES = frozenset({"TAKE_PROFIT", "STOP_LOSS", "TRAILING_STOP_LOSS"})
 ENTRY_TYPES = frozenset({"MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED", "FIXED_PRICE"})
 DUPLICATE = "CLIENT_ORDER_ID_ALREADY_EXISTS"
 EXPIRED = "TIME_IN_FORCE_EXPIRED"
@@ -14,15 +17,23 @@ GONE = "ORDER_DOESNT_EXIST"
 
 
 def fills_wanted(lines: Iterable[Mapping[str, Any]]) -> set[int]:
-    """Ids of fills that dependents among the lines belong to and that are not among the lines."""
+    """Ids of fills that dependents among the lines belong to and that are not among the lines.
+
+    A trade has the id of the fill that opened it.
+    """
     lines = list(lines)
     here = {parse.identifier(line, "id") for line in lines}
-    named = {
-        parse.identifier(line, "orderFillTransactionID")
-        for line in lines
-        if "orderFillTransactionID" in line
-    }
-    return named - here
+    wanted = (_opening_fill(line) for line in lines if _protects(line))
+    return {fill_id for fill_id in wanted if fill_id is not None and fill_id not in here}
+
+
+def _protects(line: Mapping[str, Any]) -> bool:
+    kind = parse.text(line, "type")
+    return kind.endswith("_ORDER") and kind.removesuffix("_ORDER") in PROTECTIVE_TYPES
+
+
+def _opening_fill(line: Mapping[str, Any]) -> int | None:
+    return parse.identifier(line, "tradeID") if "tradeID" in line else None
 
 
 def transactions_of(
@@ -65,52 +76,101 @@ def _transaction(
     if line.creates_order and order_type in ENTRY_TYPES:
         # What replaces a part-filled order goes on under the same name: one order to us.
         goes_on = "replacesOrderID" in raw and "cancellingTransactionID" not in raw
-        fields |= {
-            "kind": Kind.OTHER if goes_on else Kind.ACCEPTED,
-            "order_type": order_type,
-            "units": line.units or Decimal(0),
-            "price": line.price,
-        }
-    elif line.creates_order:
-        fields |= _dependent(raw, order_type, by_id)
+        fields |= _accepted(raw, line, order_type)
+        if goes_on:
+            fields["kind"] = Kind.OTHER
+    elif line.creates_order and order_type in PROTECTIVE_TYPES:
+        fields |= _protective(raw, line, order_type, by_id)
     elif line.type == "ORDER_FILL":
         fill = parse.read_fill(raw)
+        changes = [*fill.reduced] if fill.opened is None else [*fill.reduced, fill.opened]
         fields |= {
             "kind": Kind.FILLED,
             "units": fill.units,
             "price": fill.price,
             "realised_pl": fill.pl,
             "half_spread_cost": fill.half_spread_cost,
+            "financing": fill.financing,
+            "commission": fill.commission,
             "final": fill.order_id not in reissued,
+            "trades": tuple(
+                TradeChange(
+                    str(one.trade_id),
+                    one.units,
+                    fill.price if one.price is None else one.price,
+                    one.realized_pl,
+                    one is fill.opened,
+                )
+                for one in changes
+            ),
         }
     elif line.type == "ORDER_CANCEL":
-        fields["kind"] = Kind.EXPIRED if line.reason == EXPIRED else Kind.CANCELLED
+        ends = {EXPIRED: Kind.EXPIRED, REPLACED: Kind.REPLACED}
+        fields["kind"] = ends.get(line.reason, Kind.CANCELLED)
     elif line.type == "ORDER_CANCEL_REJECT":
         # An order that is gone was ended by an earlier transaction; this one says nothing of it.
         fields["kind"] = Kind.OTHER if line.reason == GONE else Kind.CANCEL_REFUSED
-    elif line.is_reject and order_type in ENTRY_TYPES:
+    elif line.is_reject and order_type in ENTRY_TYPES | PROTECTIVE_TYPES:
         # A duplicate says nothing of the order that has the name, so it does not carry it.
         if line.reason == DUPLICATE:
             fields["client_id"] = ""
         else:
-            fields["kind"] = Kind.REJECTED
+            fields |= {"kind": Kind.REJECTED, "trade_id": _closed_trade(raw)}
+    elif line.type in CHARGES:
+        amount = parse.optional_decimal(
+            raw, "amount" if line.type == "TRANSFER_FUNDS" else "financing"
+        )
+        if line.type == "DIVIDEND_ADJUSTMENT":
+            amount = parse.optional_decimal(raw, "dividendAdjustment")
+        # Money that came to an empty account is what the account was opened with.
+        opens = line.type == "TRANSFER_FUNDS" and amount == parse.optional_decimal(
+            raw, "accountBalance"
+        )
+        if not opens:
+            fields |= {"kind": Kind.CHARGE, "amount": amount or Decimal(0), "reason": line.type}
     return Transaction(**fields)
 
 
-def _dependent(
-    raw: Mapping[str, Any], order_type: str, by_id: Mapping[int, Mapping[str, Any]]
-) -> dict[str, Any]:
-    """A stop or target of a trade: it wants the opposite of what the fill opened."""
-    fill_id = raw.get("orderFillTransactionID")
-    fill = None if fill_id is None else by_id.get(int(fill_id))
-    if fill is None:
-        return {"order_type": order_type}  # hung on a trade by somebody else; see the account
-    opened = parse.child(fill, "tradeOpened") or {}
+def _accepted(raw: Mapping[str, Any], line: parse.Transaction, order_type: str) -> dict[str, Any]:
+    ends = parse.time_ns(raw, "gtdTime") if "gtdTime" in raw else None
     return {
-        "kind": Kind.DEPENDENT,
+        "kind": Kind.ACCEPTED,
         "order_type": order_type,
-        "instrument": parse.text(fill, "instrument"),
-        "units": -parse.decimal(opened, "units"),
-        "price": parse.optional_decimal(raw, "price"),
-        "parent_id": str(parse.identifier(fill, "orderID")),
+        "units": line.units or Decimal(0),
+        "price": line.price,
+        "distance": parse.optional_decimal(raw, "distance"),
+        "time_in_force": parse.text(raw, "timeInForce"),
+        "good_until": None if ends is None else parse.to_datetime(ends),
+        "replaces_id": str(raw.get("replacesOrderID", "")),
+        "trade_id": _closed_trade(raw),
     }
+
+
+def _closed_trade(raw: Mapping[str, Any]) -> str:
+    """The trade that a market order closes, "" if it closes none."""
+    return parse.text(parse.child(raw, "tradeClose") or {}, "tradeID")
+
+
+def _protective(
+    raw: Mapping[str, Any],
+    line: parse.Transaction,
+    order_type: str,
+    by_id: Mapping[int, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A stop or target of a trade: it wants the opposite of what the trade's fill opened.
+
+    The books know what the trade still holds; the fill is all that the ledger says of it.
+    """
+    trade_id = _opening_fill(raw)
+    fill = None if trade_id is None else by_id.get(trade_id)
+    found = _accepted(raw, line, order_type) | {
+        "trade_id": "" if trade_id is None else str(trade_id)
+    }
+    if fill is not None:
+        opened = parse.child(fill, "tradeOpened") or {}
+        found["instrument"] = parse.text(fill, "instrument")
+        found["units"] = -parse.decimal(opened, "units")
+    if line.reason == "ON_FILL" and fill is not None:
+        found["kind"] = Kind.DEPENDENT
+        found["parent_id"] = str(parse.identifier(fill, "orderID"))
+    return found

@@ -1,5 +1,7 @@
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -7,9 +9,22 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from sep_engine.execution.states import TERMINAL, OrderState, OrderType, Origin
-from webapp.trading.models import BrokerAccount, Instrument, Order
-from webapp.trading.services.orders import order_cancel, order_submit
+from sep_engine.execution.states import (
+    TERMINAL,
+    OrderState,
+    OrderType,
+    Origin,
+    PositionFill,
+    TimeInForce,
+)
+from webapp.trading.models import BrokerAccount, Instrument, Order, Trade
+from webapp.trading.services.orders import (
+    NotChangeable,
+    order_cancel,
+    order_change,
+    order_submit,
+    trade_close,
+)
 from webapp.trading.wire import decimal_text
 
 WAIT_S = 5.0
@@ -17,18 +32,35 @@ SETTLED = TERMINAL | {OrderState.ACCEPTED, OrderState.PARTIAL}
 
 
 class Command(BaseCommand):
-    help = "Place, cancel and list orders. The trader judges and sends what is placed here."
+    help = "Place, change, cancel and list orders, close trades. The trader judges and sends them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         place = actions.add_parser("place", help="place EUR_USD -- -1000 sells 1,000 units")
         place.add_argument("instrument")
         place.add_argument("units", help="signed: + buys, - sells")
+        place.add_argument("--type", choices=sorted(OrderType), help="MARKET unless a price says")
+        place.add_argument("--price", help="of the --type")
         place.add_argument("--limit", help="price of a LIMIT order")
         place.add_argument("--stop", help="price of a STOP order")
-        place.add_argument("--stop-loss")
-        place.add_argument("--take-profit")
+        place.add_argument("--position-fill", choices=sorted(PositionFill), default="DEFAULT")
+        place.add_argument("--trade", help="the venue's trade that the order closes")
         place.add_argument("--reduce-only", action="store_true")
+        change = actions.add_parser(
+            "change", help="change ID --price 1.05: a new order in its place"
+        )
+        change.add_argument("id", type=int)
+        change.add_argument("--units")
+        change.add_argument("--price")
+        for one in (place, change):
+            one.add_argument("--stop-loss")
+            one.add_argument("--take-profit")
+            one.add_argument("--trailing-distance", help="in price, such as 0.0020")
+            one.add_argument("--time-in-force", choices=sorted(TimeInForce))
+            one.add_argument("--good-until", help="of a GTD order, such as 2026-01-05T21:00:00Z")
+        close = actions.add_parser("close", help="close TRADE [--units N]: one trade of the venue")
+        close.add_argument("trade")
+        close.add_argument("--units")
         cancel = actions.add_parser("cancel", help="cancel ID")
         cancel.add_argument("id", type=int)
         shown = actions.add_parser("list", help="the newest orders")
@@ -42,26 +74,65 @@ class Command(BaseCommand):
         instrument = Instrument.objects.filter(name=options["instrument"]).first()
         if account is None or instrument is None:
             raise CommandError(f"no account, or no instrument {options['instrument']}")
-        if options["limit"] and options["stop"]:
-            raise CommandError("give --limit or --stop, not both")
-        type_ = OrderType.MARKET
-        if options["limit"] or options["stop"]:
-            type_ = OrderType.LIMIT if options["limit"] else OrderType.STOP
-        try:
-            order = order_submit(
+        given = [name for name in ("limit", "stop", "type") if options[name]]
+        if len(given) > 1:
+            raise CommandError(f"give one of --{', --'.join(given)}")
+        type_ = OrderType(options["type"] or (given[0].upper() if given else "MARKET"))
+        trade = self._trade(account, options["trade"]) if options["trade"] else None
+        self._ask(
+            lambda: order_submit(
                 account=account,
                 instrument=instrument,
                 units=_number("units", options["units"]),
                 type=type_,
-                price=_optional("price", options["limit"] or options["stop"]),
+                price=_optional("price", options["limit"] or options["stop"] or options["price"]),
                 stop_loss=_optional("--stop-loss", options["stop_loss"]),
                 take_profit=_optional("--take-profit", options["take_profit"]),
+                trailing_distance=_optional("--trailing-distance", options["trailing_distance"]),
+                time_in_force=_force(options["time_in_force"]),
+                good_until=_time(options["good_until"]),
+                position_fill=PositionFill(options["position_fill"]),
+                trade=trade,
                 reduce_only=options["reduce_only"],
                 origin=Origin.PERSON,
                 now=timezone.now(),
             )
+        )
+
+    def _change(self, options: dict[str, Any]) -> None:
+        names = ("units", "price", "stop_loss", "take_profit", "trailing_distance")
+        changes: dict[str, Any] = {
+            name: _number(name, options[name]) for name in names if options[name] is not None
+        }
+        if options["time_in_force"]:
+            changes["time_in_force"] = _force(options["time_in_force"])
+        if options["good_until"]:
+            changes["good_until"] = _time(options["good_until"])
+        if not Order.objects.filter(pk=options["id"]).exists():
+            raise CommandError(f"there is no order {options['id']}")
+        self._ask(lambda: order_change(order_id=options["id"], changes=changes, now=timezone.now()))
+
+    def _close(self, options: dict[str, Any]) -> None:
+        account = BrokerAccount.objects.order_by("pk").first()
+        trade = self._trade(account, options["trade"])
+        units = _optional("--units", options["units"])
+        self._ask(lambda: trade_close(trade=trade, units=units, now=timezone.now()))
+
+    def _trade(self, account: BrokerAccount | None, name: str) -> Trade:
+        rows = Trade.objects.select_related("account", "instrument")
+        trade = rows.filter(account=account, venue_trade_id=name).first()
+        if trade is None:
+            raise CommandError(f"there is no trade {name}")
+        return trade
+
+    def _ask(self, ask: Callable[[], Order]) -> None:
+        try:
+            order = ask()
+        except NotChangeable as error:
+            raise CommandError(str(error)) from error
         except ValidationError as error:
-            raise CommandError("; ".join(error.messages)) from error
+            wrong = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
+            raise CommandError("; ".join(wrong)) from error
         self._follow(order)
 
     def _cancel(self, options: dict[str, Any]) -> None:
@@ -101,3 +172,19 @@ def _number(name: str, text: str) -> Decimal:
 
 def _optional(name: str, text: str | None) -> Decimal | None:
     return None if text is None else _number(name, text)
+
+
+def _force(text: str | None) -> TimeInForce | None:
+    return None if text is None else TimeInForce(text)
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"--good-until must be a time, was {text!r}") from error
+    if at.utcoffset() is None:
+        raise CommandError("--good-until must say its zone: end it with Z")
+    return at

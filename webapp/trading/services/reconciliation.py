@@ -1,0 +1,147 @@
+"""Comparing our books with the venue's: both sides as of now, and the record of each comparison."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db import transaction
+
+from sep_engine.execution.reconcile import AccountView, Difference, reconcile
+from sep_engine.execution.states import OrderState, Origin
+from webapp.trading.brokers.base import AccountReport
+from webapp.trading.models import BrokerAccount, Order, Position, Reconciliation, Trade
+from webapp.trading.selectors.balance import account_balance
+from webapp.trading.services import events
+from webapp.trading.wire import decimal_text, money_text
+
+# About a week of one a minute.
+KEPT = 10_000
+_S = OrderState
+WORKING = (_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.REPLACE_PENDING)
+DOUBTFUL = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both sides, and what differs. Balances are in account currency."""
+
+    local: AccountView
+    reported: AccountView
+    local_balance: Decimal
+    reported_balance: Decimal
+    differences: tuple[Difference, ...]
+
+
+def books_compare(account: BrokerAccount, report: AccountReport) -> Comparison:
+    """Return our books beside the venue's report. Orders in doubt are left out of both."""
+    rows = list(Order.objects.filter(account=account, state__in=(*WORKING, *DOUBTFUL)))
+    by_venue_id = {row.venue_order_id: row.client_id for row in rows if row.venue_order_id}
+    doubtful = {row.client_id for row in rows if row.state in DOUBTFUL}
+    trades = dict(
+        Trade.objects.filter(account=account)
+        .exclude(units=0)
+        .values_list("venue_trade_id", "units")
+    )
+    positions = Position.objects.filter(account=account).select_related("instrument")
+    last = BrokerAccount.objects.values_list("last_transaction_id", flat=True).get(pk=account.pk)
+    local = AccountView(
+        last_transaction_id=last,
+        positions={row.instrument.name: row.units for row in positions},
+        open_orders={row.client_id: _wanted(row, trades) for row in rows if row.state in WORKING},
+        trades={} if report.trades is None else trades,
+    )
+    named = [
+        # One that was changed beside us keeps its client id; the venue's own tells them apart.
+        (by_venue_id.get(one.venue_order_id, one.client_id), one.units)
+        for one in report.open_orders
+    ]
+    reported = AccountView(
+        last_transaction_id=report.last_transaction_id,
+        positions=report.positions,
+        open_orders={name: units for name, units in named if name not in doubtful},
+        trades=report.trades or {},
+    )
+    return Comparison(
+        local=local,
+        reported=reported,
+        local_balance=account_balance(account),
+        reported_balance=report.balance,
+        differences=reconcile(local, reported),
+    )
+
+
+def _wanted(order: Order, trades: dict[str, Decimal]) -> Decimal:
+    """Return the signed units still wanted; what protects a trade wants what the trade holds."""
+    if order.trade_id and order.reduce_only:
+        return -trades.get(order.trade_id, Decimal(0))
+    return order.units - order.filled_units
+
+
+@transaction.atomic
+def reconciliation_record(
+    *,
+    account: BrokerAccount,
+    cause: str,
+    started_at: datetime,
+    now: datetime,
+    comparison: Comparison | None,
+    facts_read: int = 0,
+    done: str = "",
+) -> Reconciliation:
+    """Keep a comparison; `comparison` is None when the venue said nothing."""
+    outcomes = Reconciliation.Outcome
+    adopted = Order.objects.filter(
+        account=account, origin=Origin.EXTERNAL.value, created_at__gte=started_at
+    ).count()
+    if comparison is None:
+        outcome = outcomes.UNREACHED
+    elif comparison.differences:
+        outcome = outcomes.DIFFERED
+    else:
+        outcome = outcomes.CAUGHT_UP if facts_read else outcomes.AGREED
+    row = Reconciliation.objects.create(
+        account=account,
+        cause=cause,
+        outcome=outcome,
+        done=done[:300],
+        facts_read=facts_read,
+        adopted=adopted,
+        local=comparison and _side(comparison.local, comparison.local_balance),
+        reported=comparison and _side(comparison.reported, comparison.reported_balance),
+        differences=_differences(comparison.differences) if comparison else [],
+        started_at=started_at,
+        finished_at=now,
+    )
+    if row.pk % 500 == 0:
+        Reconciliation.objects.filter(account=account, pk__lte=row.pk - KEPT).delete()
+    events.record(
+        stream="system",
+        type="reconciliation",
+        data={"id": row.pk, "outcome": row.outcome, "cause": row.cause},
+        now=now,
+    )
+    return row
+
+
+def _side(view: AccountView, balance: Decimal) -> dict[str, Any]:
+    return {
+        "last_transaction_id": view.last_transaction_id,
+        "balance": money_text(balance),
+        "positions": {name: decimal_text(units) for name, units in view.positions.items() if units},
+        "trades": {name: decimal_text(units) for name, units in view.trades.items()},
+        "orders": {name: decimal_text(units) for name, units in view.open_orders.items()},
+    }
+
+
+def _differences(differences: Iterable[Difference]) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": one.what,
+            "key": one.key,
+            "local": None if one.local is None else decimal_text(one.local),
+            "reported": None if one.reported is None else decimal_text(one.reported),
+        }
+        for one in differences
+    ]
