@@ -57,7 +57,7 @@ std::vector<std::uint32_t> by_exit(const SweepRules& rules) {
     std::vector<std::uint32_t> order(rules.rules.size());
     std::iota(order.begin(), order.end(), 0U);
     std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return rules.rules[a].exit < rules.rules[b].exit;
+        return rules.rules[b].exit > rules.rules[a].exit;
     });
     return order;
 }
@@ -244,9 +244,9 @@ SurrogateBest best_of(std::span<const double> statistics) {
     return best;
 }
 
-class Processor final : public SweepBackend {
+class BlockSweep final : public SweepBackend {
 public:
-    Processor(const SweepBars& bars, Backend backend, int threads)
+    BlockSweep(const SweepBars& bars, Backend backend, int threads)
         : bars_(bars), backend_(backend), threads_(threads) {}
 
     void figures(const SweepRules& rules, std::span<SweepFigures> out,
@@ -302,9 +302,9 @@ private:
 };
 
 /// One rule after another and one trade after another, without tables.
-class Reference final : public SweepBackend {
+class ReferenceSweep final : public SweepBackend {
 public:
-    explicit Reference(const SweepBars& bars) : bars_(bars) {}
+    explicit ReferenceSweep(const SweepBars& bars) : bars_(bars) {}
 
     void figures(const SweepRules& rules, std::span<SweepFigures> out,
                  const StopFlag& stop) override {
@@ -429,8 +429,8 @@ void check(const SweepRules& rules) {
 std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend, int threads) {
     check(bars);
     const int count = thread_count(backend, threads);
-    if (backend == Backend::scalar) return std::make_unique<Reference>(bars);
-    if (backend != Backend::cuda) return std::make_unique<Processor>(bars, backend, count);
+    if (backend == Backend::scalar) return std::make_unique<ReferenceSweep>(bars);
+    if (backend != Backend::cuda) return std::make_unique<BlockSweep>(bars, backend, count);
     throw BackendError("backend cuda cannot run sweeps here");
 }
 
