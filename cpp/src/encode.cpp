@@ -18,10 +18,6 @@ constexpr std::array<std::pair<Encoding, std::string_view>, 4> encodings{{
     {Encoding::pip_trunc_carry, "pip_trunc_carry"},
 }};
 
-// Beyond 2^53 neighbouring integers are no longer different doubles.
-constexpr double ticks_max = 9007199254740992.0;
-constexpr double off_grid_max = 1e-3;
-
 // The shortest text that reads back as the same number. Streams are avoided: a process may hold a
 // second C++ library, and their locales do not mix.
 std::string text_of(double value) {

@@ -5,6 +5,7 @@
 #include "backends.hpp"
 #include "sep/errors.hpp"
 #include "sep/rolling.hpp"
+#include "simd/kernels.hpp"
 
 namespace sep {
 namespace {
@@ -20,6 +21,7 @@ Roller::Roller(const RollingSpec& spec, Backend backend, int threads)
     check_tick(spec.tick);
     if (spec.stride == 0) throw InvalidArgument("stride must be >= 1, was 0");
     backend_ = make_rolling(spec.window, backend);
+    kernels_ = backend == Backend::scalar ? nullptr : &simd::kernels();
 }
 
 std::uint64_t Chunk::outputs() const {
@@ -87,15 +89,57 @@ void Roller::take_prices(std::span<const double> prices, std::span<const std::ui
     const std::uint64_t bits_before = bits_.size();
     emitted_.assign(word_count(prices.size()), 0);
     prices_ = prices.size();
-    for (std::size_t k = 0; k < prices.size(); ++k) {
-        const Step step =
-            advance(last_, spec_.encoding, spec_.tick, prices[k], !gap.empty() && gap[k] != 0,
-                    static_cast<std::int64_t>(flat_.size()));
-        if (step.bit) append(std::uint64_t{*step.bit}, std::uint64_t{step.joined}, 1);
-        emitted_[k / 64] |= std::uint64_t{step.bit.has_value()} << (k % 64);
-        flat_.append(step.flat);
+    prices_before_ = flat_.size();
+    for (std::size_t first = 0; first < prices.size(); first += 64) {
+        const std::size_t end = std::min(first + 64, prices.size());
+        const bool whole = kernels_ != nullptr && end - first == 64;
+        bool unused = false;
+        const bool gaps = !gap.empty() && (!whole || kernels_->nonzero(&gap[first], unused) != 0);
+        if (whole && !gaps && take_word(&prices[first])) continue;
+        for (std::size_t k = first; k < end; ++k)
+            take_price(prices[k], !gap.empty() && gap[k] != 0);
     }
     run(bits_before, out);
+}
+
+void Roller::take_price(double price, bool gap) {
+    const std::uint64_t row = flat_.size();
+    const Step step =
+        advance(last_, spec_.encoding, spec_.tick, price, gap, static_cast<std::int64_t>(row));
+    if (step.bit) append(std::uint64_t{*step.bit}, std::uint64_t{step.joined}, 1);
+    const std::uint64_t k = row - prices_before_;
+    emitted_[k / 64] |= std::uint64_t{step.bit.has_value()} << (k % 64);
+    flat_.append(step.flat);
+}
+
+bool Roller::take_word(const double* prices) {
+    if (!last_.seen || last_.gap_pending || spec_.encoding == Encoding::pip_trunc_carry)
+        return false;
+    const simd::PriceGrid grid{spec_.tick, ticks_max, off_grid_max};
+    simd::EncodedPrices seen{};
+    if (!kernels_->encode(prices, grid, last_.price, last_.ticks, seen)) return false;
+    std::uint64_t emitted = ~std::uint64_t{0};
+    std::uint64_t bits = seen.above;
+    if (spec_.encoding == Encoding::moves) {
+        emitted = ~seen.flat;
+        bits = kernels_->compress(seen.up, emitted);
+    } else if (spec_.encoding == Encoding::tick_carry) {
+        if (last_.bit < 0 && (seen.flat & 1) != 0) return false;
+        // Each round carries a bit over twice as many flat prices.
+        std::uint64_t known = ~seen.flat | 1;
+        bits = seen.up | (seen.flat & 1 & static_cast<std::uint64_t>(last_.bit));
+        for (int shift = 1; shift < 64; shift *= 2) {
+            bits |= bits << shift & ~known;
+            known |= known << shift;
+        }
+    }
+    const int count = ones(emitted);
+    append(bits, ~std::uint64_t{0} >> (63 - (count > 0 ? count - 1 : 0)), count);
+    emitted_[(flat_.size() - prices_before_) / 64] = emitted;
+    flat_.append(seen.flat, 64);
+    const int last = count > 0 ? static_cast<int>(bits >> (count - 1) & 1) : last_.bit;
+    last_ = {prices[63], seen.ticks, last, false, true};
+    return true;
 }
 
 void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
@@ -107,13 +151,19 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
     const std::uint64_t bits_before = bits_.size();
     emitted_.assign(word_count(bits.size()), ~std::uint64_t{0});
     prices_ = bits.size();
+    prices_before_ = flat_.size();
     for (std::size_t first = 0; first < bits.size(); first += 64) {
         const auto count = static_cast<int>(std::min<std::size_t>(64, bits.size() - first));
         bool bad = false;
-        const std::uint64_t word = pack_word(bits.data() + first, count, bad);
+        const bool whole = kernels_ != nullptr && count == 64;
+        const std::uint64_t word =
+            whole ? kernels_->nonzero(&bits[first], bad) : pack_word(&bits[first], count, bad);
         if (bad) refuse_value(bits, first, bits_before);
         std::uint64_t joined = ~std::uint64_t{0} >> (64 - count);
-        if (!gap.empty()) {
+        if (!gap.empty() && whole) {
+            bool unused = false;
+            joined &= ~kernels_->nonzero(&gap[first], unused);
+        } else if (!gap.empty()) {
             for (int i = 0; i < count; ++i) {
                 if (gap[first + static_cast<std::size_t>(i)] != 0)
                     joined &= ~(std::uint64_t{1} << i);
@@ -133,7 +183,7 @@ void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
         {flat_.words(), flat_.forgotten()},
         emitted_.data(),
         bits_before,
-        flat_.size() - prices_,
+        prices_before_,
         prices_,
         spec_.stride,
     };

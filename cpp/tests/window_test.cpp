@@ -229,6 +229,98 @@ TEST(Simd, GivesTheBytesOfTheReference) {
     unsetenv("SEP_SIMD");
 }
 
+// Long enough for the tables that long series get, with few enough gaps that most of it is whole.
+TEST(Simd, GivesTheBytesOfTheReferenceInEveryType) {
+    constexpr std::size_t size = 20'000;
+    std::vector<std::uint8_t> bits = random_bits(size, 17);
+    for (std::size_t i = 10'000; i < 10'300; ++i) bits[i] = i % 2;
+    for (std::size_t i = 12'000; i < 12'300; ++i) bits[i] = 1;
+    for (std::size_t i = 13'000; i < 13'300; ++i) bits[i] = 0;
+    std::vector<std::uint8_t> gap(size, 0);
+    for (const std::size_t k : {9'000, 9'001, 9'500, 15'000}) gap[k] = 1;
+
+    using Columns = std::vector<std::vector<double>>;
+    const auto roll_into = [&](Columns& columns, unsigned single, Backend backend, int window) {
+        RollingOutputs out;
+        for (std::size_t m = 0; m < columns.size(); ++m) {
+            if (columns[m].empty()) continue;
+            out.metrics[m] = {columns[m].data(), (single >> m & 1) != 0};
+        }
+        const RollingSpec spec = spec_of(window, Encoding::moves, group_counts | group_damped);
+        Roller(spec, backend, 2).take_bits(bits, gap, out);
+    };
+    for (const int window : {8, 20, 63, 64, 65, 127, 128, 129, 300, 1024}) {
+        Columns wide(11, std::vector<double>(size));
+        roll_into(wide, 0, Backend::scalar, window);
+        Columns rounded(11, std::vector<double>(size));
+        for (std::size_t m = 0; m < wide.size(); ++m) {
+            auto* const to = reinterpret_cast<float*>(rounded[m].data());
+            for (std::size_t i = 0; i < size; ++i) to[i] = static_cast<float>(wide[m][i]);
+        }
+        for (const char* const kernels : {"portable", "AVX2", "AVX-512"}) {
+            setenv("SEP_SIMD", kernels, 1);
+            try {
+                simd::kernels();
+            } catch (const BackendError&) {
+                continue;
+            }
+            for (const unsigned single : {0U, 0x7FFU, 0x2A5U}) {  // which columns are binary32
+                Columns found(11, std::vector<double>(size));
+                found[4].clear();  // not every column is wanted
+                roll_into(found, single, Backend::simd, window);
+                for (std::size_t m = 0; m < found.size(); ++m) {
+                    if (found[m].empty()) continue;
+                    const Columns& expected = single >> m & 1 ? rounded : wide;
+                    ASSERT_TRUE(tests::same_bytes(found[m], expected[m]))
+                        << kernels << ", window " << window << ", metric " << m;
+                }
+            }
+        }
+    }
+    unsetenv("SEP_SIMD");
+}
+
+TEST(Simd, EncodesAsTheReference) {
+    Walk walk(3'000, 21, 0.001);
+    for (std::size_t i = 700; i < 900; ++i) walk.prices[i] = walk.prices[699];
+    std::fill_n(walk.prices.begin(), 70, walk.prices[0]);  // no bit before the first move
+    for (const char* const kernels : {"portable", "AVX2", "AVX-512"}) {
+        setenv("SEP_SIMD", kernels, 1);
+        try {
+            simd::kernels();
+        } catch (const BackendError&) {
+            continue;
+        }
+        for (const Encoding encoding : {Encoding::moves, Encoding::strict_up, Encoding::tick_carry,
+                                        Encoding::pip_trunc_carry}) {
+            const RollingSpec spec = spec_of(9, encoding);
+            ASSERT_TRUE(
+                same_bytes(roll(walk, spec, Backend::simd, 1), roll(walk, spec, Backend::scalar)))
+                << kernels << ", " << name_of(encoding);
+        }
+        for (const double bad :
+             {0.0, -1.0, 1.000004, 1e300, std::nan(""), std::numeric_limits<double>::infinity()}) {
+            Walk broken = walk;
+            broken.prices[2'000] = bad;
+            std::string message;
+            std::string expected;
+            try {
+                roll(broken, spec_of(9), Backend::simd, 1);
+            } catch (const InvalidArgument& error) {
+                message = error.what();
+            }
+            try {
+                roll(broken, spec_of(9), Backend::scalar);
+            } catch (const InvalidArgument& error) {
+                expected = error.what();
+            }
+            ASSERT_NE(expected.find("row 2000"), std::string::npos) << expected;
+            ASSERT_EQ(message, expected);
+        }
+    }
+    unsetenv("SEP_SIMD");
+}
+
 TEST(Simd, RefusesKernelsThatItDoesNotHave) {
     setenv("SEP_SIMD", "abacus", 1);
     EXPECT_THROW(Roller(spec_of(64), Backend::simd, 1), BackendError);

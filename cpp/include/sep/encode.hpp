@@ -20,6 +20,11 @@ std::string_view name_of(Encoding encoding);
 /// @throws InvalidArgument  the name is none of the encodings; the message lists them.
 Encoding encoding_named(std::string_view name);
 
+/// Beyond 2^53 neighbouring integers are no longer different doubles: a price has fewer ticks.
+inline constexpr double ticks_max = 9007199254740992.0;
+/// How far from a whole number of ticks a price may lie, in ticks; not for pip_trunc_carry.
+inline constexpr double off_grid_max = 1e-3;
+
 /// The last price, as the next one needs it.
 struct LastPrice {
     double price = 0;

@@ -13,6 +13,10 @@
 
 namespace sep {
 
+namespace simd {
+struct Kernels;
+}
+
 /// Where one result goes, one value per output; nullptr: the result is not wanted.
 struct Column {
     void* data = nullptr;
@@ -124,11 +128,15 @@ private:
     /// Append the low `count` bits of a word, with the flags that join each to the one before.
     void append(std::uint64_t bits, std::uint64_t joined, int count);
     void append_predicted(bool bit, bool joined);
+    void take_price(double price, bool gap);
+    /// Take 64 prices without a gap at once; false: they are left to `take_price`.
+    bool take_word(const double* prices);
     void run(std::uint64_t bits_before, const RollingOutputs& out);
 
     RollingSpec spec_;
     int threads_;
     std::unique_ptr<RollingBackend> backend_;
+    const simd::Kernels* kernels_;  ///< nullptr for the reference
     LastPrice last_;
     BitHistory bits_;
     BitHistory joined_;
@@ -136,6 +144,7 @@ private:
     BitHistory flat_;
     std::vector<std::uint64_t> emitted_;
     std::uint64_t prices_ = 0;  ///< of the chunk in hand
+    std::uint64_t prices_before_ = 0;
 };
 
 /// @throws InvalidArgument  a part of the specification is out of range.

@@ -1,6 +1,6 @@
 #include <immintrin.h>
 
-#include <cstdint>
+#include "kernels.hpp"
 
 namespace sep::simd {
 namespace {
@@ -8,6 +8,98 @@ namespace {
 inline std::int64_t population(std::uint64_t x) { return __builtin_popcountll(x); }
 
 std::uint64_t compress(std::uint64_t word, std::uint64_t mask) { return _pext_u64(word, mask); }
+
+std::uint64_t nonzero(const std::uint8_t* values, bool& bad) {
+    const __m512i in = _mm512_loadu_si512(values);
+    bad |= _mm512_test_epi8_mask(in, _mm512_set1_epi8(~1)) != 0;
+    return _mm512_test_epi8_mask(in, in);
+}
+
+using Sums = __m512d;
+
+inline Sums no_sums() { return _mm512_setzero_pd(); }
+
+inline void store(Sums sums, double* out) { _mm512_store_pd(out, sums); }
+
+/// A byte's sum is made of its nibbles', as the table's is; those of one lambda are in two
+/// registers.
+inline void add_bytes(const DampedKey& key, const std::uint64_t* words, std::uint64_t inside,
+                      int bytes, Sums& sums) {
+    const __m512d low = _mm512_loadu_pd(key.nibble_sum);
+    const __m512d high = _mm512_loadu_pd(key.nibble_sum + 8);
+    const __m512d decay4 = _mm512_set1_pd(key.decay4);
+    const __m512d decay8 = _mm512_set1_pd(key.decay8);
+    __m512i word = _mm512_and_si512(_mm512_load_si512(words),
+                                    _mm512_set1_epi64(static_cast<long long>(inside)));
+    const auto add_byte = [&] {
+        // Of an index the lookup reads four bits.
+        const __m512d older = _mm512_permutex2var_pd(low, word, high);
+        word = _mm512_srli_epi64(word, 4);
+        const __m512d newer = _mm512_permutex2var_pd(low, word, high);
+        word = _mm512_srli_epi64(word, 4);
+        const __m512d byte = _mm512_add_pd(newer, _mm512_mul_pd(decay4, older));
+        sums = _mm512_add_pd(byte, _mm512_mul_pd(decay8, sums));
+    };
+    if (bytes == 8) {
+        for (int j = 0; j < 8; ++j) add_byte();
+        return;
+    }
+    word = _mm512_srl_epi64(word, _mm_cvtsi32_si128(64 - 8 * bytes));
+    for (int j = 0; j < bytes; ++j) add_byte();
+}
+
+/// Quarter m of the records of windows j, j + 4, j + 8 and j + 12 in one register.
+inline __m512 four_quarters(const float* const* row, int m) {
+    __m512 all = _mm512_castps128_ps512(_mm_load_ps(row[0] + m));
+    all = _mm512_insertf32x4(all, _mm_load_ps(row[4] + m), 1);
+    all = _mm512_insertf32x4(all, _mm_load_ps(row[8] + m), 2);
+    return _mm512_insertf32x4(all, _mm_load_ps(row[12] + m), 3);
+}
+
+inline __m512d four_quarters(const double* const* row, int m) {
+    __m512d all = _mm512_castpd128_pd512(_mm_load_pd(row[0] + m));
+    all = _mm512_insertf64x2(all, _mm_load_pd(row[2] + m), 1);
+    all = _mm512_insertf64x2(all, _mm_load_pd(row[4] + m), 2);
+    return _mm512_insertf64x2(all, _mm_load_pd(row[6] + m), 3);
+}
+
+int spread(const float* records, const std::uint32_t* record, int count, float* const* out) {
+    int i = 0;
+    for (; i + 16 <= count; i += 16) {
+        const float* row[16];
+        for (int j = 0; j < 16; ++j) row[j] = records + std::size_t{record[i + j]} * 8;
+        for (int m = 0; m < 8; m += 4) {
+            const __m512 r0 = four_quarters(row, m);
+            const __m512 r1 = four_quarters(row + 1, m);
+            const __m512 r2 = four_quarters(row + 2, m);
+            const __m512 r3 = four_quarters(row + 3, m);
+            const __m512 a = _mm512_unpacklo_ps(r0, r1);
+            const __m512 b = _mm512_unpackhi_ps(r0, r1);
+            const __m512 c = _mm512_unpacklo_ps(r2, r3);
+            const __m512 d = _mm512_unpackhi_ps(r2, r3);
+            if (out[m]) _mm512_storeu_ps(out[m] + i, _mm512_shuffle_ps(a, c, 0x44));
+            if (out[m + 1]) _mm512_storeu_ps(out[m + 1] + i, _mm512_shuffle_ps(a, c, 0xEE));
+            if (out[m + 2]) _mm512_storeu_ps(out[m + 2] + i, _mm512_shuffle_ps(b, d, 0x44));
+            if (out[m + 3]) _mm512_storeu_ps(out[m + 3] + i, _mm512_shuffle_ps(b, d, 0xEE));
+        }
+    }
+    return i;
+}
+
+int spread(const double* records, const std::uint32_t* record, int count, double* const* out) {
+    int i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const double* row[8];
+        for (int j = 0; j < 8; ++j) row[j] = records + std::size_t{record[i + j]} * 8;
+        for (int m = 0; m < 8; m += 2) {
+            const __m512d r0 = four_quarters(row, m);
+            const __m512d r1 = four_quarters(row + 1, m);
+            if (out[m]) _mm512_storeu_pd(out[m] + i, _mm512_unpacklo_pd(r0, r1));
+            if (out[m + 1]) _mm512_storeu_pd(out[m + 1] + i, _mm512_unpackhi_pd(r0, r1));
+        }
+    }
+    return i;
+}
 
 }  // namespace
 }  // namespace sep::simd

@@ -1,4 +1,5 @@
-#include <cstdint>
+#include "kernels.hpp"
+#include "sep/bits.hpp"
 
 namespace sep::simd {
 namespace {
@@ -20,9 +21,25 @@ std::uint64_t compress(std::uint64_t word, std::uint64_t mask) {
     return out;
 }
 
+std::uint64_t nonzero(const std::uint8_t* values, bool& bad) {
+    std::uint8_t one[64];
+    for (int i = 0; i < 64; ++i) {
+        one[i] = values[i] != 0;
+        bad |= values[i] > 1;
+    }
+    bool unused = false;
+    return pack_word(one, 64, unused);
+}
+
+template <class T>
+int spread(const T*, const std::uint32_t*, int, T* const*) {
+    return 0;
+}
+
 }  // namespace
 }  // namespace sep::simd
 
 #define SEP_KERNELS portable
 #define SEP_KERNELS_NAME "portable"
+#include "bytes.inc"
 #include "kernels.inc"

@@ -1,7 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +17,20 @@
 
 namespace sep::simd {
 namespace {
+
+/// An array without values that begins at a cache line.
+struct FreeAligned {
+    void operator()(void* memory) const { ::operator delete(memory, alignment); }
+    static constexpr std::align_val_t alignment{64};
+};
+template <class T>
+using AlignedArray = std::unique_ptr<T[], FreeAligned>;
+
+template <class T>
+AlignedArray<T> aligned_array(std::size_t size) {
+    return AlignedArray<T>(
+        static_cast<T*>(::operator new(size * sizeof(T), FreeAligned::alignment)));
+}
 
 std::vector<const Kernels*> kernels_that_run() {
     std::vector<const Kernels*> found;
@@ -31,115 +49,204 @@ std::vector<const Kernels*> kernels_that_run() {
     return found;
 }
 
-/// The transitions of a packed series, and how many lie before each word.
-struct Transitions {
-    std::vector<std::uint64_t> flips;
-    std::vector<std::uint64_t> elevens;
-    std::vector<std::uint32_t> flips_before;
-    std::vector<std::uint32_t> elevens_before;
+/// Results of a table of records; making it costs as much as this many windows.
+constexpr std::uint64_t windows_per_table = 4'096;
 
-    Transitions(const std::uint64_t* bits, std::size_t words)
-        : flips(words + 1), elevens(words + 1), flips_before(words + 1), elevens_before(words + 1) {
-        std::uint32_t flips_sum = 0;
-        std::uint32_t elevens_sum = 0;
-        for (std::size_t i = 0; i < words; ++i) {
-            const std::uint64_t before = bits[i] << 1 | (i == 0 ? 0 : bits[i - 1] >> 63);
-            flips[i] = bits[i] ^ before;
-            elevens[i] = bits[i] & before;
-            flips_before[i] = flips_sum;
-            elevens_before[i] = elevens_sum;
-            flips_sum += static_cast<std::uint32_t>(ones(flips[i]));
-            elevens_sum += static_cast<std::uint32_t>(ones(elevens[i]));
+/// The bits up to which every output of a block sees, and results on their way to outputs that
+/// share a window.
+struct Outputs {
+    int count;
+    std::uint64_t first_price;
+    std::array<std::uint64_t, block_windows> bits;
+    alignas(64) std::array<std::array<double, block_windows>, column_count> scratch;
+    alignas(64) std::array<std::int64_t, block_windows> flat;
+};
+
+/// Windows in which every transition is valid: those that end at first_end..last_end bits.
+class PlainWindows {
+public:
+    /// @param before  bits of the series before the first window that is asked about.
+    PlainWindows(const Chunk::Series& joined, std::uint64_t before, std::uint64_t end,
+                 std::uint64_t first_end, int transitions)
+        : joined_(joined),
+          end_(end),
+          transitions_(static_cast<std::uint64_t>(transitions)),
+          first_end_(first_end),
+          last_end_(
+              next_break(std::max(joined.forgotten, before - std::min(before, transitions_)))) {}
+
+    /// Whether the window that ends at `bits` is one of them; `bits` never falls from one call to
+    /// the next.
+    bool hold(std::uint64_t bits) {
+        while (last_end_ < bits) {
+            first_end_ = std::max(first_end_, last_end_ + 1 + transitions_);
+            last_end_ = next_break(last_end_ + 1);
         }
-        flips_before[words] = flips_sum;
-        elevens_before[words] = elevens_sum;
+        return bits >= first_end_;
     }
+
+    /// The last window of the stretch that the newest call of `hold` was about.
+    std::uint64_t last_of_stretch(std::uint64_t bits) const {
+        return bits >= first_end_ ? last_end_ : std::min(first_end_ - 1, last_end_);
+    }
+
+private:
+    /// The first bit from `from` on that is not joined to the one before; `end_` when there is
+    /// none.
+    std::uint64_t next_break(std::uint64_t from) const {
+        while (from < end_) {
+            const std::uint64_t at = from - joined_.forgotten;
+            const std::uint64_t broken = ~joined_.words[at / 64] >> (at % 64);
+            if (broken != 0) {
+                return std::min(end_, from + static_cast<std::uint64_t>(std::countr_zero(broken)));
+            }
+            from += 64 - at % 64;
+        }
+        return end_;
+    }
+
+    Chunk::Series joined_;
+    std::uint64_t end_;
+    std::uint64_t transitions_;
+    std::uint64_t first_end_;
+    std::uint64_t last_end_;
 };
 
 class Rolling final : public RollingBackend {
 public:
     Rolling(const WindowSpec& spec, const Kernels& kernels)
-        : spec_(spec), kernels_(kernels), tables_(spec.window, spec.groups & group_path) {
+        : spec_(spec),
+          rest_(spec),
+          kernels_(kernels),
+          tables_(spec.window, spec.groups & group_path) {
+        rest_.groups &= ~unsigned{group_counts | group_damped};
         const int total = spec.window - 1;
         for (int n = -total; n <= total; ++n) shares_.push_back(n / static_cast<double>(total));
-        for (const std::uint8_t row : tables().row_of) row_of_.push_back(row);
-        for (const DampedSpan& span : tables_.spans) {
-            all_ones_.push_back(span.all_ones);
-            terms_.push_back(span.terms);
+        for (int key = 0; key < key_count; ++key) {
+            const std::uint8_t number = tables().row_of[static_cast<std::size_t>(key)];
+            const DampedRow& row = tables().rows[number];
+            const DampedSpan& span = tables_.spans[number];
+            lambda_of_[key] = row.lambda;
+            lambda_single_of_[key] = static_cast<float>(row.lambda);
+            damped_of_[key] = {row.decay4,   row.decay8,    row.nibble_sum,
+                               row.byte_sum, span.all_ones, span.terms};
         }
     }
 
     void run(const Chunk& chunk, const RollingOutputs& out) override {
-        const KernelTables t = kernel_tables();
         const std::uint64_t bits_end = chunk.bits_before + bits_in(chunk);
-        const std::size_t words = word_count(bits_end - chunk.bits.forgotten);
-        const bool needs_ranks = spec_.window > 64;
-        const Transitions transitions(chunk.bits.words, needs_ranks ? words : 0);
-        const Series series{chunk.bits.words, transitions.flips.data(), transitions.elevens.data(),
-                            transitions.flips_before.data(), transitions.elevens_before.data()};
-        unsigned wanted = 0;
-        for (int i = 0; i < column_count; ++i) wanted |= unsigned{bool{out.metrics[i]}} << i;
-
-        Block block;
-        std::array<std::uint64_t, block_windows> bits{};
-        std::array<std::uint64_t, block_windows> prices{};
+        const auto needed = static_cast<std::uint64_t>(std::max(spec_.window, 64) + 64);
+        const bool with_kernels = kernels_give_what_is_wanted(out);
+        PlainWindows plain(chunk.joined, chunk.bits_before, bits_end,
+                           with_kernels ? chunk.bits.forgotten + needed : ~std::uint64_t{0},
+                           transitions());
+        const KernelTables t = kernel_tables(chunk.outputs(), out);
+        const auto block = std::make_unique_for_overwrite<Block>();
+        const auto outputs = std::make_unique_for_overwrite<Outputs>();
         std::uint64_t seen = chunk.bits_before;
         std::uint64_t k = 0;
         std::size_t output = 0;
-        while (k < chunk.prices) {
-            block.count = 0;
-            while (k < chunk.prices && block.count < block_windows) {
-                const bool word_of_bits =
-                    chunk.stride == 1 && k % 64 == 0 && k + 64 <= chunk.prices &&
-                    block.count + 64 <= block_windows && chunk.emitted[k / 64] == ~std::uint64_t{0};
-                if (word_of_bits) {
-                    for (int i = 0; i < 64; ++i) {
-                        bits[block.count + i] = seen + 1 + i;
-                        prices[block.count + i] = chunk.prices_before + k + i;
-                    }
-                    block.count += 64;
-                    seen += 64;
-                    k += 64;
-                    continue;
+        while (take_outputs(chunk, k, seen, *outputs)) {
+            const int count = outputs->count;
+            for (int first = 0; first < count;) {
+                const bool by_kernels = plain.hold(outputs->bits[first]);
+                const std::uint64_t last = plain.last_of_stretch(outputs->bits[first]);
+                int end = count;
+                if (outputs->bits[count - 1] > last) {
+                    const auto* const begin = outputs->bits.data();
+                    end = static_cast<int>(std::upper_bound(begin + first, begin + count, last) -
+                                           begin);
                 }
-                seen += chunk.emitted[k / 64] >> (k % 64) & 1;
-                const std::uint64_t price = chunk.prices_before + k++;
-                if (chunk.stride != 1 && price % chunk.stride != 0) continue;
-                bits[block.count] = seen;
-                prices[block.count] = price;
-                ++block.count;
+                const RollingOutputs place = out.from(output + static_cast<std::size_t>(first));
+                if (by_kernels) {
+                    compute(chunk, t, *outputs, first, end, place, *block);
+                } else {
+                    refer(chunk, *outputs, first, end, place);
+                }
+                first = end;
             }
-            if (block.count == 0) break;
-            compute(chunk, t, series, wanted, bits.data(), block, out, output);
-            write(block, out, output);
             if (out.flat_ratio) {
-                for (int i = 0; i < block.count; ++i) {
-                    const BitsBefore flat = chunk.flat.before(prices[i] + 1);
-                    out.flat_ratio.store(output + i, flat_ratio(flat, prices[i], spec_.window));
-                }
+                set_flat_ratio(chunk, *outputs, out.flat_ratio.from(output));
             }
-            output += block.count;
+            output += static_cast<std::size_t>(count);
         }
     }
 
 private:
-    KernelTables kernel_tables() const {
+    /// Fill `outputs` with the next ones of the chunk; false when there are none left.
+    static bool take_outputs(const Chunk& chunk, std::uint64_t& k, std::uint64_t& seen,
+                             Outputs& outputs) {
+        int count = 0;
+        while (k < chunk.prices && count < block_windows) {
+            const bool word_of_bits = chunk.stride == 1 && k % 64 == 0 && k + 64 <= chunk.prices &&
+                                      count + 64 <= block_windows &&
+                                      chunk.emitted[k / 64] == ~std::uint64_t{0};
+            if (word_of_bits) {
+                if (count == 0) outputs.first_price = chunk.prices_before + k;
+                for (std::uint64_t i = 0; i < 64; ++i) {
+                    outputs.bits[static_cast<std::size_t>(count) + i] = seen + 1 + i;
+                }
+                count += 64;
+                seen += 64;
+                k += 64;
+                continue;
+            }
+            seen += chunk.emitted[k / 64] >> (k % 64) & 1;
+            const std::uint64_t price = chunk.prices_before + k++;
+            if (chunk.stride != 1 && price % chunk.stride != 0) continue;
+            if (count == 0) outputs.first_price = price;
+            outputs.bits[static_cast<std::size_t>(count++)] = seen;
+        }
+        outputs.count = count;
+        return count > 0;
+    }
+
+    KernelTables kernel_tables(std::uint64_t windows, const RollingOutputs& out) {
         const Tables& t = tables();
-        static_assert(sizeof(DampedRow) % sizeof(double) == 0);
-        return {
-            spec_.window,
-            t.g.data(),
-            (spec_.window - 1) * t.log2_3,
-            shares_.data() + (spec_.window - 1),
-            reinterpret_cast<const double*>(t.rows.data()),
-            sizeof(DampedRow) / sizeof(double),
-            offsetof(DampedRow, lambda) / sizeof(double),
-            offsetof(DampedRow, decay8) / sizeof(double),
-            offsetof(DampedRow, byte_sum) / sizeof(double),
-            row_of_.data(),
-            all_ones_.data(),
-            terms_.data(),
-        };
+        KernelTables made{spec_.window,
+                          t.g.data(),
+                          (spec_.window - 1) * t.log2_3,
+                          shares_.data() + (spec_.window - 1),
+                          nullptr,
+                          nullptr,
+                          lambda_of_.data(),
+                          lambda_single_of_.data(),
+                          damped_of_.data()};
+        if (spec_.window > record_window_max || windows < windows_per_table) return made;
+        if (are_single(out)) {
+            std::call_once(single_made_, [this] { make_records(records_single_); });
+            made.records_single = records_single_.get();
+        } else {
+            std::call_once(wide_made_, [this] { make_records(records_); });
+            made.records = records_.get();
+        }
+        return made;
+    }
+
+    /// The count metrics of every window without a gap, in the order that KernelTables tells.
+    template <class T>
+    void make_records(AlignedArray<T>& records) const {
+        const int pairs = spec_.window - 1;
+        const TableView view = view_of(tables(), tables_);
+        records = aligned_array<T>(static_cast<std::size_t>(2 * count_columns) * spec_.window *
+                                   spec_.window);
+        for (int flips = 0; flips <= pairs; ++flips) {
+            for (int n11 = 0; flips + n11 <= pairs; ++n11) {
+                for (int up = 0; up <= flips % 2; ++up) {
+                    const int n01 = (flips + up) / 2;
+                    const PairCounts n{pairs - flips - n11, n01, flips - n01, n11};
+                    WindowMetrics m = no_metrics();
+                    set_count_metrics(m, n, pairs, view);
+                    const MetricValues values = values_of(m);
+                    T* const record = records.get() + static_cast<std::size_t>(
+                                                          (flips * spec_.window + n11) * 2 + up) *
+                                                          count_columns;
+                    for (int i = 0; i < count_columns; ++i) {
+                        record[i] = static_cast<T>(values.value[i]);
+                    }
+                }
+            }
+        }
     }
 
     static std::uint64_t bits_in(const Chunk& chunk) {
@@ -153,94 +260,156 @@ private:
         return sum;
     }
 
-    /// Fill the block's columns and `complete`. Windows that are not full, too near the beginning
-    /// of the words, or have a gap are left to the reference; so are the metrics without a kernel.
-    void compute(const Chunk& chunk, const KernelTables& t, const Series& series, unsigned wanted,
-                 const std::uint64_t* bits, Block& block, const RollingOutputs& out,
-                 std::size_t output) const {
-        const auto needed = static_cast<std::uint64_t>(std::max(spec_.window, 64) + 64);
-        const std::uint64_t first = bits[0];
-        const std::uint64_t last = bits[block.count - 1];
-        const bool far_enough = first >= chunk.bits.forgotten + needed;
-        const bool plain = far_enough && all_have_kernels(out);
-        const bool whole = far_enough && joined_throughout(chunk, first, last);
-        if (plain) {
-            for (int i = 0; i < block.count; ++i) {
+    /// Results of windows without a gap, into outputs first..end, which begin at `out`.
+    void compute(const Chunk& chunk, const KernelTables& t, Outputs& outputs, int first, int end,
+                 const RollingOutputs& out, Block& block) const {
+        const std::uint64_t* const bits = outputs.bits.data() + first;
+        const int count = end - first;
+        block.scattered = chunk.stride != 1;
+        block.first_end = static_cast<std::int64_t>(bits[0] - chunk.bits.forgotten);
+        block.count = block.scattered ? count : static_cast<int>(bits[count - 1] - bits[0]) + 1;
+        if (block.scattered) {
+            for (int i = 0; i < count; ++i) {
                 block.ends[i] = static_cast<std::int64_t>(bits[i] - chunk.bits.forgotten);
             }
-            if (wanted != 0) kernels_.compute(t, series, wanted, block);
         }
-        if (plain && whole) {
-            if (out.complete != nullptr) std::fill_n(out.complete + output, block.count, 1);
-            return;
+        Columns columns{{}, are_single(out)};
+        const bool straight = block.count == count && are_of_one_type(out);
+        for (int m = 0; m < column_count; ++m) {
+            if (!out.metrics[m]) continue;
+            columns.data[m] = straight ? out.metrics[m].data : outputs.scratch[m].data();
         }
-        std::uint64_t computed = ~std::uint64_t{0};
-        WindowMetrics metrics = no_metrics();
-        bool complete = false;
-        for (int i = 0; i < block.count; ++i) {
-            const BitsBefore joined = chunk.joined.before(bits[i]);
-            if (plain && count_ones(joined, transitions()) == transitions()) {
-                if (out.complete != nullptr) out.complete[output + i] = 1;
-                continue;
+        kernels_.compute(t, {chunk.bits.words}, columns, block);
+        if (!straight) {
+            for (int m = 0; m < column_count; ++m) {
+                if (!out.metrics[m]) continue;
+                if (columns.single) {
+                    repeat(static_cast<const float*>(columns.data[m]), bits, count, block,
+                           static_cast<float*>(out.metrics[m].data));
+                } else if (out.metrics[m].single) {
+                    repeat(static_cast<const double*>(columns.data[m]), bits, count, block,
+                           static_cast<float*>(out.metrics[m].data));
+                } else {
+                    repeat(static_cast<const double*>(columns.data[m]), bits, count, block,
+                           static_cast<double*>(out.metrics[m].data));
+                }
             }
-            if (bits[i] != computed) {
-                metrics = reference(chunk, bits[i], complete);
-                computed = bits[i];
-            }
-            const MetricValues values = values_of(metrics);
-            for (int m = 0; m < column_count; ++m) block.column[m][i] = values.value[m];
-            for (int m = column_count; m < window_metric_count; ++m) {
-                if (out.metrics[m]) out.metrics[m].store(output + i, values.value[m]);
-            }
-            if (out.complete != nullptr) out.complete[output + i] = complete;
+        }
+        if (out.complete != nullptr) std::fill_n(out.complete, count, std::uint8_t{1});
+        if (std::any_of(out.metrics.begin() + column_count, out.metrics.end(),
+                        [](const Column& column) { return static_cast<bool>(column); })) {
+            refer_rest(chunk, bits, count, out);
         }
     }
 
-    /// Whether every transition inside the windows that end at bits first..last is valid.
-    bool joined_throughout(const Chunk& chunk, std::uint64_t first, std::uint64_t last) const {
-        const BitsBefore joined = chunk.joined.before(last);
-        const int reach = static_cast<int>(last - first) + transitions();
-        return count_ones(joined, reach) == reach;
+    /// Every output gets the value of the newest window that it sees.
+    template <class From, class To>
+    static void repeat(const From* from, const std::uint64_t* bits, int count, const Block& block,
+                       To* to) {
+        if (block.scattered) {
+            for (int i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
+            return;
+        }
+        for (int i = 0; i < count; ++i) to[i] = static_cast<To>(from[bits[i] - bits[0]]);
+    }
+
+    /// The metrics without a kernel, of windows without a gap.
+    void refer_rest(const Chunk& chunk, const std::uint64_t* bits, int count,
+                    const RollingOutputs& out) const {
+        MetricValues values{};
+        for (int i = 0; i < count; ++i) {
+            if (i == 0 || bits[i] != bits[i - 1]) {
+                bool complete = false;
+                values = values_of(reference(chunk, bits[i], rest_, complete));
+            }
+            for (int m = column_count; m < window_metric_count; ++m) {
+                if (out.metrics[m])
+                    out.metrics[m].store(static_cast<std::size_t>(i), values.value[m]);
+            }
+        }
+    }
+
+    /// Everything of windows that the kernels do not take, into outputs first..end.
+    void refer(const Chunk& chunk, const Outputs& outputs, int first, int end,
+               const RollingOutputs& out) const {
+        MetricValues values{};
+        bool complete = false;
+        for (int i = first; i < end; ++i) {
+            const std::uint64_t bits = outputs.bits[static_cast<std::size_t>(i)];
+            if (i == first || bits != outputs.bits[static_cast<std::size_t>(i) - 1]) {
+                values = values_of(reference(chunk, bits, spec_, complete));
+            }
+            const auto at = static_cast<std::size_t>(i - first);
+            for (int m = 0; m < window_metric_count; ++m) {
+                if (out.metrics[m]) out.metrics[m].store(at, values.value[m]);
+            }
+            if (out.complete != nullptr) out.complete[at] = complete;
+        }
+    }
+
+    void set_flat_ratio(const Chunk& chunk, Outputs& outputs, Column out) const {
+        const auto window = static_cast<std::uint64_t>(spec_.window);
+        const std::uint64_t first = outputs.first_price;
+        if (chunk.stride != 1 || first < window) {
+            for (int i = 0; i < outputs.count; ++i) {
+                const std::uint64_t price = first + static_cast<std::uint64_t>(i) * chunk.stride;
+                const BitsBefore flat = chunk.flat.before(price + 1);
+                out.store(static_cast<std::size_t>(i), flat_ratio(flat, price, spec_.window));
+            }
+            return;
+        }
+        kernels_.count_ones(chunk.flat.words,
+                            static_cast<std::int64_t>(first + 1 - chunk.flat.forgotten),
+                            spec_.window, outputs.count, outputs.flat.data());
+        for (int i = 0; i < outputs.count; ++i) {
+            out.store(static_cast<std::size_t>(i),
+                      static_cast<double>(outputs.flat[static_cast<std::size_t>(i)]) /
+                          static_cast<double>(spec_.window));
+        }
     }
 
     /// Transitions that must be valid for the kernels: of the window, and of lambda's 20 bits.
     int transitions() const { return std::max(spec_.window, lambda_bits) - 1; }
 
-    /// Whether every result that is wanted is computed by a kernel.
-    bool all_have_kernels(const RollingOutputs& out) const {
-        for (int m = 0; m < window_metric_count; ++m) {
-            const unsigned group = m < lambda ? group_counts : group_damped;
-            const bool has_kernel = m < column_count && (spec_.groups & group) != 0;
-            if (out.metrics[m] && !has_kernel) return false;
+    /// Whether the columns with a kernel belong to a group that is asked for.
+    bool kernels_give_what_is_wanted(const RollingOutputs& out) const {
+        for (int m = 0; m < column_count; ++m) {
+            const unsigned groups = m < lambda ? unsigned{group_counts} : group_damped | group_path;
+            if (out.metrics[m] && (spec_.groups & groups) == 0) return false;
         }
         return true;
     }
 
-    WindowMetrics reference(const Chunk& chunk, std::uint64_t bits, bool& complete) const {
+    static bool are_single(const RollingOutputs& out) {
+        return std::all_of(out.metrics.begin(), out.metrics.begin() + column_count,
+                           [](const Column& column) { return !column || column.single; });
+    }
+
+    static bool are_of_one_type(const RollingOutputs& out) {
+        return are_single(out) ||
+               std::none_of(out.metrics.begin(), out.metrics.begin() + column_count,
+                            [](const Column& column) { return column && column.single; });
+    }
+
+    WindowMetrics reference(const Chunk& chunk, std::uint64_t bits, const WindowSpec& spec,
+                            bool& complete) const {
         return window_metrics(chunk.bits.before(bits), chunk.joined.before(bits),
-                              chunk.errors.before(bits), bits, spec_, view_of(tables(), tables_),
+                              chunk.errors.before(bits), bits, spec, view_of(tables(), tables_),
                               complete);
     }
 
-    void write(const Block& block, const RollingOutputs& out, std::size_t output) const {
-        for (int m = 0; m < column_count; ++m) {
-            const Column column = out.metrics[m].from(output);
-            if (!column) continue;
-            if (column.single) {
-                kernels_.to_single(block.column[m], static_cast<float*>(column.data), block.count);
-            } else {
-                std::copy_n(block.column[m], block.count, static_cast<double*>(column.data));
-            }
-        }
-    }
-
     WindowSpec spec_;
+    WindowSpec rest_;  ///< what has no kernel
     const Kernels& kernels_;
     WindowTables tables_;
     std::vector<double> shares_;
-    std::vector<std::int32_t> row_of_;
-    std::vector<double> all_ones_;
-    std::vector<std::int64_t> terms_;
+    std::array<double, key_count> lambda_of_{};
+    std::array<float, key_count> lambda_single_of_{};
+    std::array<DampedKey, key_count> damped_of_{};
+    std::once_flag single_made_;
+    std::once_flag wide_made_;
+    AlignedArray<float> records_single_;
+    AlignedArray<double> records_;
 };
 
 }  // namespace
