@@ -68,11 +68,10 @@ _ExitKey = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SweepBars:
-    """The columns that `_core.Sweep` is made of, and their hash."""
+    """The columns that `_core.Sweep` is made of, and how many trading days they have."""
 
     columns: dict[str, Any]
     days: int
-    sha256: str
 
     @classmethod
     def of(cls, bars: BarColumns, costs: Costs, side: PriceSide) -> "SweepBars":
@@ -82,8 +81,30 @@ class SweepBars:
             ArgumentError: prices or costs do not fit, or see `market`.
         """
         own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
+        days = trading_days(bars.times)
+        return cls.made(
+            own, days, bars.close, bars.gaps(), tick=float(bars.tick), costs=costs, side=side
+        )
+
+    @classmethod
+    def made(
+        cls,
+        own: Side,
+        days: NDArray[np.int64],
+        closes: NDArray[np.float64],
+        gaps: NDArray[np.bool_],
+        *,
+        tick: float,
+        costs: Costs,
+        side: PriceSide,
+    ) -> "SweepBars":
+        """Return bars from their columns, (n,) each; `days` are numbers of trading days.
+
+        Raises:
+            ArgumentError: as `of`.
+        """
         both = market(own, side=side, costs=costs)
-        _, day = np.unique(trading_days(bars.times), return_inverse=True)
+        found, day = np.unique(days, return_inverse=True)
         if np.any(np.diff(day) < 0):
             raise ArgumentError("times of bars must not fall from one trading day to one before")
         prices = {"open": own.open, "high": own.high, "low": own.low, "close": own.close}
@@ -95,17 +116,21 @@ class SweepBars:
         columns: dict[str, Any] = {
             **{name: _narrow(ticks) for name, ticks in {**prices, **offs}.items()},
             "day": _narrow(day),
-            "price": np.ascontiguousarray(bars.close, dtype=np.float64),
-            "gap": np.ascontiguousarray(bars.gaps()).view(np.uint8),
+            "price": np.ascontiguousarray(closes, dtype=np.float64),
+            "gap": np.ascontiguousarray(gaps).view(np.uint8),
             "per_side": costs.per_side_ticks,
-            "tick": float(bars.tick),
+            "tick": tick,
         }
+        return cls(columns, found.size)
+
+    @property
+    def sha256(self) -> str:
+        """sha256 of all columns."""
         digest = hashlib.sha256()
-        for name, column in sorted(columns.items()):
+        for name, column in sorted(self.columns.items()):
             digest.update(f"{name} ".encode())
             digest.update(np.ascontiguousarray(column).tobytes())
-        days = int(day[-1]) + 1 if day.size else 0
-        return cls(columns, days, digest.hexdigest())
+        return digest.hexdigest()
 
     def compiled(self, backend: BackendName, threads: int) -> _core.Sweep:
         """Return the compiled sweep on these bars.

@@ -42,6 +42,7 @@ class Family:
     stream: rule number and bars to (n,) directions taken one bar at a time; None if there is no
         such form.
     window: bars that a decision looks back on, at the most; also the fewest bars less one.
+    rules: the rules, if that is what they are: their null worlds are then computed by the sweep.
     """
 
     names: tuple[str, ...]
@@ -51,6 +52,7 @@ class Family:
     columns: Callable[[int, Market], Columns]
     stream: Callable[[int, Market], Directions] | None
     window: int
+    rules: tuple[Rule, ...] | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.names), len(self.configurations), len(self.exits)}
@@ -130,6 +132,7 @@ def rule_family(rules: Sequence[Rule]) -> Family:
         columns=lambda number, market: _Decider(market).columns(rules, number),
         stream=stream,
         window=max(rule.window for rule in rules),
+        rules=tuple(rules),
     )
 
 

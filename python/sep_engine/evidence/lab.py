@@ -31,9 +31,9 @@ from sep_engine.evidence.simulation import (
     Tape,
     round_trips,
     simulate,
-    simulate_days,
 )
-from sep_engine.evidence.surrogates import Kind, permutation_p, surrogate_bars, words
+from sep_engine.evidence.surrogates import Kind, permutation_p, words
+from sep_engine.evidence.worlds import family_days, world_days
 from sep_engine.qfh import coin_distribution, encode, rolling
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +50,6 @@ SECTIONS = (
     "metrics",
     "verdict",
 )
-_CELLS_MAX = 20_000_000  # bars times rules of the worlds that are simulated together
 _YEAR_NS = 365.25 * 86_400e9
 _RANDOM_LANES = 20
 
@@ -227,8 +226,7 @@ def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _
     labels, day = _days(market, family)
     decided = family.directions(market)
     tape = simulate([market.bars], [decided], family.exits, spread=costs.spread)[0]
-    days = simulate_days([market.bars], [decided], family.exits, day=day, spread=costs.spread)
-    panel = Panel.of(*days[0])
+    panel = Panel.of(*family_days(market, family, decided, day=day, spread=costs.spread))
     cut = _cut(market, family, settings, days=labels.size)
     return _Case(
         market=market,
@@ -373,21 +371,20 @@ def null_worlds(
     labels, day = _days(market, family)
     cut = _cut(market, family, settings, days=labels.size)
     made = forward_splits(labels.size, cut=cut, settings=settings)
-    # As many at a time as fit in memory.
-    size = max(1, _CELLS_MAX // (len(market) * len(family)))
-    for start in range(first, first + count, size):
-        bars = [
-            surrogate_bars(market.bars, kind=kind, seed=settings.seed, index=index)
-            for index in range(start, min(start + size, first + count))
-        ]
-        decided = [family.directions(market.with_bars(b)) for b in bars]
-        for gross, trades in simulate_days(
-            bars, decided, family.exits, day=day, spread=costs.spread
-        ):
-            daily = Panel.of(gross, trades).net(costs.spread)
-            t = t_values(daily)
-            forward = walk_forward(daily, made).t_value
-            yield World(float(t.max()), forward, np.cumsum(daily[:, int(t.argmax())]))
+    for gross, trades in world_days(
+        market,
+        family,
+        day=day,
+        spread=costs.spread,
+        kind=kind,
+        seed=settings.seed,
+        first=first,
+        count=count,
+    ):
+        daily = Panel.of(gross, trades).net(costs.spread)
+        t = t_values(daily)
+        forward = walk_forward(daily, made).t_value
+        yield World(float(t.max()), forward, np.cumsum(daily[:, int(t.argmax())]))
 
 
 def _controls(

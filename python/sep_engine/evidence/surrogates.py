@@ -8,6 +8,8 @@ drawn from. A shard of a large run can therefore be computed anywhere, or twice.
 |-------|-------------------------------|-------------------|------------------------------|
 | sign  | size and time of every bar    | direction         | is direction predictable?    |
 | block | what lies inside a block      | longer dependence | is the order of blocks used? |
+| circ- | what lies inside a block, | longer dependence | as block, with blocks of one  |
+| ular  | all of the same length    |                   | length                       |
 | phase | ranks of steps, much spectrum | non-linear order  | as iaaft, rougher and faster |
 | iaaft | every step, nearly the        | non-linear order  | is there more than a linear  |
 |       | whole spectrum                |                   | bounce?                      |
@@ -28,7 +30,7 @@ from sep_engine.evidence.market import BarTicks
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
-Kind = Literal["sign", "block", "phase", "iaaft", "walk"]
+Kind = Literal["sign", "block", "circular", "phase", "iaaft", "walk"]
 
 
 def words(count: int, *, seed: int, index: int) -> Words:
@@ -135,7 +137,7 @@ def surrogate_bars(
     whole path is lifted when it would come below one tick, which no step or P&L can see.
 
     Args:
-        block: mean block length in bars, for kind "block".
+        block: block length in bars, the mean for kind "block", rounded for "circular".
     """
     before = np.concatenate((bars.open[:1], bars.close[:-1]))
     rows = np.stack([a - before for a in (bars.open, bars.high, bars.low, bars.close)], axis=1)
@@ -143,8 +145,9 @@ def surrogate_bars(
     if kind == "sign":
         flip = signs(len(bars), seed=seed, index=index)
         rows = np.where(flip[:, None] > 0, rows, -rows[:, [0, 2, 1, 3]])
-    elif kind == "block":
-        rows = rows[block_indices(len(bars), block=block, seed=seed, index=index)]
+    elif kind in ("block", "circular"):
+        drawn = "stationary" if kind == "block" else "circular"
+        rows = rows[block_indices(len(bars), block=block, seed=seed, index=index, kind=drawn)]
     elif kind == "phase":
         shaped = phase_randomised(steps, seed=seed, index=index)
         order = np.empty(len(bars), dtype=np.int64)

@@ -96,7 +96,7 @@ def test_iaaft_keeps_values_and_linear_reversal() -> None:
     assert abs(lag_one(rng.permutation(x))) < 0.06 < abs(lag_one(x))
 
 
-@pytest.mark.parametrize("kind", ["sign", "block", "phase", "iaaft", "walk"])
+@pytest.mark.parametrize("kind", ["sign", "block", "circular", "phase", "iaaft", "walk"])
 @pytest.mark.parametrize("count", [2, 63, 64, 65, 500])
 def test_surrogate_bars_are_bars(kind: su.Kind, count: int) -> None:
     made = su.surrogate_bars(bars(count), kind=kind, seed=9, index=2, block=5)
