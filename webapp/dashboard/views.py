@@ -21,8 +21,8 @@ def theme_of(request: HttpRequest) -> dict[str, str]:
 @require_safe
 @never_cache
 @login_required
-def page(request: HttpRequest) -> HttpResponse:
-    """Answer with the dashboard, or with 503 and the reason while it is not built."""
+def page(request: HttpRequest, **address: str) -> HttpResponse:
+    """Answer with the dashboard, whatever it is asked to show, or with 503 and the reason while it is not built."""
     try:
         assets = read_assets()
     except NotBuiltError as error:

@@ -10,18 +10,26 @@ import { PositionsPanel } from '../features/positions/positions-panel';
 import { ProcessesPanel } from '../features/processes/process-bar';
 import { AccountLine, ConnectionMark, QuoteLine } from '../features/quote/quote-line';
 import { ReplayBar } from '../features/replay/replay-bar';
+import { ResearchPage } from '../features/research/research-page';
 import { SignalsTable } from '../features/signals/signals-table';
 import { StrategyPanel } from '../features/strategy/strategy-panel';
 import { TicketPanel } from '../features/ticket/ticket-panel';
 import { TradingStateControl } from '../features/trading-state/trading-state';
 import type { Status } from '../shared/api/model';
 import { statusQuery } from '../shared/api/queries';
+import { Link, useRoute } from '../shared/route';
 import { Answer, StaleMark } from '../shared/ui/panel';
 import { Tabs } from '../shared/ui/tabs';
 import { Notices } from './notices';
 import { useStream } from './use-stream';
 
 type AppProps = { user: string; staff: boolean; csrfToken: string };
+
+/** The page's own addresses, and what they are called. */
+const PAGES = [
+  ['', 'Desk'],
+  ['research', 'Research'],
+] as const;
 
 /** What a narrow screen shows one at a time; a wide one shows all of it. */
 const VIEWS = [
@@ -36,12 +44,20 @@ export function App({ user, staff, csrfToken }: AppProps) {
   const status = useQuery(statusQuery);
   const instrument = status.data?.feed?.instrument ?? null;
   useStream(instrument);
+  const [page] = useRoute();
   return (
     <>
       <header className="top">
         <h1>
           <img src="/static/sep/icon.svg" alt="" width="22" height="22" /> SEP
         </h1>
+        <nav className="pages" aria-label="Pages">
+          {PAGES.map(([name, label]) => (
+            <Link key={name} to={`/${name}`} current={(page ?? '') === name}>
+              {label}
+            </Link>
+          ))}
+        </nav>
         {instrument === null ? null : <QuoteLine instrument={instrument} />}
         <AccountLine />
         <span className="top-space" />
@@ -57,7 +73,7 @@ export function App({ user, staff, csrfToken }: AppProps) {
         <Menu user={user} staff={staff} csrfToken={csrfToken} />
       </header>
       <Answer query={status} what="status">
-        {(data) => <Views status={data} />}
+        {(data) => (page === 'research' ? <ResearchPage status={data} /> : <Views status={data} />)}
       </Answer>
       <Notices />
     </>

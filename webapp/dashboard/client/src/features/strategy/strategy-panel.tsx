@@ -1,5 +1,11 @@
+import { useMutation } from '@tanstack/react-query';
+
+import { idempotencyKey } from '../../shared/api/commands';
 import { rule as ruleSchema, type Rule, type Status } from '../../shared/api/model';
+import { startRun } from '../../shared/api/research';
 import { sizeText, wordsOf } from '../../shared/format';
+import { notify } from '../../shared/notices';
+import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
 import './strategy.css';
 
@@ -7,22 +13,59 @@ import './strategy.css';
 export function StrategyPanel({ status }: { status: Status }) {
   const { strategy, assumed_spread } = status;
   return (
-    <Panel title="Strategy" view="account">
+    <Panel
+      title="Strategy"
+      view="account"
+      actions={strategy === null ? null : <JudgeButton strategy={strategy.id} />}
+    >
       {strategy === null ? (
         <p className="state">No strategy is set up.</p>
       ) : (
         <div className="strategy">
           <p>
-            <b>{strategy.name}</b>
+            <b>{strategy.name}</b>{' '}
+            <span className={strategy.verdict === 'passed' ? 'chip good' : 'chip doubt'}>
+              {strategy.verdict}
+            </span>
             {strategy.enabled ? null : <span className="chip bad">off</span>}
           </p>
           <p className="soft">{ruleText(strategy.rule)}</p>
         </div>
       )}
       <p className="verdict">
-        {strategy?.verdict_text} {assumed_spread?.text}
+        {strategy === null || strategy.verdict_run === '' ? (
+          strategy?.verdict_text
+        ) : (
+          <Link to={`/research/${strategy.verdict_run}`}>{strategy.verdict_text}</Link>
+        )}{' '}
+        {assumed_spread?.text}
       </p>
     </Panel>
+  );
+}
+
+/** Ask the lab about the rule on every stored candle, and show how far the answer is. */
+function JudgeButton({ strategy }: { strategy: number }) {
+  const judge = useMutation({
+    // Candles come with every bar, so each press may be another question; the same one is one run.
+    mutationFn: () => startRun({ kind: 'evidence', body: { strategy } }, idempotencyKey()),
+    onSuccess: ({ id }) => {
+      go(`/research/${id}`);
+    },
+    onError: (error) => {
+      notify('error', `The rule could not be judged. ${error.message}`);
+    },
+  });
+  return (
+    <button
+      type="button"
+      disabled={judge.isPending}
+      onClick={() => {
+        judge.mutate();
+      }}
+    >
+      Judge this rule
+    </button>
   );
 }
 

@@ -22,6 +22,7 @@ import {
   signalsQuery,
   statusQuery,
 } from './queries';
+import { dropRun, runsQuery, writeRun } from './research';
 
 const BARS_MAX = 8_000;
 const ROWS_MAX = 500;
@@ -34,6 +35,7 @@ const RESOURCES: Record<string, QueryKey[]> = {
   positions: [positionsQuery.queryKey],
   performance: [performanceQuery.queryKey, equityQuery.queryKey],
   system: [statusQuery.queryKey, healthQuery.queryKey],
+  runs: [runsQuery.queryKey, ['run']],
   alerts: [],
 };
 
@@ -146,9 +148,13 @@ export class LiveCache {
           rows === undefined ? undefined : withPosition(rows, position),
         );
         if (position.mark === null) this.readAgain(['positions']);
+        // A fill changes what the account has at once, not with the next bar.
+        void this.#client.invalidateQueries({ queryKey: performanceQuery.queryKey });
       }
       return success;
     },
+    run_update: (data) => writeRun(this.#client, data),
+    run_deleted: (data) => dropRun(this.#client, data),
     performance_update: (data) => {
       const { success, data: figures } = model.performance.safeParse(data);
       if (success) this.#writePerformance(figures);

@@ -149,6 +149,7 @@ export const status = z.object({
       rule: z.record(z.string(), z.unknown()),
       verdict: z.string(),
       verdict_text: z.string(),
+      verdict_run: z.string(),
     })
     .nullable(),
   assumed_spread: z.object({ pips: decimalText, text: z.string() }).nullable(),

@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+
+import { askOf, faultOf, START } from './question';
+
+test('evidence on the sample needs nothing said', () => {
+  expect(askOf(START)).toEqual({
+    kind: 'evidence',
+    body: { data: { sample: 'eur_usd_h1' }, surrogates: 200, seed: 0 },
+  });
+});
+
+test('days of stored candles become times, the last day whole', () => {
+  const { body } = askOf({ ...START, source: 'EUR_USD', from: '2017-02-01', to: '2017-03-01' });
+  expect(body.data).toEqual({
+    instrument: 'EUR_USD',
+    from: '2017-02-01T00:00:00Z',
+    to: '2017-03-01T23:59:59Z',
+  });
+});
+
+test('one rule of my own is a list of one', () => {
+  const { body } = askOf({ ...START, family: 'own', rules: '{"window": 16}', spread_pips: '1.0' });
+  expect(body).toMatchObject({ rules: [{ window: 16 }], spread_pips: '1.0' });
+});
+
+test('text that is no JSON is a fault before anything is asked', () => {
+  expect(faultOf({ ...START, kind: 'sweep', grid: '{"window": [16' })).toBe('This is not JSON yet.');
+  // It is not what is asked for, so it does no harm.
+  expect(faultOf({ ...START, grid: '{"window": [16' })).toBeNull();
+});

@@ -1,0 +1,104 @@
+import type { RunAsk, RunData, RunKind } from '../../shared/api/research';
+
+/** What the start form holds, as text. */
+export type Question = {
+  kind: RunKind;
+  /** "sample", or the name of an instrument whose stored candles are meant. */
+  source: string;
+  from: string;
+  to: string;
+  /** Of evidence: the rules that SEP starts with, or those of `rules`. */
+  family: 'default' | 'own';
+  rules: string;
+  rule: string;
+  grid: string;
+  spread_pips: string;
+  surrogates: string;
+  seed: string;
+};
+
+export const SAMPLE = 'eur_usd_h1';
+
+const RULE = {
+  direction: 'last_bit_reversal',
+  window: 64,
+  gates: [{ metric: 'coherence', percentile: [80, 100] }],
+  horizon_bars: 4,
+  stop_ticks: 300,
+  units: '1000',
+};
+
+const GRID = {
+  direction: ['last_bit_reversal', 'last_bit_momentum', 'damped'],
+  window: [32, 64],
+  gates: [[], [{ metric: 'coherence', percentile: [80, 100] }]],
+  horizon_bars: [1, 4, 16],
+  stop_ticks: 'none',
+};
+
+export const START: Question = {
+  kind: 'evidence',
+  source: 'sample',
+  from: '',
+  to: '',
+  family: 'default',
+  rules: JSON.stringify([RULE], null, 2),
+  rule: JSON.stringify(RULE, null, 2),
+  grid: JSON.stringify(GRID, null, 2),
+  spread_pips: '',
+  surrogates: '200',
+  seed: '0',
+};
+
+/** What is wrong before the server is asked: text that is no JSON. Null: nothing. */
+export function faultOf(question: Question): string | null {
+  const text = textOf(question);
+  if (text === null) return null;
+  try {
+    JSON.parse(text);
+    return null;
+  } catch {
+    return 'This is not JSON yet.';
+  }
+}
+
+/** The JSON text that the kind of question needs, null for none. */
+function textOf({ kind, family, rules, rule, grid }: Question): string | null {
+  if (kind === 'backtest') return rule;
+  if (kind === 'sweep') return grid;
+  return family === 'own' ? rules : null;
+}
+
+/** The request that a question is; call it without a fault. */
+export function askOf(question: Question): RunAsk {
+  const data = dataOf(question);
+  const spread = question.spread_pips.trim();
+  const costs = spread === '' ? {} : { spread_pips: spread };
+  const parsed = parse(textOf(question));
+  if (question.kind === 'backtest') return { kind: 'backtest', body: { data, ...costs, rule: parsed } };
+  if (question.kind === 'sweep') return { kind: 'sweep', body: { data, ...costs, grid: parsed } };
+  const rules = parsed === undefined ? {} : { rules: Array.isArray(parsed) ? parsed : [parsed] };
+  return {
+    kind: 'evidence',
+    body: {
+      data,
+      ...costs,
+      ...rules,
+      surrogates: Number(question.surrogates),
+      seed: Number(question.seed),
+    },
+  };
+}
+
+function dataOf({ source, from, to }: Question): RunData {
+  if (source === 'sample') return { sample: SAMPLE };
+  return {
+    instrument: source,
+    ...(from === '' ? {} : { from: `${from}T00:00:00Z` }),
+    ...(to === '' ? {} : { to: `${to}T23:59:59Z` }),
+  };
+}
+
+function parse(text: string | null): unknown {
+  return text === null ? undefined : JSON.parse(text);
+}

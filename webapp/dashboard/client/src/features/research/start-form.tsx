@@ -1,0 +1,159 @@
+import { useMutation } from '@tanstack/react-query';
+import { useState, type ChangeEvent } from 'react';
+
+import { idempotencyKey } from '../../shared/api/commands';
+import { ApiError } from '../../shared/api/http';
+import type { Status } from '../../shared/api/model';
+import { runKind, startRun } from '../../shared/api/research';
+import { instrumentText } from '../../shared/format';
+import { go } from '../../shared/route';
+import { Panel } from '../../shared/ui/panel';
+import { askOf, faultOf, START, type Question } from './question';
+import { KINDS } from './wording';
+
+/** Ask the lab. Whoever asks the same again is given the answer that is there. */
+export function StartForm({ status }: { status: Status }) {
+  const [question, setQuestion] = useState(START);
+  // One key for one question: pressing again after an answer was lost asks nothing twice.
+  const [key, setKey] = useState(idempotencyKey);
+  const start = useMutation({
+    mutationFn: () => startRun(askOf(question), key),
+    onSuccess: ({ id }) => {
+      go(`/research/${id}`);
+    },
+    onError: (error) => {
+      if (error instanceof ApiError && error.status !== 0) setKey(idempotencyKey());
+    },
+  });
+  const change = (part: Partial<Question>) => {
+    setQuestion({ ...question, ...part });
+    setKey(idempotencyKey());
+    start.reset();
+  };
+  const field = (name: keyof Question) => ({
+    value: question[name],
+    onChange: ({
+      target,
+    }: ChangeEvent<HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement>) => {
+      change({ [name]: target.value });
+    },
+  });
+  const { kind, source, family } = question;
+  const fault = faultOf(question);
+  const instrument = status.feed?.instrument;
+
+  return (
+    <Panel title="Ask the lab" view="research">
+      <form
+        className="research-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          start.mutate();
+        }}
+      >
+        <div className="choice" role="group" aria-label="Kind of run">
+          {runKind.options.map((each) => (
+            <button
+              key={each}
+              type="button"
+              aria-pressed={kind === each}
+              onClick={() => {
+                change({ kind: each });
+              }}
+            >
+              {KINDS[each]}
+            </button>
+          ))}
+        </div>
+        <p className="soft">{MEANING[kind]}</p>
+        <label>
+          Data
+          <select {...field('source')}>
+            <option value="sample">Sample: EUR/USD, hours of 2017</option>
+            {instrument === undefined ? null : (
+              <option value={instrument}>Stored candles: {instrumentText(instrument)} H1</option>
+            )}
+          </select>
+        </label>
+        {source === 'sample' ? null : (
+          <div className="pair">
+            <label>
+              From
+              <input type="date" {...field('from')} />
+            </label>
+            <label>
+              To
+              <input type="date" {...field('to')} />
+            </label>
+          </div>
+        )}
+        {kind === 'evidence' ? (
+          <label>
+            Rules
+            <select {...field('family')}>
+              <option value="default">The 145 that SEP starts with</option>
+              <option value="own">My own, as JSON</option>
+            </select>
+          </label>
+        ) : null}
+        {kind === 'evidence' && family === 'own' ? (
+          <textarea rows={11} spellCheck={false} aria-label="Rules as JSON" {...field('rules')} />
+        ) : null}
+        {kind === 'backtest' ? (
+          <textarea rows={11} spellCheck={false} aria-label="Rule as JSON" {...field('rule')} />
+        ) : null}
+        {kind === 'sweep' ? (
+          <textarea rows={13} spellCheck={false} aria-label="Grid as JSON" {...field('grid')} />
+        ) : null}
+        <div className="pair">
+          <label>
+            Spread, pips
+            <input inputMode="decimal" placeholder="as assumed" {...field('spread_pips')} />
+          </label>
+          {kind === 'evidence' ? (
+            <>
+              <label>
+                Coin worlds
+                <input inputMode="numeric" required {...field('surrogates')} />
+              </label>
+              <label>
+                Seed
+                <input inputMode="numeric" required {...field('seed')} />
+              </label>
+            </>
+          ) : null}
+        </div>
+        {fault === null ? null : <p className="warn">{fault}</p>}
+        <Refusal error={start.error} />
+        <footer>
+          <button type="submit" className="primary" disabled={fault !== null || start.isPending}>
+            {start.isPending ? 'Asking' : `Start ${KINDS[kind].toLowerCase()}`}
+          </button>
+        </footer>
+      </form>
+    </Panel>
+  );
+}
+
+const MEANING = {
+  evidence:
+    'Is there an edge after costs? Causality, coin worlds, selection and a verdict made by rule.',
+  backtest: 'What one rule would have earned. It proves nothing by itself.',
+  sweep: 'What every rule of a grid would have earned. Each of them counts as tried.',
+};
+
+/** The server's words, each at the field that it is about. */
+function Refusal({ error }: { error: Error | null }) {
+  if (error === null) return null;
+  const fields = error instanceof ApiError ? Object.entries(error.fields) : [];
+  return (
+    <div role="alert">
+      {fields.length === 0 ? error.message : null}
+      {fields.map(([name, messages]) => (
+        <p key={name}>
+          <b>{name}</b>: {Array.isArray(messages) ? messages.join(' ') : String(messages)}
+        </p>
+      ))}
+    </div>
+  );
+}
