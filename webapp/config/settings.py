@@ -22,6 +22,7 @@ env.refuse_unknown(
     (
         "SEP_BUILD",
         "SEP_CUDA",
+        "SEP_DATA_PATH",
         "SEP_ENV",
         "SEP_HOST",
         "SEP_HTTPS",
@@ -29,6 +30,7 @@ env.refuse_unknown(
         "SEP_JWT_KEY",
         "SEP_JWT_KEY_FILE",
         "SEP_KILLPOINT",
+        "SEP_OANDA_ACCOUNT",
         "SEP_OANDA_TOKEN",
         "SEP_OANDA_TOKEN_FILE",
         "SEP_OANDA_URL",

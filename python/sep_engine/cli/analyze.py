@@ -19,6 +19,7 @@ from sep_engine.cli.source import (
     TimeZone,
     UseSample,
     decimal_option,
+    located,
     progress,
 )
 from sep_engine.cli.text import duration_text, time_text
@@ -46,7 +47,7 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Compute the QFH metrics of a FILE, with their percentiles under a fair coin."""
-    source = Source(file, sample, tick, calendar, columns, time_zone, accept)
+    source = Source(located(file), sample, tick, calendar, columns, time_zone, accept)
     with progress(stages=4) as bar:
         bar.begin("Reading")
         import numpy as np

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from sep_engine.cli.source import (
     TimeZone,
     UseSample,
     decimal_option,
+    located,
     progress,
 )
 from sep_engine.cli.text import duration_text, time_text
@@ -70,7 +71,7 @@ def backtest(
 ) -> None:
     """Run one rule over the bars of a FILE: entry at the next open, costs, stops, targets."""
     options = BacktestOptions(
-        file=absolute(file),
+        file=absolute(located(file)),
         sample=sample,
         rule=rule_of(rule).to_json(),
         spread_pips=spread_pips,
@@ -129,6 +130,8 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
         list(options.accept),
     )
     bar.begin("Reading")
+    import numpy as np
+
     from sep_engine import __version__
     from sep_engine.backtest import SIDES, Costs, run
     from sep_engine.report import Provenance, backtest_page
@@ -136,6 +139,7 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
 
     spread_pips, side = options.spread_pips, options.side
     rows: list[tuple[str, str]] = []
+    own_spread: NDArray[np.int64] | None = None
     if options.sample:
         given = source.sample()
         bars, side, pip = given.bars, given.metadata["price_side"], given.instrument.pip
@@ -147,23 +151,38 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
             ("vendor's terms", given.metadata["vendor_terms"]),
             ("time zone", given.metadata["time_zone_evidence"]),
         ]
+    elif source.is_stored:
+        stored = source.stored()
+        bars, side = stored.bars, stored.metadata["origin"]["price_side"]
+        if stored.metadata["origin"]["synthetic"]:
+            bars = replace(bars, name=f"SYNTHETIC-{bars.name}")
+        # Trades lie between bid and ask, as mid prices do.
+        side = "mid" if side == "trade" else side
+        pip = decimal_option("--pip", options.pip) or stored.pip
+        if stored.spread is not None:
+            own_spread = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
+        rows = [(name, str(value)) for name, value in stored.metadata["origin"].items()]
     else:
         bars = source.bars()
         pip = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
     if side not in SIDES:
         raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
     spread: int | NDArray[np.int64]
+    assumed = False
     if options.quotes is not None:
         spread = spread_series(Path(options.quotes), bars)
     elif spread_pips is not None:
+        assumed = True
         spread = whole_ticks("--spread-pips", spread_pips, pip, bars.tick)
+    elif own_spread is not None:
+        spread = own_spread
     else:
         raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
     per_side = 0
     if options.cost_pips is not None:
         per_side = whole_ticks("--cost-pips", options.cost_pips, pip, bars.tick)
     bar.begin("Trading")
-    costs = Costs(spread, per_side, assumed=options.quotes is None)
+    costs = Costs(spread, per_side, assumed=assumed)
     result = run(bars, Rule.from_json(options.rule), costs, side=side)
     bar.begin("Drawing")
     page = backtest_page(

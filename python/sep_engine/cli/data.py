@@ -1,19 +1,40 @@
-"""sep data: look at market data before anything is computed from it."""
+"""sep data: fetch, keep and check market data before anything is computed from it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sep_engine.cli.source import AsJson, Calendar, Columns, File, Source, TimeZone, UseSample
+from sep_engine.cli import download
+from sep_engine.cli.backtest import usual_pip
+from sep_engine.cli.source import (
+    Accept,
+    AsJson,
+    Calendar,
+    Columns,
+    File,
+    Source,
+    TickOption,
+    TimeZone,
+    UseSample,
+    decimal_option,
+    located,
+)
 from sep_engine.cli.text import duration_text, time_text
+from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from sep_engine.data import QualityReport
+    from decimal import Decimal
 
-app = typer.Typer(help="Check market data.", no_args_is_help=True)
+    from sep_engine.data import Bars, QualityReport
+    from sep_engine.data.store import BarColumns
+
+app = typer.Typer(help="Fetch, keep and check market data.", no_args_is_help=True)
+app.add_typer(download.app, name="download")
 
 
 @app.callback()
@@ -34,8 +55,11 @@ def check(
     from sep_engine.data import inspect, read_table
     from sep_engine.data.sample import DEFAULT_SAMPLE, sample_path
 
-    source = Source(file, sample, None, calendar, columns, time_zone, None)
+    source = Source(located(file), sample, None, calendar, columns, time_zone, None)
     path = source.file or sample_path(DEFAULT_SAMPLE) / "bars.csv"
+    if source.is_stored:
+        stored = source.stored()  # refuses bytes that are not those that were stored
+        path, calendar = path / "bars.parquet", stored.metadata["calendar"]
     table = read_table(path, columns=source.column_names, time_zone=time_zone)
     report = inspect(table, calendar=calendar)
     if as_json:
@@ -44,6 +68,172 @@ def check(
         _print(report)
     if report.errors:
         raise typer.Exit(1)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bars, or ticks with --bars-of.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call the data set.")],
+    instrument: Annotated[str, typer.Option(help="What these are the prices of, e.g. EUR_USD.")],
+    vendor: Annotated[str, typer.Option(help="Who they are from; unknown is an answer.")],
+    licence: Annotated[str, typer.Option(help="Under what they may be used; unknown too.")],
+    side: Annotated[str, typer.Option(help="Price side of bars: bid, ask, mid or trade.")] = "mid",
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="These prices were generated: say so everywhere.")
+    ] = False,
+    quotes: Annotated[
+        Path | None,
+        typer.Option(help="File with time,bid,ask at the bars' times: the spread at each close."),
+    ] = None,
+    bars_of: Annotated[
+        str | None, typer.Option(metavar="M1|H1|…", help="Make bars of this length from ticks.")
+    ] = None,
+    pip: Annotated[
+        str | None, typer.Option(metavar="PRICE", help="Price of a pip; guessed from the tick.")
+    ] = None,
+    tick: TickOption = None,
+    calendar: Calendar = "fx",
+    columns: Columns = None,
+    time_zone: TimeZone = None,
+    accept: Accept = None,
+) -> None:
+    """Keep the bars of a FILE in the store under a NAME, with where they are from."""
+    from sep_engine.data import load_bars, load_quotes, read_table
+    from sep_engine.data.store import (
+        Origin,
+        bars_of_quotes,
+        columns_of,
+        data_set,
+        save,
+        store_path,
+    )
+
+    names = None if columns is None else columns.split(",")
+    table = read_table(file, columns=names, time_zone=time_zone)
+    step = decimal_option("--tick", tick)
+    own_pip = decimal_option("--pip", pip)
+    data_set(store_path(), name)
+    if table.has_bars == (bars_of is not None):
+        raise ArgumentError("--bars-of goes with ticks (time, bid, ask), and ticks with it")
+    if bars_of is not None:
+        ticks = load_quotes(
+            file, calendar=calendar, columns=names, time_zone=time_zone, accept=accept or ()
+        )
+        made = bars_of_quotes(ticks, download.duration_of(bars_of))
+        side = "bid"
+    else:
+        bars = load_bars(
+            file,
+            tick=step,
+            calendar=calendar,
+            columns=names,
+            time_zone=time_zone,
+            accept=accept or (),
+            synthetic=synthetic,
+        )
+        made = columns_of(bars, spread=None if quotes is None else _spread(quotes, bars))
+        own_pip = own_pip or usual_pip(bars.tick)
+    metadata = save(
+        made,
+        store=store_path(),
+        name=name,
+        instrument=instrument,
+        origin=Origin(
+            vendor=vendor,
+            licence=licence,
+            price_side=side,
+            time_zone="stated in the file" if time_zone is None else f"{time_zone}, as told",
+            synthetic=synthetic,
+            source=file.name,
+            source_sha256=table.sha256,
+        ),
+        tick=step,
+        pip=own_pip or usual_pip(_tick_of(made)),
+        calendar=calendar,
+        accept=accept or (),
+        now=datetime.now(UTC),
+    )
+    download.print_metadata(metadata)
+
+
+@app.command("list")
+def list_sets(as_json: AsJson = False) -> None:
+    """List the data sets of the store (SEP_DATA_PATH, or sep-data in this folder)."""
+    from sep_engine.data.store import catalogue, store_path
+
+    found = list(catalogue(store_path()))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        typer.echo(f"No data in {store_path()}.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "instrument", "bars", "rows", "first", "last", "vendor")
+    table.columns[3].justify = "right"
+    for one in found:
+        mark = "SYNTHETIC " if one["origin"]["synthetic"] else ""
+        table.add_row(
+            one["name"],
+            one["instrument"],
+            download.bars_text(one),
+            f"{one['rows']:,}",
+            one["first"],
+            one["last"],
+            mark + one["origin"]["vendor"],
+        )
+    Console(highlight=False).print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME")], as_json: AsJson = False) -> None:
+    """Show what is known of a data set, and that its bytes are those that were stored."""
+    from sep_engine.data.store import data_set, is_data_set, load_stored, store_path
+
+    folder = data_set(store_path(), name)
+    if not is_data_set(folder):
+        raise ArgumentError(f"no data set {name} in {store_path()}")
+    metadata = load_stored(folder).metadata
+    if as_json:
+        typer.echo(json.dumps(metadata, indent=2))
+    else:
+        download.print_metadata(metadata)
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a data set from the store."""
+    from sep_engine.data.store import delete as delete_set
+    from sep_engine.data.store import store_path
+
+    if not yes:
+        typer.confirm(f"Delete {name}?", abort=True, err=True)
+    delete_set(store_path(), name)
+    typer.echo(f"Deleted {name}")
+
+
+def _spread(path: Path, bars: Bars) -> Any:
+    import numpy as np
+
+    from sep_engine.data import load_quotes
+
+    quotes = load_quotes(path)
+    if not np.array_equal(quotes.times, bars.times):
+        raise ArgumentError(f"{path}: its times must be those of the bars, one quote a bar")
+    return quotes.ask - quotes.bid
+
+
+def _tick_of(columns: BarColumns) -> Decimal:
+    import numpy as np
+
+    from sep_engine.model.ticks import infer_tick
+
+    return infer_tick(np.stack([columns.own["open"], columns.own["close"]]))
 
 
 def _document(report: QualityReport) -> dict[str, object]:

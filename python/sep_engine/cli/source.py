@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from sep_engine.data import Bars, Quotes, Sample
+    from sep_engine.data.store import Stored
 
 File = Annotated[
     Path | None,
     typer.Argument(
         metavar="FILE",
-        help="CSV (.gz too) or Parquet: time,open,high,low,close[,volume] or time,bid,ask.",
+        help="CSV (.gz too) or Parquet: time,open,high,low,close[,volume] or time,bid,ask; OANDA "
+        "candles (.json); or the name of stored data.",
         show_default=False,
     ),
 ]
@@ -65,10 +67,28 @@ class Source:
     columns: str | None
     time_zone: str | None
     accept: list[str] | None
+    synthetic: bool = False
 
     def __post_init__(self) -> None:
         if (self.file is None) != self.use_sample:
             raise ArgumentError("name a FILE, or ask for the data that comes along with --sample")
+        if self.is_stored and (self.columns is not None or self.time_zone is not None):
+            raise ArgumentError(
+                f"{self.file}: stored data are read as they were stored, without --columns or "
+                "--time-zone"
+            )
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the file is a data set of the store (`located` finds it by its name)."""
+        return self.file is not None and (self.file / "metadata.json").is_file()
+
+    def stored(self) -> Stored:
+        """Return the data set."""
+        from sep_engine.data.store import load_stored
+
+        assert self.file is not None
+        return load_stored(self.file)
 
     @property
     def column_names(self) -> list[str] | None:
@@ -79,6 +99,8 @@ class Source:
         from sep_engine.data import load_bars
 
         assert self.file is not None
+        if self.is_stored:
+            return self.stored().bars
         return load_bars(
             self.file,
             tick=decimal_option("--tick", self.tick),
@@ -86,6 +108,7 @@ class Source:
             columns=self.column_names,
             time_zone=self.time_zone,
             accept=self.accept or (),
+            synthetic=self.synthetic,
         )
 
     def sample(self) -> Sample:
@@ -101,6 +124,8 @@ class Source:
         if self.use_sample:
             return self.sample().bars
         assert self.file is not None
+        if self.is_stored:
+            return self.bars()
         table = read_table(self.file, columns=self.column_names, time_zone=self.time_zone)
         if table.has_bars:
             return self.bars()
@@ -111,6 +136,19 @@ class Source:
             time_zone=self.time_zone,
             accept=self.accept or (),
         )
+
+
+def located(file: Path | None) -> Path | None:
+    """Return the data set that a FILE names where there is no such file, or the file itself."""
+    if file is None or file.exists() or len(file.parts) != 1:
+        return file
+    from sep_engine.data.store import data_set, is_data_set, store_path
+
+    try:
+        folder = data_set(store_path(), file.name)
+    except ArgumentError:
+        return file
+    return folder if is_data_set(folder) else file
 
 
 def decimal_option(name: str, text: str | None) -> Decimal | None:

@@ -99,15 +99,20 @@ def trades_document(
         options.columns,
         options.time_zone,
         [kind for kind in options.accept if kind not in ACCEPTABLE],
+        options.synthetic,
     )
+    origin: dict[str, Any] = {}
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
     if options.sample:
         given = source.sample()
         bars, pip_price = given.bars, given.instrument.pip
         spread_pips = options.spread_pips or given.metadata["assumed_spread_pips"]
     else:
-        bars = source.bars()
-        pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
+        stored = source.stored() if source.is_stored else None
+        bars = stored.bars if stored else source.bars()
+        own_pip = stored.pip if stored else usual_pip(bars.tick)
+        pip_price = decimal_option("--pip", options.pip) or own_pip
+        origin = stored.metadata["origin"] if stored else {}
         spread_pips = options.spread_pips or ""
     if not spread_pips:
         raise ArgumentError(
@@ -132,7 +137,7 @@ def trades_document(
         trades = replace(trades, fees=np.full(len(trades), float(given_fees)))
         fees = "given on the command line"
     provenance = {
-        "source": table.source,
+        "program": table.source,
         "trades_file": table.path.name,
         "trades_sha256": table.sha256,
         "times_of_trades": options.trades_time_zone or "zone stated in the file",
@@ -151,7 +156,8 @@ def trades_document(
         "tick": str(bars.tick),
         "calendar": bars.calendar,
         "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
-        "synthetic": options.synthetic,
+        **origin,
+        "synthetic": options.synthetic or origin.get("synthetic", False),
     }
     count = counted(bars, {"trades_sha256": table.sha256, "instrument": options.instrument})
     bar.begin("Opening the same positions at random times")

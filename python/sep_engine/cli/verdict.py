@@ -26,15 +26,18 @@ from sep_engine.cli.source import (
     TimeZone,
     UseSample,
     decimal_option,
+    located,
     progress,
 )
-from sep_engine.cli.strategy import family_of, located
+from sep_engine.cli.strategy import family_of
+from sep_engine.cli.strategy import located as located_strategy
 from sep_engine.cli.text import duration_text, print_lines
 from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
     from sep_engine.data import Bars
+    from sep_engine.data.store import Stored
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.lab import Costs
     from sep_engine.evidence.settings import Count
@@ -149,7 +152,7 @@ def verdict(
         judge_trades(
             TradesOptions(
                 trades=absolute(trades) or "",
-                file=absolute(prices or file),
+                file=absolute(located(prices or file)),
                 sample=sample,
                 spread_pips=spread_pips,
                 pip=pip,
@@ -178,9 +181,9 @@ def verdict(
             "--trades-time-zone go with --trades"
         )
     options = VerdictOptions(
-        file=absolute(file),
+        file=absolute(located(file)),
         sample=sample,
-        strategy=located(strategy),
+        strategy=located_strategy(strategy),
         grid=absolute(grid),
         measured=costs == "measured",
         spread_pips=spread_pips,
@@ -247,6 +250,7 @@ def judge(
         options.columns,
         options.time_zone,
         list(options.accept),
+        options.synthetic,
     )
     bar.begin("Reading")
     try:
@@ -270,7 +274,7 @@ def judge(
         "calendar": bars.calendar,
         **origin,
         "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
-        "synthetic": options.synthetic,
+        "synthetic": options.synthetic or origin.get("synthetic", False),
     }
     settings = Settings(
         seed=options.seed,
@@ -299,10 +303,12 @@ def judge(
     return {**report.document, "engine": __version__}
 
 
-def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, str]]:
+def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, Any]]:
     """Return the bars, what a round trip costs, and what is known of where the bars are from."""
     from sep_engine.evidence.lab import Costs
 
+    if source.is_stored:
+        return _stored_material(source.stored(), options)
     if not options.sample:
         bars = source.bars()
         pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
@@ -323,6 +329,22 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dic
         "time_zone": metadata["time_zone_evidence"],
     }
     return given.bars, costs, origin
+
+
+def _stored_material(stored: Stored, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, Any]]:
+    import numpy as np
+
+    from sep_engine.evidence.lab import Costs
+
+    bars, pip = stored.bars, decimal_option("--pip", options.pip) or stored.pip
+    quotes = None if options.quotes is None else Path(options.quotes)
+    if stored.spread is None or options.spread_pips is not None or quotes is not None:
+        costs = _costs(bars, pip, options.spread_pips, quotes, options.measured)
+    else:
+        ticks = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
+        costs = Costs(int(np.median(ticks)), float(pip / bars.tick), False, "median of its closes")
+    known = {"instrument": stored.metadata["instrument"], **stored.metadata["origin"]}
+    return bars, costs, known
 
 
 def _costs(

@@ -116,6 +116,7 @@ def load_bars(
     columns: Sequence[str] | None = None,
     time_zone: str | None = None,
     accept: Collection[str] = (),
+    synthetic: bool = False,
 ) -> Bars:
     """Return the bars of a CSV or Parquet file, or refuse the file with line and reason.
 
@@ -125,6 +126,7 @@ def load_bars(
         calendar: "fx" or "always"; decides which missing bars are gaps.
         accept: kinds of errors of `sep_engine.data.quality` to live with. Accepted bad rows are
             left out; everything else accepted stays as it is.
+        synthetic: the prices are said to be generated, so looking so is no error.
 
     Raises:
         DataError: the file cannot be read, has an error that was not accepted, holds quotes,
@@ -133,7 +135,7 @@ def load_bars(
     table = read_table(path, columns=columns, time_zone=time_zone)
     if not table.has_bars:
         raise DataError(f"{path}: holds quotes (bid, ask); bars were asked for")
-    quality = _accepted(table, calendar, accept)
+    quality = _accepted(table, calendar, accept, synthetic)
     duration = usual_duration(table.times)
     if duration is None:
         raise DataError(f"{path}: no step between rows is usual, so the length of a bar is unknown")
@@ -187,7 +189,9 @@ def load_quotes(
     )
 
 
-def _accepted(table: Table, calendar: str, accept: Collection[str]) -> QualityReport:
+def _accepted(
+    table: Table, calendar: str, accept: Collection[str], synthetic: bool = False
+) -> QualityReport:
     unknown = sorted(set(accept) - set(ACCEPTABLE))
     if unknown:
         raise ArgumentError(f"accept must name {', '.join(ACCEPTABLE)}; was {', '.join(unknown)}")
@@ -195,8 +199,10 @@ def _accepted(table: Table, calendar: str, accept: Collection[str]) -> QualityRe
     if report.rows == 0 and not report.errors:
         raise DataError(f"{table.path}: no rows below the header")
     for error in report.errors:
-        if error.kind not in accept:
+        if error.kind not in accept and not (synthetic and error.kind == "looks_generated"):
             more = f" ({error.count} such rows)" if error.count > 1 else ""
+            if error.kind == "looks_generated":
+                more = "; say --synthetic if they were"
             hint = f"; accept it with --accept {error.kind}" if error.kind in ACCEPTABLE else ""
             raise DataError(
                 f"{table.path}, line {error.first_line}: {error.kind}: {error.text}{more}{hint}"

@@ -10,6 +10,7 @@ Errors block the use of the data until each is accepted by name; warnings travel
 | backward_step | error | a time before that of the row above |
 | duplicate_time | error | a time equal to that of the row above |
 | crossed_quote | error | bid above ask |
+| looks_generated | error | steps of the close as from a random number generator: no fat tails |
 | gap | warning | bars missing while the market was open |
 | closed_hours | warning | rows at times when the calendar says that the market is closed |
 | unchanged_close | warning | closes equal to the close before: no move, so no bit |
@@ -35,13 +36,25 @@ ERRORS = (
     "backward_step",
     "duplicate_time",
     "crossed_quote",
+    "looks_generated",
 )
 # Rows that the engine can still be asked about when a person says so. The other errors leave
 # nothing to compute with.
-ACCEPTABLE = ("bad_row", "bar_inconsistent", "duplicate_time", "crossed_quote")
+ACCEPTABLE = (
+    "bad_row",
+    "bar_inconsistent",
+    "duplicate_time",
+    "crossed_quote",
+    "looks_generated",
+)
 
 STALE_RUN_CLOSES = 10
 OUTLIER_DEVIATIONS = 20.0
+# Returns of markets have fat tails and calm and wild spells; those of a generator of normal numbers
+# have kurtosis 3 and no memory of size. Both must be missing over this many steps.
+GENERATED_STEPS_MIN = 1000
+GENERATED_KURTOSIS_MAX = 3.6
+GENERATED_MEMORY_MAX = 0.05
 # Median absolute deviation to standard deviation of a normal distribution.
 _MAD_TO_SD = 1.4826
 
@@ -151,6 +164,13 @@ def inspect(table: Table, *, calendar: str = "fx") -> QualityReport:
     note("unchanged_close", unchanged, f"{100 * _fraction(unchanged):.2f} % of all rows")
     note("stale_run", _run_lengths(unchanged) >= STALE_RUN_CLOSES - 1, "the same close goes on")
     note("outlier", _outliers(closes), f"a step above {OUTLIER_DEVIATIONS:.0f} robust deviations")
+    generated = np.zeros(closes.shape, dtype=np.bool_)
+    generated[:1] = _looks_generated(closes)
+    note(
+        "looks_generated",
+        generated,
+        "steps of the close have neither fat tails nor calm and wild spells, as generated ones",
+    )
     if "volume" in table.columns:
         note("zero_volume", table.columns["volume"] == 0, "volume is 0")
     if not table.has_bars:
@@ -194,3 +214,18 @@ def _outliers(closes: NDArray[np.float64]) -> NDArray[np.bool_]:
     if deviation > 0:
         found[1:] = np.abs(returns) > OUTLIER_DEVIATIONS * deviation
     return found
+
+
+def _looks_generated(closes: NDArray[np.float64]) -> bool:
+    if closes.size <= GENERATED_STEPS_MIN or (closes <= 0).any():
+        return False
+    steps = np.diff(np.log(closes))
+    centred = steps - steps.mean()
+    variance = float((centred**2).mean())
+    if variance <= 0:
+        return False
+    kurtosis = float((centred**4).mean()) / variance**2
+    size = np.abs(centred) - np.abs(centred).mean()
+    spread = float((size**2).mean())
+    memory = float((size[1:] * size[:-1]).mean()) / spread if spread > 0 else 0.0
+    return kurtosis < GENERATED_KURTOSIS_MAX and memory < GENERATED_MEMORY_MAX

@@ -6,6 +6,7 @@ line and the reason, and whoever uses the table decides.
 
 import gzip
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,10 +91,12 @@ class Table:
 def read_table(
     path: Path | str, *, columns: Sequence[str] | None = None, time_zone: str | None = None
 ) -> Table:
-    """Return the rows of a CSV (plain or .gz) or Parquet file of bars or quotes.
+    """Return the rows of a CSV (plain or .gz), Parquet or OANDA candles file of bars or quotes.
 
     Args:
-        path: the file. CSV: comma, semicolon or tab; the header names the columns in any order.
+        path: the file. Candles (.json, plain or .gz) are an answer of OANDA's candles endpoint:
+            their bids are read, else their mids, else their asks. CSV: comma, semicolon or tab;
+            the header names the columns in any order.
         columns: the column names of a CSV without a header, in order; unknown ones are ignored.
         time_zone: IANA name for times that carry no zone, e.g. "America/New_York". Times with a
             zone, and seconds or finer units since 1970, need none.
@@ -109,6 +112,8 @@ def read_table(
     try:
         if path.suffix == ".parquet":
             texts, lines, bad_rows = _read_parquet(path)
+        elif path.name.endswith((".json", ".json.gz")):
+            texts, lines, bad_rows = _read_candles(path)
         else:
             texts, lines, bad_rows = _read_csv(path, columns)
     # OSError: the compressed stream is broken or cut short.
@@ -217,6 +222,43 @@ def _read_parquet(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], l
         if name.lower() in _NAME_OF
     }
     return arrays, np.arange(1, table.num_rows + 1, dtype=np.int64), []
+
+
+def _read_candles(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
+    content = path.read_bytes()
+    try:
+        document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        candles = document["candles"]
+        side = next(name for name in ("bid", "mid", "ask") if name in candles[0])
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
+    except (KeyError, TypeError, IndexError, StopIteration) as error:
+        raise DataError(
+            f"{path}: not candles of OANDA: needs candles, each with time and bid, mid or ask"
+        ) from error
+    cells: dict[str, list[str]] = {name: [] for name in ("time", *BAR_COLUMNS, "volume")}
+    lines, bad_rows = [], []
+    for line, candle in enumerate(candles, start=1):
+        try:
+            corners = [str(candle[side][name[0]]) for name in BAR_COLUMNS]
+            row = [_rfc3339(str(candle["time"])), *corners, str(candle.get("volume", 0))]
+        except (KeyError, TypeError) as error:
+            bad_rows.append(BadRow(line, f"no {side} prices or no time: {error}"))
+            continue
+        if candle.get("complete") is False:
+            bad_rows.append(BadRow(line, "the candle is not complete"))
+            continue
+        lines.append(line)
+        for column, cell in zip(cells.values(), row, strict=True):
+            column.append(cell)
+    texts = {name: pa.array(column, pa.string()) for name, column in cells.items()}
+    return texts, np.array(lines, dtype=np.int64), bad_rows
+
+
+def _rfc3339(text: str) -> str:
+    """Return a time of OANDA as ISO-8601; it may also be sent as seconds with nine decimals."""
+    seconds = re.fullmatch(r"(\d{1,10})\.(\d{9})", text)
+    return f"{int(seconds[1]):010d}{seconds[2]}" if seconds else text
 
 
 def _numbers(name: str, cells: pa.Array, reasons: dict[int, str]) -> NDArray[np.float64]:

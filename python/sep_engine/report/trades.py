@@ -198,7 +198,7 @@ def trades_section_lines(document: Document) -> Sequence[tuple[str, str]]:
     return (
         (
             "provenance",
-            f"{provenance['trades']:,} trades of {provenance['source']} on "
+            f"{provenance['trades']:,} trades of {provenance['program']} on "
             f"{provenance['bars']:,} bars, {provenance['refused']:,} rows left out",
         ),
         (
