@@ -17,6 +17,7 @@ import { Answer, StaleMark } from '../../shared/ui/panel';
 import { EventCard, MetricLegend, PriceLegend } from './legend';
 import { eventsByBar, marksOf } from './marks';
 import type { MetricName } from './metrics';
+import { useOlderCandles } from './older';
 import { PriceChart, type Hover, type PriceLine } from './price-chart';
 import './chart.css';
 
@@ -57,7 +58,8 @@ type ChartProps = {
 };
 
 function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
-  const { instrument, candles } = data;
+  const { instrument } = data;
+  const { all: candles, more } = useOlderCandles(instrument, granularity, data.candles);
   const container = useRef<HTMLDivElement>(null);
   const [chart, setChart] = useState<PriceChart | null>(null);
   const [hover, setHover] = useState<Hover>(null);
@@ -103,6 +105,9 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
   useEffect(() => {
     chart?.setCandles(candles, decimals);
   }, [chart, candles, decimals]);
+  useEffect(() => {
+    chart?.whenNearStart(more);
+  });
   useEffect(() => {
     if (forming?.complete === false) chart?.setForming(forming);
   }, [chart, forming]);

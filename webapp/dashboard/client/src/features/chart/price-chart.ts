@@ -25,6 +25,8 @@ import { COIN_LEVEL, METRICS, type MetricName } from './metrics';
 
 const BARS_AT_FIRST = 140;
 const BARS_OF_ROOM = 6;
+/** So near to the oldest bar that older ones are wanted. */
+const BARS_NEAR_START = 20;
 /** The metrics' share of the height: one part of this many. */
 const PRICE_STRETCH = 2.6;
 
@@ -42,6 +44,7 @@ export class PriceChart {
   #drawnPoints: readonly QfhPoint[] = [];
   #decimals = 0;
   #marked: readonly Mark[] = [];
+  #onNearStart: () => void = () => undefined;
 
   /** @param onAway  told when the newest bar leaves the view, and when it comes back. */
   constructor(
@@ -90,8 +93,9 @@ export class PriceChart {
           : null,
       );
     });
-    this.#chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+    this.#chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
       onAway(this.#chart.timeScale().scrollPosition() < -1);
+      if (range !== null && range.from < BARS_NEAR_START) this.#onNearStart();
     });
     this.paint();
   }
@@ -151,6 +155,11 @@ export class PriceChart {
     const first = this.#drawing.count === 0;
     this.#drawing.setComplete(candles);
     if (first && candles.length > 0) this.goToEnd();
+  }
+
+  /** Tell `onNearStart` whenever the oldest bars come into view. */
+  whenNearStart(onNearStart: () => void): void {
+    this.#onNearStart = onNearStart;
   }
 
   setForming(bar: Candle): void {
