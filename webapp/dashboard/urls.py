@@ -11,6 +11,8 @@ urlpatterns = [
     # What the page shows there is its own to say.
     path("research", views.page),
     path("research/<str:run>", views.page),
+    path("orders/<int:order>", views.page),
+    path("reconciliation", views.page),
     path("login", views.Login.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
 ]

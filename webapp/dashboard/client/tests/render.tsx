@@ -56,6 +56,18 @@ export async function click(element: HTMLElement): Promise<void> {
   await act(settle);
 }
 
+/** Choose an option, or type over what a field holds, as a person does. */
+export async function enter(element: HTMLElement, value: string): Promise<void> {
+  // React watches the property of the element itself; the prototype's goes around it.
+  const kind = element instanceof HTMLSelectElement ? HTMLSelectElement : HTMLInputElement;
+  act(() => {
+    Reflect.set(kind.prototype, 'value', value, element);
+    const event = element instanceof HTMLSelectElement ? 'change' : 'input';
+    element.dispatchEvent(new Event(event, { bubbles: true }));
+  });
+  await act(settle);
+}
+
 export type Call = { path: string; method: string; body: unknown; headers: Headers };
 
 /** Answer every request with what `answer` says; returns the list of requests as it grows. */

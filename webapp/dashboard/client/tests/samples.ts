@@ -12,7 +12,16 @@ export function orderWith(change: Record<string, unknown>): model.Order {
     price: null,
     stop_loss: null,
     take_profit: null,
+    stop_distance: null,
+    target_distance: null,
+    trailing_distance: null,
+    time_in_force: 'FOK',
+    good_until: null,
+    position_fill: 'DEFAULT',
+    trade_id: '',
+    replaces_id: null,
     state: 'QUEUED',
+    cause: '',
     filled_units: '0',
     average_price: null,
     denied_rule: '',
@@ -37,6 +46,35 @@ export function fillWith(change: Record<string, unknown>): model.Fill {
     realised_pl: '0.00',
     assumed_spread: true,
     time: '2017-05-01T08:00:00Z',
+    ...change,
+  });
+}
+
+export function brokerWith(change: Record<string, unknown>): model.Broker {
+  return model.broker.parse({
+    kind: 'oanda-local',
+    types: [
+      { type: 'MARKET', times_in_force: ['FOK', 'IOC'], needs_trade: false },
+      { type: 'TRAILING_STOP_LOSS', times_in_force: ['GTC'], needs_trade: true },
+    ],
+    position_fills: ['DEFAULT', 'REDUCE_ONLY'],
+    on_fill: ['STOP_LOSS'],
+    trades: true,
+    replaces: true,
+    ...change,
+  });
+}
+
+export function tradeWith(change: Record<string, unknown>): model.Trade {
+  return model.trade.parse({
+    id: '7',
+    instrument: 'EUR_USD',
+    opened_units: '1000',
+    units: '600',
+    price: '1.05000',
+    realised_pl: '0.00',
+    order_id: 3,
+    opened_at: '2017-05-01T08:00:00Z',
     ...change,
   });
 }
@@ -82,6 +120,7 @@ export function performanceWith(change: Record<string, unknown>): model.Performa
     equity: '100001.00',
     realised_pl: '0.00',
     open_pl: '1.00',
+    day_pl: '1.00',
     trades: 0,
     wins: 0,
     win_rate: null,

@@ -5,10 +5,12 @@ import { AccountPanel } from '../features/account/account-panel';
 import { ChartPanel } from '../features/chart/chart-panel';
 import { Menu } from '../features/menu/menu';
 import { OrderDrawer } from '../features/orders/order-drawer';
+import { OrderPage } from '../features/orders/order-page';
 import { FillsTable, OrdersTable } from '../features/orders/orders-table';
 import { PositionsPanel } from '../features/positions/positions-panel';
 import { ProcessesPanel } from '../features/processes/process-bar';
 import { AccountLine, ConnectionMark, QuoteLine } from '../features/quote/quote-line';
+import { ReconciliationPage } from '../features/reconciliation/reconciliation-page';
 import { ReplayBar } from '../features/replay/replay-bar';
 import { ResearchPage } from '../features/research/research-page';
 import { SignalsTable } from '../features/signals/signals-table';
@@ -29,6 +31,7 @@ type AppProps = { user: string; staff: boolean; csrfToken: string };
 const PAGES = [
   ['', 'Desk'],
   ['research', 'Research'],
+  ['reconciliation', 'Books'],
 ] as const;
 
 /** What a narrow screen shows one at a time; a wide one shows all of it. */
@@ -44,7 +47,7 @@ export function App({ user, staff, csrfToken }: AppProps) {
   const status = useQuery(statusQuery);
   const instrument = status.data?.feed?.instrument ?? null;
   useStream(instrument);
-  const [page] = useRoute();
+  const [page, id] = useRoute();
   return (
     <>
       <header className="top">
@@ -73,7 +76,12 @@ export function App({ user, staff, csrfToken }: AppProps) {
         <Menu user={user} staff={staff} csrfToken={csrfToken} />
       </header>
       <Answer query={status} what="status">
-        {(data) => (page === 'research' ? <ResearchPage status={data} /> : <Views status={data} />)}
+        {(data) => {
+          if (page === 'research') return <ResearchPage status={data} />;
+          if (page === 'reconciliation') return <ReconciliationPage />;
+          if (page === 'orders') return <OrderPage key={id} id={Number(id)} />;
+          return <Views status={data} />;
+        }}
       </Answer>
       <Notices />
     </>

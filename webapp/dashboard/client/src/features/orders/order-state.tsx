@@ -45,3 +45,23 @@ export const CANCELLABLE: Record<OrderState, boolean> = {
   REPLACED: false,
   CHANGE_UNKNOWN: false,
 };
+
+/** Whether the venue may be asked for other terms: the order works there and nothing is pending. */
+export const CHANGEABLE: Record<OrderState, boolean> = {
+  CREATED: false,
+  DENIED: false,
+  QUEUED: false,
+  SENDING: false,
+  UNKNOWN: false,
+  ACCEPTED: true,
+  PARTIAL: true,
+  FILLED: false,
+  CANCELLED: false,
+  REJECTED: false,
+  EXPIRED: false,
+  EXPIRED_UNSENT: false,
+  CANCEL_PENDING: false,
+  REPLACE_PENDING: false,
+  REPLACED: false,
+  CHANGE_UNKNOWN: false,
+};

@@ -9,6 +9,8 @@ import { notify } from '../../shared/notices';
 import { Change } from '../../shared/ui/amount';
 import { Dialog } from '../../shared/ui/dialog';
 import { Answer, Panel } from '../../shared/ui/panel';
+import { PartClose } from './part-close';
+import { TradesTable } from './trades-table';
 
 export function PositionsPanel() {
   const positions = useQuery(positionsQuery);
@@ -63,6 +65,7 @@ export function PositionsPanel() {
           </div>
         )}
       </Answer>
+      <TradesTable />
       {asking ? (
         <CloseEverything
           onClose={() => {
@@ -114,6 +117,11 @@ function PositionRow({ position }: { position: Position }) {
         >
           Close
         </button>
+        <PartClose
+          what={instrumentText(instrument)}
+          held={units}
+          close={(part) => closePosition(instrument, part)}
+        />
       </td>
     </tr>
   );

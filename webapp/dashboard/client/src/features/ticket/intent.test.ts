@@ -1,8 +1,19 @@
 import { expect, test } from 'vitest';
 
-import { faultOf, intentOf } from './intent';
+import { faultOf, intentOf, type Entry } from './intent';
 
-const entry = { type: 'MARKET', units: '1000', price: '', stop_loss: '', take_profit: '' } as const;
+const entry: Entry = {
+  type: 'MARKET',
+  units: '1000',
+  price: '',
+  stop_loss: '',
+  take_profit: '',
+  trailing_distance: '',
+  time_in_force: '',
+  good_until: '',
+  position_fill: 'DEFAULT',
+  trade_id: '',
+};
 
 test('a sale has negative units, and empty fields are not sent', () => {
   expect(intentOf('EUR_USD', entry, 'sell')).toEqual({
@@ -13,7 +24,7 @@ test('a sale has negative units, and empty fields are not sent', () => {
 });
 
 test('prices are sent as they were typed', () => {
-  const limit = { ...entry, type: 'LIMIT', price: '1.05000', stop_loss: '1.04500' } as const;
+  const limit: Entry = { ...entry, type: 'LIMIT', price: '1.05000', stop_loss: '1.04500' };
   expect(intentOf('EUR_USD', limit, 'buy')).toMatchObject({
     units: '1000',
     price: '1.05000',
@@ -21,11 +32,43 @@ test('prices are sent as they were typed', () => {
   });
 });
 
-test.each([
+test('a time is sent as UTC, and terms that were chosen are sent', () => {
+  const chosen: Entry = {
+    ...entry,
+    type: 'LIMIT',
+    price: '1.05',
+    time_in_force: 'GTD',
+    good_until: '2026-01-05T21:00',
+    position_fill: 'OPEN_ONLY',
+  };
+  expect(intentOf('EUR_USD', chosen, 'buy')).toMatchObject({
+    time_in_force: 'GTD',
+    good_until: '2026-01-05T21:00:00Z',
+    position_fill: 'OPEN_ONLY',
+  });
+});
+
+test('what closes a trade takes its size and side from the trade', () => {
+  const stop: Entry = { ...entry, type: 'STOP_LOSS', price: '1.01', trade_id: '42', units: '' };
+  expect(faultOf(stop)).toBeNull();
+  expect(intentOf('EUR_USD', stop, 'sell')).toEqual({
+    instrument: 'EUR_USD',
+    type: 'STOP_LOSS',
+    price: '1.01',
+    trade_id: '42',
+  });
+});
+
+test.each<[Entry, string | null]>([
   [{ ...entry, units: '0' }, 'Units must be a number above 0.'],
   [{ ...entry, units: '-5' }, 'Units must be a number above 0.'],
   [{ ...entry, units: '1e3' }, 'Units must be a number above 0.'],
-  [{ ...entry, type: 'STOP' as const }, 'A stop order needs a price.'],
+  [{ ...entry, type: 'STOP' }, 'A stop order needs a price.'],
+  [{ ...entry, type: 'TRAILING_STOP_LOSS' }, 'A trailing stop needs a distance.'],
+  [
+    { ...entry, type: 'LIMIT', price: '1', time_in_force: 'GTD' },
+    'Say until when the order is good.',
+  ],
   [{ ...entry, stop_loss: 'low' }, 'The stop loss must be a number.'],
   [entry, null],
 ])('an entry is looked at before it is sent: %o', (given, fault) => {

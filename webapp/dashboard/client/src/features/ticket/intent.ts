@@ -1,21 +1,48 @@
 import type { OrderIntent } from '../../shared/api/commands';
+import type { OrderType, PositionFill, TimeInForce } from '../../shared/api/model';
 import { wordsOf } from '../../shared/format';
 
-/** The ticket as it was typed: empty where nothing was. */
+/** The ticket as it was typed: empty where nothing was. `good_until` is minutes of UTC. */
 export type Entry = {
-  type: OrderIntent['type'];
+  type: OrderType;
   units: string;
   price: string;
   stop_loss: string;
   take_profit: string;
+  trailing_distance: string;
+  time_in_force: TimeInForce | '';
+  good_until: string;
+  position_fill: PositionFill;
+  trade_id: string;
 };
 
+/** Orders that only close what is held. */
+export const PROTECTIVE: ReadonlySet<OrderType> = new Set([
+  'STOP_LOSS',
+  'TAKE_PROFIT',
+  'TRAILING_STOP_LOSS',
+]);
+
+/** Whether an order of the type names a price. */
+export function hasPrice(type: OrderType): boolean {
+  return type !== 'MARKET' && type !== 'TRAILING_STOP_LOSS';
+}
+
 /** What is wrong with the entry before anybody is asked, or null. */
-export function faultOf({ type, units, price, stop_loss, take_profit }: Entry): string | null {
+export function faultOf(entry: Entry): string | null {
+  const { type, units, trade_id, time_in_force, good_until } = entry;
+  const { price, stop_loss, take_profit, trailing_distance } = entry;
   const amount = /^\d{1,18}(\.\d{1,10})?$/;
-  if (!amount.test(units) || /^[0.]+$/.test(units)) return 'Units must be a number above 0.';
-  if (type !== 'MARKET' && price === '') return `A ${wordsOf(type)} order needs a price.`;
-  for (const [name, text] of Object.entries({ price, stop_loss, take_profit })) {
+  if (trade_id === '' && (!amount.test(units) || /^[0.]+$/.test(units))) {
+    return 'Units must be a number above 0.';
+  }
+  if (hasPrice(type) && price === '') return `A ${wordsOf(type)} order needs a price.`;
+  if (type === 'TRAILING_STOP_LOSS' && trailing_distance === '') {
+    return 'A trailing stop needs a distance.';
+  }
+  if (time_in_force === 'GTD' && good_until === '') return 'Say until when the order is good.';
+  const amounts = { price, stop_loss, take_profit, trailing_distance };
+  for (const [name, text] of Object.entries(amounts)) {
     if (text !== '' && !amount.test(text)) return `The ${wordsOf(name)} must be a number.`;
   }
   return null;
@@ -23,13 +50,13 @@ export function faultOf({ type, units, price, stop_loss, take_profit }: Entry): 
 
 /** The intent to send: units carry the side, what was left empty is left out. */
 export function intentOf(instrument: string, entry: Entry, side: 'buy' | 'sell'): OrderIntent {
-  const { type, units, price, stop_loss, take_profit } = entry;
-  return {
-    instrument,
-    type,
-    units: side === 'buy' ? units : `-${units}`,
-    ...(price === '' ? {} : { price }),
-    ...(stop_loss === '' ? {} : { stop_loss }),
-    ...(take_profit === '' ? {} : { take_profit }),
+  const { type, units, good_until, position_fill, ...rest } = entry;
+  const wanted = {
+    ...rest,
+    units: entry.trade_id !== '' ? '' : side === 'buy' ? units : `-${units}`,
+    good_until: good_until === '' ? '' : `${good_until}:00Z`,
+    position_fill: position_fill === 'DEFAULT' ? '' : position_fill,
   };
+  const given = Object.entries(wanted).filter(([, value]) => value !== '');
+  return { instrument, type, ...Object.fromEntries(given) };
 }

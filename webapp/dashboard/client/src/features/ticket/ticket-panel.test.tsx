@@ -1,21 +1,29 @@
 // @vitest-environment happy-dom
 import { expect, test } from 'vitest';
 
-import { buttonNamed, click, find, render, serve } from '../../../tests/render';
-import { orderWith } from '../../../tests/samples';
+import { buttonNamed, click, enter, find, render, serve } from '../../../tests/render';
+import { brokerWith, orderWith, tradeWith } from '../../../tests/samples';
 import { TicketPanel } from './ticket-panel';
+
+/** Answer what asks for an order; the venue's terms are not told. */
+function serveOrders(answer: () => { status?: number; body: unknown }) {
+  const calls = serve(({ method }) =>
+    method === 'POST' ? answer() : { status: 404, body: { code: 'x', message: 'x' } },
+  );
+  return { orders: () => calls.filter(({ method }) => method === 'POST') };
+}
 
 const outcome = (place: HTMLElement) => find(place, '.ticket-outcome').textContent;
 
 test('a denied order shows why', async () => {
-  const calls = serve(() => ({
+  const calls = serveOrders(() => ({
     status: 202,
     body: orderWith({ state: 'DENIED', denied_reason: 'size 5000 is above 2000' }),
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Sell'));
   expect(outcome(place)).toBe('Denied: size 5000 is above 2000');
-  expect(calls[0]).toMatchObject({
+  expect(calls.orders()[0]).toMatchObject({
     path: '/api/place-order?wait=2',
     method: 'POST',
     body: { instrument: 'EUR_USD', type: 'MARKET', units: '-1000' },
@@ -23,7 +31,7 @@ test('a denied order shows why', async () => {
 });
 
 test('a filled order shows its price', async () => {
-  serve(() => ({
+  serveOrders(() => ({
     body: orderWith({ state: 'FILLED', filled_units: '1000', average_price: '1.05123' }),
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
@@ -33,7 +41,7 @@ test('a filled order shows its price', async () => {
 
 test('an attempt whose answer was lost is repeated with the same key, the next order is not', async () => {
   let lost = true;
-  const calls = serve(() => {
+  const calls = serveOrders(() => {
     if (lost) throw new TypeError('network');
     return { body: orderWith({ state: 'QUEUED' }) };
   });
@@ -43,14 +51,14 @@ test('an attempt whose answer was lost is repeated with the same key, the next o
   lost = false;
   await click(buttonNamed(place, 'Buy'));
   await click(buttonNamed(place, 'Buy'));
-  const [first, second, third] = calls.map(({ headers }) => headers.get('Idempotency-Key'));
+  const [first, second, third] = calls.orders().map(({ headers }) => headers.get('Idempotency-Key'));
   expect(first).toMatch(/^[0-9a-f]{32}$/);
   expect(second).toBe(first);
   expect(third).not.toBe(first);
 });
 
 test('what the API refuses is shown beside the field that it is about', async () => {
-  serve(() => ({
+  serveOrders(() => ({
     status: 400,
     body: { code: 'invalid', message: 'Some fields are not valid.', fields: { units: ['Too many.'] } },
   }));
@@ -58,4 +66,29 @@ test('what the API refuses is shown beside the field that it is about', async ()
   await click(buttonNamed(place, 'Buy'));
   expect(outcome(place)).toContain('Some fields are not valid. Too many.');
   expect(find(place, 'input[aria-invalid="true"]').parentElement?.textContent).toBe('Units');
+});
+
+test('the ticket offers what the venue takes, and each kind has its own fields', async () => {
+  const calls = serve(({ path, method }) => {
+    if (method === 'POST') return { body: orderWith({ state: 'ACCEPTED' }) };
+    if (path.startsWith('/api/trades')) {
+      return { body: { count: 1, next: null, previous: null, results: [tradeWith({ id: '42' })] } };
+    }
+    return { body: brokerWith({}) };
+  });
+  const place = await render(<TicketPanel instrument="EUR_USD" />);
+  const kinds = [...find(place, 'select').querySelectorAll('option')].map(({ value }) => value);
+  expect(kinds).toEqual(['MARKET', 'TRAILING_STOP_LOSS']);
+  await enter(find(place, 'select'), 'TRAILING_STOP_LOSS');
+  const names = [...place.querySelectorAll('form > label')].map((label) => label.firstChild?.textContent);
+  expect(names).toEqual(['Order', 'Units', 'Of trade', 'Distance']);
+  await enter(find(place, 'label:nth-of-type(3) select'), '42');
+  await enter(find(place, 'input'), '0.0050');
+  await click(buttonNamed(place, 'Place'));
+  expect(calls.find(({ method }) => method === 'POST')?.body).toEqual({
+    instrument: 'EUR_USD',
+    type: 'TRAILING_STOP_LOSS',
+    trailing_distance: '0.0050',
+    trade_id: '42',
+  });
 });

@@ -1,20 +1,48 @@
-import { useMutation } from '@tanstack/react-query';
-import { useState, type ChangeEvent } from 'react';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { useState, type ReactNode } from 'react';
 
 import { idempotencyKey, placeOrder } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
-import type { Order } from '../../shared/api/model';
-import { decimalsOf, priceText, sizeText, wordsOf } from '../../shared/format';
+import {
+  orderType,
+  positionFill,
+  timeInForce,
+  type Order,
+  type OrderType,
+  type TimeInForce,
+} from '../../shared/api/model';
+import { brokerQuery, tradesQuery } from '../../shared/api/queries';
+import { decimalsOf, priceText, sideText, sizeText, wordsOf } from '../../shared/format';
+import { Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
-import { faultOf, intentOf, type Entry } from './intent';
+import { faultOf, hasPrice, intentOf, PROTECTIVE, type Entry } from './intent';
 import './ticket.css';
 
-const KINDS = ['MARKET', 'LIMIT', 'STOP'] as const;
+const START: Entry = {
+  type: 'MARKET',
+  units: '1000',
+  price: '',
+  stop_loss: '',
+  take_profit: '',
+  trailing_distance: '',
+  time_in_force: '',
+  good_until: '',
+  position_fill: 'DEFAULT',
+  trade_id: '',
+};
 
-const START: Entry = { type: 'MARKET', units: '1000', price: '', stop_loss: '', take_profit: '' };
+const TIMES: Record<TimeInForce, string> = {
+  GTC: 'until cancelled',
+  GTD: 'until a time',
+  GFD: 'for the day',
+  FOK: 'fill or kill',
+  IOC: 'immediate or cancel',
+};
 
 /** Place an order by hand. Whether it is sent is for the risk gate to say, and it is shown here. */
 export function TicketPanel({ instrument }: { instrument: string }) {
+  const broker = useQuery(brokerQuery).data;
+  const trades = useQuery({ ...tradesQuery, enabled: broker?.trades === true }).data ?? [];
   const [entry, setEntry] = useState(START);
   // One key for one intent: pressing again after an answer was lost orders nothing twice.
   const [key, setKey] = useState(idempotencyKey);
@@ -29,16 +57,26 @@ export function TicketPanel({ instrument }: { instrument: string }) {
     },
   });
 
-  const field = (name: keyof Entry) => ({
+  const change = (fields: Partial<Entry>) => {
+    setEntry({ ...entry, ...fields });
+    setKey(idempotencyKey());
+    place.reset();
+  };
+  const wrong = place.error instanceof ApiError ? place.error.fields : {};
+  const amount = (name: 'units' | 'price' | 'stop_loss' | 'take_profit' | 'trailing_distance') => ({
+    inputMode: 'decimal' as const,
+    'aria-invalid': name in wrong,
     value: entry[name],
-    onChange: ({ target }: ChangeEvent<HTMLInputElement>) => {
-      setEntry({ ...entry, [name]: target.value });
-      setKey(idempotencyKey());
-      place.reset();
+    onChange: ({ target }: { target: HTMLInputElement }) => {
+      change({ [name]: target.value });
     },
   });
+  const { type } = entry;
+  const protective = PROTECTIVE.has(type);
+  const kinds = broker?.types.map((one) => one.type) ?? (['MARKET', 'LIMIT', 'STOP'] as const);
+  const terms = broker?.types.find((one) => one.type === type);
+  const trailing = type === 'TRAILING_STOP_LOSS' || (!protective && trails(broker?.on_fill));
   const fault = faultOf(entry);
-  const wrong = place.error instanceof ApiError ? place.error.fields : {};
 
   return (
     <Panel title="Place an order" view="trade">
@@ -48,54 +86,139 @@ export function TicketPanel({ instrument }: { instrument: string }) {
           event.preventDefault();
         }}
       >
-        <div className="ticket-kinds" role="group" aria-label="Kind of order">
-          {KINDS.map((type) => (
-            <button
-              key={type}
-              type="button"
-              aria-pressed={entry.type === type}
-              onClick={() => {
-                setEntry({ ...entry, type, price: type === 'MARKET' ? '' : entry.price });
-                place.reset();
+        <label>
+          Order
+          <select
+            value={type}
+            aria-invalid={'type' in wrong}
+            onChange={({ target }) => {
+              change(of(orderType.parse(target.value), entry));
+            }}
+          >
+            {kinds.map((kind) => (
+              <option key={kind} value={kind}>
+                {wordsOf(kind)}
+              </option>
+            ))}
+          </select>
+        </label>
+        {entry.trade_id === '' ? (
+          <label>
+            Units
+            <input {...amount('units')} />
+          </label>
+        ) : null}
+        {protective && trades.length > 0 ? (
+          <label>
+            Of trade
+            <select
+              value={entry.trade_id}
+              aria-invalid={'trade_id' in wrong}
+              onChange={({ target }) => {
+                change({ trade_id: target.value });
               }}
             >
-              {wordsOf(type)}
-            </button>
-          ))}
-        </div>
-        <label>
-          Units
-          <input inputMode="decimal" aria-invalid={'units' in wrong} {...field('units')} />
-        </label>
-        <label>
-          Price
-          <input
-            inputMode="decimal"
-            disabled={entry.type === 'MARKET'}
-            placeholder={entry.type === 'MARKET' ? 'market' : ''}
-            aria-invalid={'price' in wrong}
-            {...field('price')}
-          />
-        </label>
-        <label>
-          Stop loss
-          <input inputMode="decimal" placeholder="none" aria-invalid={'stop_loss' in wrong} {...field('stop_loss')} />
-        </label>
-        <label>
-          Take profit
-          <input inputMode="decimal" placeholder="none" aria-invalid={'take_profit' in wrong} {...field('take_profit')} />
-        </label>
-        {(['sell', 'buy'] as const).map((side) => (
+              <option value="">the position</option>
+              {trades.map((one) => (
+                <option key={one.id} value={one.id}>
+                  {one.id}: {sideText(one.units)} {sizeText(one.units)}
+                </option>
+              ))}
+            </select>
+          </label>
+        ) : null}
+        {hasPrice(type) ? (
+          <label>
+            Price
+            <input {...amount('price')} />
+          </label>
+        ) : null}
+        {protective ? null : (
+          <>
+            <label>
+              Stop loss
+              <input placeholder="default" {...amount('stop_loss')} />
+            </label>
+            <label>
+              Take profit
+              <input placeholder="none" {...amount('take_profit')} />
+            </label>
+          </>
+        )}
+        {trailing ? (
+          <label>
+            {type === 'TRAILING_STOP_LOSS' ? 'Distance' : 'Trailing stop, distance'}
+            <input placeholder="none" {...amount('trailing_distance')} />
+          </label>
+        ) : null}
+        <details className="ticket-more">
+          <summary>
+            {entry.time_in_force === '' ? 'Time and fill' : TIMES[entry.time_in_force]}
+          </summary>
+          <label>
+            Good
+            <select
+              value={entry.time_in_force}
+              aria-invalid={'time_in_force' in wrong}
+              onChange={({ target }) => {
+                const chosen = timeInForce.safeParse(target.value).data ?? '';
+                change({
+                  time_in_force: chosen,
+                  good_until: chosen === 'GTD' ? entry.good_until : '',
+                });
+              }}
+            >
+              <option value="">as is usual</option>
+              {terms?.times_in_force.map((force) => (
+                <option key={force} value={force}>
+                  {TIMES[force]}
+                </option>
+              ))}
+            </select>
+          </label>
+          {entry.time_in_force === 'GTD' ? (
+            <label>
+              Until, market time UTC
+              <input
+                type="datetime-local"
+                aria-invalid={'good_until' in wrong}
+                value={entry.good_until}
+                onChange={({ target }) => {
+                  change({ good_until: target.value });
+                }}
+              />
+            </label>
+          ) : null}
+          {protective ? null : (
+            <label>
+              A fill may
+              <select
+                value={entry.position_fill}
+                aria-invalid={'position_fill' in wrong}
+                onChange={({ target }) => {
+                  change({ position_fill: positionFill.parse(target.value) });
+                }}
+              >
+                {(broker?.position_fills ?? (['DEFAULT'] as const)).map((fill) => (
+                  <option key={fill} value={fill}>
+                    {fill === 'DEFAULT' ? 'reduce and open' : wordsOf(fill)}
+                  </option>
+                ))}
+              </select>
+            </label>
+          )}
+        </details>
+        {(entry.trade_id === '' ? (['sell', 'buy'] as const) : (['sell'] as const)).map((side) => (
           <button
             key={side}
             type="button"
-            className={`ticket-send ${side}`}
+            className={`ticket-send ${entry.trade_id === '' ? side : 'trade'}`}
             disabled={place.isPending || fault !== null}
             onClick={() => {
               place.mutate(side);
             }}
           >
-            {side === 'buy' ? 'Buy' : 'Sell'}
+            {entry.trade_id !== '' ? 'Place' : side === 'buy' ? 'Buy' : 'Sell'}
           </button>
         ))}
       </form>
@@ -111,7 +234,28 @@ export function TicketPanel({ instrument }: { instrument: string }) {
   );
 }
 
-function outcomeOf(order: Order | undefined) {
+function trails(kinds: readonly OrderType[] | undefined): boolean {
+  return kinds?.includes('TRAILING_STOP_LOSS') === true;
+}
+
+/** The entry as another type of order: what that type does not have is emptied. */
+function of(type: OrderType, entry: Entry): Partial<Entry> {
+  const protective = PROTECTIVE.has(type);
+  return {
+    type,
+    price: hasPrice(type) ? entry.price : '',
+    stop_loss: protective ? '' : entry.stop_loss,
+    take_profit: protective ? '' : entry.take_profit,
+    trailing_distance:
+      protective && type !== 'TRAILING_STOP_LOSS' ? '' : entry.trailing_distance,
+    time_in_force: '',
+    good_until: '',
+    position_fill: protective ? 'DEFAULT' : entry.position_fill,
+    trade_id: protective ? entry.trade_id : '',
+  };
+}
+
+function outcomeOf(order: Order | undefined): ReactNode {
   if (order === undefined) return null;
   if (order.denied_reason !== '') return <span className="down">Denied: {order.denied_reason}</span>;
   const { state, average_price, filled_units } = order;
@@ -123,5 +267,9 @@ function outcomeOf(order: Order | undefined) {
       </span>
     );
   }
-  return `Order ${order.id} is ${wordsOf(state)}.`;
+  return (
+    <>
+      <Link to={`/orders/${order.id}`}>Order {order.id}</Link> is {wordsOf(state)}.
+    </>
+  );
 }

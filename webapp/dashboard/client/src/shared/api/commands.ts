@@ -6,12 +6,26 @@ import * as model from './model';
 
 export type OrderIntent = {
   instrument: string;
-  units: string;
-  type: 'MARKET' | 'LIMIT' | 'STOP';
+  units?: string;
+  type: model.OrderType;
   price?: string;
   stop_loss?: string;
   take_profit?: string;
+  trailing_distance?: string;
+  time_in_force?: model.TimeInForce;
+  good_until?: string;
+  position_fill?: model.PositionFill;
+  trade_id?: string;
   reduce_only?: boolean;
+};
+
+/** New terms of a working order; what is left out stays, null takes a stop or target away. */
+export type OrderChange = {
+  units?: string;
+  price?: string;
+  stop_loss?: string | null;
+  take_profit?: string | null;
+  trailing_distance?: string | null;
 };
 
 /** Seconds that the server may take to say what became of an order. */
@@ -26,12 +40,33 @@ export function placeOrder(intent: OrderIntent, key: string): Promise<model.Orde
   });
 }
 
+/** The answer is the order that takes the other's place. */
+export function changeOrder(id: number, change: OrderChange, key: string): Promise<model.Order> {
+  return request(`/api/orders/${id}?wait=${WAIT_S}`, model.order, {
+    method: 'PATCH',
+    body: change,
+    headers: { 'Idempotency-Key': key },
+  });
+}
+
 export function cancelOrder(id: number): Promise<unknown> {
   return request(`/api/orders/${id}`, z.unknown(), { method: 'DELETE' });
 }
 
-export function closePosition(instrument: string): Promise<unknown> {
-  return request(`/api/positions/${instrument}/close`, z.unknown(), { method: 'POST', body: {} });
+/** @param units  how many to close; all where it is left out. */
+export function closePosition(instrument: string, units?: string): Promise<unknown> {
+  return request(`/api/positions/${instrument}/close`, z.unknown(), {
+    method: 'POST',
+    body: units === undefined ? {} : { units },
+  });
+}
+
+/** @param units  how many to close; all where it is left out. */
+export function closeTrade(id: string, units?: string): Promise<unknown> {
+  return request(`/api/trades/${id}/close`, z.unknown(), {
+    method: 'POST',
+    body: units === undefined ? {} : { units },
+  });
 }
 
 export function closeEverything(

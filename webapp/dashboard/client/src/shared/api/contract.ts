@@ -8,7 +8,7 @@
 import type { z } from 'zod';
 
 import type { components } from '../../../dist/openapi';
-import type { FeedControl, OrderIntent, StateChange } from './commands';
+import type { FeedControl, OrderChange, OrderIntent, StateChange } from './commands';
 import type * as model from './model';
 
 type Server = components['schemas'];
@@ -27,11 +27,16 @@ export type Contract = [
   Reads<typeof model.signal, Server['SignalOut']>,
   Reads<typeof model.order, Server['OrderOut']>,
   Reads<typeof model.orderDetail, Server['OrderDetailOut']>,
+  Reads<typeof model.broker, Server['BrokerOut']>,
+  Reads<typeof model.trade, Server['TradeOut']>,
+  Reads<typeof model.reconciliation, Server['ReconciliationOut']>,
+  Reads<typeof model.reconciliationDetail, Server['ReconciliationDetailOut']>,
   Reads<typeof model.position, Server['PositionOut']>,
   Reads<typeof model.performance, Server['PerformanceOut']>,
   Reads<typeof model.performanceHistory, Server['PerformanceHistoryOut']>,
   Reads<typeof model.apiError, Server['ErrorOut']>,
   Sends<Partial<Server['OrderInRequest']>, OrderIntent>,
+  Sends<Server['PatchedOrderChangeInRequest'], OrderChange>,
   Sends<Server['FeedInRequest'], FeedControl>,
   Sends<Server['TradingStateInRequest'], StateChange>,
   Reads<typeof model.secondFactor, Server['SecondFactorOut']>,

@@ -24,7 +24,7 @@ export class ApiError extends Error {
 }
 
 type Request = {
-  method?: 'GET' | 'POST' | 'DELETE';
+  method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   body?: unknown;
   headers?: Record<string, string>;
 };

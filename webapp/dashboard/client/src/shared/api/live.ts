@@ -19,8 +19,10 @@ import {
   performanceQuery,
   positionsQuery,
   qfhQuery,
+  reconciliationsQuery,
   signalsQuery,
   statusQuery,
+  tradesQuery,
 } from './queries';
 import { dropRun, runsQuery, writeRun } from './research';
 
@@ -32,9 +34,9 @@ const WAITING_MAX = 2_000;
 const RESOURCES: Record<string, QueryKey[]> = {
   signals: [signalsQuery.queryKey],
   orders: [ordersQuery.queryKey, ['order']],
-  positions: [positionsQuery.queryKey],
+  positions: [positionsQuery.queryKey, tradesQuery.queryKey],
   performance: [performanceQuery.queryKey, equityQuery.queryKey],
-  system: [statusQuery.queryKey, healthQuery.queryKey],
+  system: [statusQuery.queryKey, healthQuery.queryKey, reconciliationsQuery.queryKey],
   runs: [runsQuery.queryKey, ['run']],
   alerts: [],
 };
@@ -150,8 +152,13 @@ export class LiveCache {
         if (position.mark === null) this.readAgain(['positions']);
         // A fill changes what the account has at once, not with the next bar.
         void this.#client.invalidateQueries({ queryKey: performanceQuery.queryKey });
+        void this.#client.invalidateQueries({ queryKey: tradesQuery.queryKey });
       }
       return success;
+    },
+    reconciliation: () => {
+      void this.#client.invalidateQueries({ queryKey: reconciliationsQuery.queryKey });
+      return true;
     },
     run_update: (data) => writeRun(this.#client, data),
     run_deleted: (data) => dropRun(this.#client, data),

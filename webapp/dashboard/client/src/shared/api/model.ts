@@ -219,6 +219,23 @@ export const orderState = z.enum([
 ]);
 export type OrderState = z.infer<typeof orderState>;
 
+export const orderType = z.enum([
+  'MARKET',
+  'LIMIT',
+  'STOP',
+  'MARKET_IF_TOUCHED',
+  'STOP_LOSS',
+  'TAKE_PROFIT',
+  'TRAILING_STOP_LOSS',
+]);
+export type OrderType = z.infer<typeof orderType>;
+
+export const timeInForce = z.enum(['GTC', 'GTD', 'GFD', 'FOK', 'IOC']);
+export type TimeInForce = z.infer<typeof timeInForce>;
+
+export const positionFill = z.enum(['DEFAULT', 'OPEN_ONLY', 'REDUCE_FIRST', 'REDUCE_ONLY']);
+export type PositionFill = z.infer<typeof positionFill>;
+
 export const fill = z.object({
   id: z.number(),
   units: decimalText,
@@ -234,12 +251,21 @@ export const order = z.object({
   client_id: z.string(),
   instrument: z.string(),
   origin: z.string(),
-  type: z.string(),
+  type: orderType,
   units: decimalText,
   price: decimalText.nullable(),
   stop_loss: decimalText.nullable(),
   take_profit: decimalText.nullable(),
+  stop_distance: decimalText.nullable(),
+  target_distance: decimalText.nullable(),
+  trailing_distance: decimalText.nullable(),
+  time_in_force: timeInForce,
+  good_until: instant.nullable(),
+  position_fill: positionFill,
+  trade_id: z.string(),
+  replaces_id: z.number().nullable(),
   state: orderState,
+  cause: z.string(),
   filled_units: decimalText,
   average_price: decimalText.nullable(),
   denied_rule: z.string(),
@@ -260,9 +286,90 @@ const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 /** One rule of the risk gate with the figures that it compared. */
 const check = z.object({ rule: z.string(), limit: scalar, value: scalar, passed: z.boolean() });
 
+/** What the account's venue takes. */
+export const broker = z.object({
+  kind: z.string(),
+  types: z.array(
+    z.object({ type: orderType, times_in_force: z.array(timeInForce), needs_trade: z.boolean() }),
+  ),
+  position_fills: z.array(positionFill),
+  on_fill: z.array(orderType),
+  trades: z.boolean(),
+  replaces: z.boolean(),
+});
+export type Broker = z.infer<typeof broker>;
+
+export const trade = z.object({
+  id: z.string(),
+  instrument: z.string(),
+  opened_units: decimalText,
+  units: decimalText,
+  price: decimalText,
+  realised_pl: decimalText,
+  order_id: z.number().nullable(),
+  opened_at: instant,
+});
+export type Trade = z.infer<typeof trade>;
+
+export const reconciliation = z.object({
+  id: z.number(),
+  cause: z.string(),
+  outcome: z.enum(['AGREED', 'CAUGHT_UP', 'DIFFERED', 'UNREACHED']),
+  done: z.string(),
+  facts_read: z.number(),
+  adopted: z.number(),
+  differences: z.array(
+    z.object({
+      what: z.string(),
+      key: z.string(),
+      local: decimalText.nullable(),
+      reported: decimalText.nullable(),
+    }),
+  ),
+  started_at: instant,
+  took_ms: z.number(),
+});
+export type Reconciliation = z.infer<typeof reconciliation>;
+
+export const reconciliationDetail = reconciliation.extend({
+  rows: z.array(
+    z.object({
+      what: z.string(),
+      key: z.string(),
+      name: z.string(),
+      order_id: z.number().nullable(),
+      origin: z.string(),
+      local: z.string().nullable(),
+      reported: z.string().nullable(),
+      same: z.boolean(),
+    }),
+  ),
+});
+export type ReconciliationDetail = z.infer<typeof reconciliationDetail>;
+
 export const orderDetail = order.extend({
+  account: z.object({ name: z.string(), kind: z.string() }),
+  created_by: z.string().nullable(),
   checks: z.array(check),
-  events: z.array(z.object({ seq: z.number(), time: instant, state: orderState })),
+  signal: signal.extend({ inputs: z.record(z.string(), z.unknown()) }).nullable(),
+  related: z.array(
+    z.object({
+      how: z.string(),
+      id: z.number(),
+      type: orderType,
+      units: decimalText,
+      state: orderState,
+    }),
+  ),
+  events: z.array(
+    z.object({
+      seq: z.number(),
+      time: instant,
+      state: orderState,
+      cause: z.string(),
+      filled_units: decimalText,
+    }),
+  ),
   facts: z.array(
     z.object({ transaction_id: z.number(), kind: z.string(), raw: z.unknown(), applied_at: instant }),
   ),
@@ -289,6 +396,7 @@ export const performance = z.object({
   equity: decimalText.nullable(),
   realised_pl: decimalText,
   open_pl: decimalText.nullable(),
+  day_pl: decimalText.nullable(),
   trades: z.number(),
   wins: z.number(),
   win_rate: z.number().nullable(),

@@ -83,6 +83,34 @@ export const positionsQuery = queryOptions({
   ...LIVE,
 });
 
+/** What the venue takes changes only with the account. */
+export const brokerQuery = queryOptions({
+  queryKey: ['broker'],
+  queryFn: () => request('/api/broker', model.broker),
+  ...LIVE,
+});
+
+export const tradesQuery = queryOptions({
+  queryKey: ['trades'],
+  queryFn: async () => (await request('/api/trades?limit=200', model.pageOf(model.trade))).results,
+  ...LIVE,
+});
+
+export const reconciliationsQuery = queryOptions({
+  queryKey: ['reconciliations'],
+  queryFn: async () =>
+    (await request(`/api/reconciliations?limit=${ROWS}`, model.pageOf(model.reconciliation)))
+      .results,
+  ...LIVE,
+});
+
+export const reconciliationQuery = (id: number) =>
+  queryOptions({
+    queryKey: ['reconciliation', id],
+    queryFn: () => request(`/api/reconciliations/${id}`, model.reconciliationDetail),
+    ...LIVE,
+  });
+
 export const performanceQuery = queryOptions({
   queryKey: ['performance'],
   queryFn: () => request('/api/performance/current', model.performance),

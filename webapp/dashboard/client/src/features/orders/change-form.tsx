@@ -1,0 +1,110 @@
+import { useMutation } from '@tanstack/react-query';
+import { useState } from 'react';
+
+import { changeOrder, idempotencyKey, type OrderChange } from '../../shared/api/commands';
+import { ApiError } from '../../shared/api/http';
+import type { Order } from '../../shared/api/model';
+import { go } from '../../shared/route';
+
+type Name = 'price' | 'stop_loss' | 'take_profit' | 'trailing_distance';
+const LABELS: Record<Name, string> = {
+  price: 'Price',
+  stop_loss: 'Stop loss',
+  take_profit: 'Take profit',
+  trailing_distance: 'Trailing, distance',
+};
+const PROTECTIVE = new Set(['STOP_LOSS', 'TAKE_PROFIT', 'TRAILING_STOP_LOSS']);
+
+/** Other terms for a working order. The venue gives them a new order, which is then shown. */
+export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void }) {
+  const names = namesOf(order);
+  const [size, setSize] = useState(order.units.replace('-', ''));
+  const [values, setValues] = useState<Record<Name, string>>({
+    price: order.price ?? '',
+    stop_loss: order.stop_loss ?? '',
+    take_profit: order.take_profit ?? '',
+    trailing_distance: order.trailing_distance ?? '',
+  });
+  const [key] = useState(idempotencyKey);
+  const change = useMutation({
+    mutationFn: () => changeOrder(order.id, changeOf(order, names, size, values), key),
+    onSuccess: ({ id }) => {
+      onDone();
+      go(`/orders/${id}`);
+    },
+  });
+  const wrong = change.error instanceof ApiError ? change.error.fields : {};
+  const nothing = Object.keys(changeOf(order, names, size, values)).length === 0;
+  return (
+    <form
+      className="change"
+      onSubmit={(event) => {
+        event.preventDefault();
+        change.mutate();
+      }}
+    >
+      {order.trade_id === '' ? (
+        <label>
+          Units
+          <input
+            inputMode="decimal"
+            value={size}
+            aria-invalid={'units' in wrong}
+            onChange={({ target }) => {
+              setSize(target.value);
+            }}
+          />
+        </label>
+      ) : null}
+      {names.map((name) => (
+        <label key={name}>
+          {LABELS[name]}
+          <input
+            inputMode="decimal"
+            value={values[name]}
+            aria-invalid={name in wrong}
+            onChange={({ target }) => {
+              setValues({ ...values, [name]: target.value });
+            }}
+          />
+        </label>
+      ))}
+      {change.error === null ? null : (
+        <p role="alert">
+          {change.error.message} {Object.values(wrong).flat().join(' ')}
+        </p>
+      )}
+      <footer>
+        <button type="button" onClick={onDone}>
+          Keep
+        </button>
+        <button type="submit" className="solid" disabled={change.isPending || nothing}>
+          Change the order
+        </button>
+      </footer>
+    </form>
+  );
+}
+
+function namesOf({ type }: Order): Name[] {
+  if (type === 'TRAILING_STOP_LOSS') return ['trailing_distance'];
+  if (PROTECTIVE.has(type)) return ['price'];
+  return ['price', 'stop_loss', 'take_profit', 'trailing_distance'];
+}
+
+/** What differs from the order; a field that was emptied takes its stop or target away. */
+export function changeOf(
+  order: Order,
+  names: readonly Name[],
+  size: string,
+  values: Record<Name, string>,
+): OrderChange {
+  const sign = order.units.startsWith('-') ? '-' : '';
+  const change: OrderChange = `${sign}${size}` === order.units ? {} : { units: `${sign}${size}` };
+  for (const name of names) {
+    if (values[name] === (order[name] ?? '')) continue;
+    if (name === 'price') change.price = values.price;
+    else change[name] = values[name] === '' ? null : values[name];
+  }
+  return change;
+}

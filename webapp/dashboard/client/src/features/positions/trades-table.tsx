@@ -1,0 +1,80 @@
+import { useMutation, useQuery } from '@tanstack/react-query';
+
+import { closeTrade } from '../../shared/api/commands';
+import type { Trade } from '../../shared/api/model';
+import { brokerQuery, tradesQuery } from '../../shared/api/queries';
+import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
+import { notify } from '../../shared/notices';
+import { Change } from '../../shared/ui/amount';
+import { PartClose } from './part-close';
+
+/** The venue's trades, which add up to the positions; nothing where it keeps none apart. */
+export function TradesTable() {
+  const separate = useQuery(brokerQuery).data?.trades === true;
+  const trades = useQuery({ ...tradesQuery, enabled: separate }).data ?? [];
+  if (trades.length === 0) return null;
+  return (
+    <div className="table-scroll">
+      <table className="rows tight">
+        <thead>
+          <tr>
+            <th scope="col">Trade</th>
+            <th scope="col" className="number">
+              Entry
+            </th>
+            <th scope="col" className="number">
+              Realised
+            </th>
+            <th scope="col">
+              <span className="hidden">Close</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {trades.map((trade) => (
+            <TradeRow key={trade.id} trade={trade} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function TradeRow({ trade }: { trade: Trade }) {
+  const { id, instrument, units, opened_units, price, realised_pl } = trade;
+  const close = useMutation({
+    mutationFn: () => closeTrade(id),
+    onError: (error) => {
+      notify('error', `Trade ${id} could not be closed. ${error.message}`);
+    },
+  });
+  const long = signOf(units) > 0;
+  return (
+    <tr>
+      <th scope="row">
+        {id} {instrumentText(instrument)}
+        <small className={long ? 'up' : 'down'}>
+          {long ? 'long' : 'short'} {sizeText(units)}
+          {units === opened_units ? '' : ` of ${sizeText(opened_units)}`}
+        </small>
+      </th>
+      <td className="number">{priceText(price, decimalsOf(price))}</td>
+      <td className="number">
+        <Change amount={realised_pl} />
+      </td>
+      <td className="number">
+        <button
+          type="button"
+          disabled={close.isPending}
+          aria-label={`Close trade ${id}`}
+          onClick={() => {
+            close.mutate();
+          }}
+        >
+          Close
+        </button>
+        <PartClose what={`trade ${id}`} held={units} close={(part) => closeTrade(id, part)} />
+      </td>
+    </tr>
+  );
+}
