@@ -6,8 +6,9 @@
 #include <cstring>
 #include <string>
 
+#include "backends.hpp"
 #include "sep/errors.hpp"
-#include "window_tables.hpp"
+#include "simd/window_kernels.hpp"
 
 namespace sep {
 namespace {
@@ -90,12 +91,25 @@ void Stream::check_price(double price) const {
 void Stream::compute() {
     metrics_.window = window_metrics(bits_, joined_, errors_, metrics_.bits_seen, spec_.window,
                                      view_of(tables(), *tables_), metrics_.complete);
-    if (prices_seen_ > 0) {
-        metrics_.flat_ratio = flat_ratio(flat_, prices_seen_ - 1, spec_.window.window);
-    }
+    if (prices_seen_ > 0) metrics_.flat_ratio = flat_share();
+}
+
+double Stream::flat_share() const {
+    return flat_ratio(flat_, prices_seen_ - 1, spec_.window.window);
+}
+
+bool Stream::whole() const {
+    const std::uint64_t valid = top_bits(std::max(spec_.window.window, lambda_bits) - 1);
+    return (joined_(0) & valid) == valid;
 }
 
 const StreamMetrics& Stream::update(double price, bool gap) {
+    take(price, gap);
+    compute();
+    return metrics_;
+}
+
+void Stream::take(double price, bool gap) {
     const Step step = advance(last_, spec_.encoding, spec_.tick, price, gap, -1);
     ++prices_seen_;
     flat_.push(step.flat);
@@ -113,8 +127,6 @@ const StreamMetrics& Stream::update(double price, bool gap) {
         metrics_.last_bit = *step.bit;
         ++metrics_.bits_seen;
     }
-    compute();
-    return metrics_;
 }
 
 std::vector<std::byte> Stream::snapshot() const {
@@ -206,6 +218,25 @@ Stream Stream::restore(std::span<const std::byte> bytes) {
     return stream;
 }
 
+/// What streams of up to 64 bits compute together.
+struct StreamBank::Batch {
+    Batch(const WindowSpec& spec, std::shared_ptr<const WindowTables> shared)
+        : tables(std::move(shared)), kernels(spec, simd::kernels(), *tables) {}
+
+    std::shared_ptr<const WindowTables> tables;
+    simd::WindowKernels kernels;
+    simd::Block block;
+    std::array<std::array<double, simd::block_windows>, simd::column_count> column;
+    std::array<std::size_t, simd::block_windows> stream;  ///< of each window
+};
+
+namespace {
+
+// A batch must have so many streams to be faster than they are alone.
+constexpr std::size_t batch_min = 16;
+
+}  // namespace
+
 StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) {
     check(spec.window);
     const auto shared = make_tables(spec.window);
@@ -214,7 +245,15 @@ StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) {
         own.tick = tick;
         streams_.emplace_back(own, shared);
     }
+    const unsigned others = spec.window.groups & ~unsigned{group_counts | group_damped};
+    if (ticks.size() >= batch_min && spec.window.window <= 64 && others == 0) {
+        batch_ = std::make_unique<Batch>(spec.window, shared);
+    }
 }
+
+StreamBank::~StreamBank() = default;
+StreamBank::StreamBank(StreamBank&&) noexcept = default;
+StreamBank& StreamBank::operator=(StreamBank&&) noexcept = default;
 
 void StreamBank::update(std::span<const double> prices, std::span<const std::uint8_t> gap,
                         const RollingOutputs& out) {
@@ -234,14 +273,58 @@ void StreamBank::update(std::span<const double> prices, std::span<const std::uin
     }
     for (std::size_t i = 0; i < size(); ++i) {
         Stream& stream = streams_[i];
-        if (!std::isnan(prices[i])) stream.update(prices[i], !gap.empty() && gap[i] != 0);
-        const StreamMetrics& metrics = stream.metrics();
-        const MetricValues values = values_of(metrics.window);
-        for (int m = 0; m < window_metric_count; ++m) {
-            if (out.metrics[m]) out.metrics[m].store(i, values.value[m]);
+        if (!std::isnan(prices[i])) stream.take(prices[i], !gap.empty() && gap[i] != 0);
+        if (batch_ == nullptr || !stream.whole()) {
+            stream.compute();
+            write(i, out);
         }
-        if (out.flat_ratio) out.flat_ratio.store(i, metrics.flat_ratio);
-        if (out.complete != nullptr) out.complete[i] = metrics.complete;
+        if (out.flat_ratio) {
+            out.flat_ratio.store(i,
+                                 stream.prices_seen_ == 0 ? not_a_number() : stream.flat_share());
+        }
+    }
+    if (batch_ != nullptr) write_batch(out);
+}
+
+void StreamBank::write(std::size_t i, const RollingOutputs& out) {
+    const StreamMetrics& metrics = streams_[i].metrics();
+    const MetricValues values = values_of(metrics.window);
+    for (int m = 0; m < window_metric_count; ++m) {
+        if (out.metrics[m]) out.metrics[m].store(i, values.value[m]);
+    }
+    if (out.complete != nullptr) out.complete[i] = metrics.complete;
+}
+
+void StreamBank::write_batch(const RollingOutputs& out) {
+    simd::Block& block = batch_->block;
+    simd::Columns columns{{}, false};
+    for (int m = 0; m < simd::column_count; ++m) {
+        const unsigned group = m < simd::lambda ? group_counts : group_damped;
+        const bool computed = (streams_[0].spec().window.groups & group) != 0;
+        if (out.metrics[m] && computed) columns.data[m] = batch_->column[m].data();
+    }
+    // The bank lives long: its records are made whatever its size.
+    const simd::KernelTables tables = batch_->kernels.tables_for(~std::uint64_t{0}, false);
+    block.given = true;
+    for (std::size_t first = 0; first < size();) {
+        block.count = 0;
+        for (; first < size() && block.count < simd::block_windows; ++first) {
+            if (!streams_[first].whole()) continue;
+            block.newest[block.count] = streams_[first].bits_(0);
+            batch_->stream[block.count++] = first;
+        }
+        if (block.count == 0) return;
+        batch_->kernels.kernels().compute(tables, {nullptr}, columns, block);
+        for (int m = 0; m < window_metric_count; ++m) {
+            if (!out.metrics[m]) continue;
+            const bool computed = m < simd::column_count && columns.data[m] != nullptr;
+            for (int i = 0; i < block.count; ++i) {
+                out.metrics[m].store(batch_->stream[i],
+                                     computed ? batch_->column[m][i] : not_a_number());
+            }
+        }
+        if (out.complete == nullptr) continue;
+        for (int i = 0; i < block.count; ++i) out.complete[batch_->stream[i]] = 1;
     }
 }
 

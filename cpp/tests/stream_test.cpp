@@ -67,6 +67,42 @@ TEST(Stream, RefusesADamagedSnapshot) {
     EXPECT_NO_THROW(Stream::restore(good));
 }
 
+// Enough streams that their windows are computed together; some have gaps, some no new price.
+TEST(StreamBank, GivesTheBytesOfItsStreams) {
+    constexpr std::size_t size = 37;
+    constexpr std::size_t steps = 300;
+    std::vector<Walk> walks;
+    for (std::size_t i = 0; i < size; ++i) walks.emplace_back(steps, i, i % 3 == 0 ? 0.02 : 0.0);
+    for (const unsigned groups :
+         {group_counts | group_damped, group_counts + 0U, group_damped + 0U, tests::all_groups}) {
+        for (const int window : {8, 20, 63, 64, 65}) {
+            const RollingSpec spec = spec_of(window, Encoding::moves, groups);
+            StreamBank bank(spec, std::vector<double>(size, spec.tick));
+            std::vector<Stream> streams(size, Stream(spec));
+            Rolled found(size);
+            for (std::size_t k = 0; k < steps; ++k) {
+                std::vector<double> prices;
+                std::vector<std::uint8_t> gap;
+                for (std::size_t i = 0; i < size; ++i) {
+                    const bool absent = (k + i) % 11 == 0;
+                    prices.push_back(absent ? std::nan("") : walks[i].prices[k]);
+                    gap.push_back(walks[i].gap[k]);
+                    if (!absent) streams[i].update(prices[i], gap[i] != 0);
+                }
+                bank.update(prices, gap, found.outputs());
+                for (std::size_t i = 0; i < size; ++i) {
+                    const StreamMetrics& expected = streams[i].metrics();
+                    ASSERT_TRUE(same(found.at(i), expected.window))
+                        << "window " << window << ", groups " << groups << ", stream " << i
+                        << ", step " << k;
+                    ASSERT_TRUE(same(found.flat_ratio[i], expected.flat_ratio));
+                    ASSERT_EQ(found.complete[i] != 0, expected.complete);
+                }
+            }
+        }
+    }
+}
+
 TEST(Stream, IsUnchangedByAPriceThatItRefuses) {
     Stream stream(cents());
     stream.update(1.10, false);

@@ -68,7 +68,14 @@ public:
     static Stream restore(std::span<const std::byte> bytes);
 
 private:
+    friend class StreamBank;
+
+    /// Take in the next price, and leave the metrics as they are.
+    void take(double price, bool gap);
     void compute();
+    double flat_share() const;
+    /// The window, of 64 bits at most, is full, and neither it nor lambda's bits have a gap.
+    bool whole() const;
 
     RollingSpec spec_;
     LastPrice last_;
@@ -87,6 +94,9 @@ public:
     /// @param ticks  one for each instrument; the tick of `spec` is not used.
     /// @throws InvalidArgument  a tick or a part of the specification is out of range.
     StreamBank(const RollingSpec& spec, std::span<const double> ticks);
+    ~StreamBank();
+    StreamBank(StreamBank&&) noexcept;
+    StreamBank& operator=(StreamBank&&) noexcept;
 
     std::size_t size() const { return streams_.size(); }
 
@@ -100,7 +110,14 @@ public:
                 const RollingOutputs& out);
 
 private:
+    struct Batch;
+
+    /// Write what a stream knows of its newest window; the columns of the batch are left out.
+    void write(std::size_t i, const RollingOutputs& out);
+    void write_batch(const RollingOutputs& out);
+
     std::vector<Stream> streams_;
+    std::unique_ptr<Batch> batch_;  ///< nullptr: every stream computes its own window
 };
 
 }  // namespace sep

@@ -98,8 +98,14 @@ struct TableView {
 inline constexpr int template_count = 3;
 
 SEP_HOST_DEVICE inline int ones(std::uint64_t word) {
-#ifdef __CUDA_ARCH__
+#if defined(__CUDA_ARCH__)
     return __popcll(word);
+#elif defined(__x86_64__) && !defined(__POPCNT__)
+    // Without the instruction std::popcount is a call. By halves: pairs, nibbles, bytes, their sum.
+    word -= word >> 1 & 0x5555555555555555;
+    word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+    word = (word + (word >> 4)) & 0x0F0F0F0F0F0F0F0F;
+    return static_cast<int>(word * 0x0101010101010101 >> 56);
 #else
     return std::popcount(word);
 #endif

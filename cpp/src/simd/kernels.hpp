@@ -73,12 +73,14 @@ struct Columns {
 /// The windows of a block, and room for the steps on the way to their metrics.
 struct Block {
     int count;
+    /// `newest` is filled, which says all of windows of up to 64 bits; there is no series then.
+    bool given;
     /// Window i ends before bit first_end + i, or if `scattered` before bit ends[i].
-    std::int64_t first_end;
     bool scattered;
+    std::int64_t first_end;
     alignas(64) std::int64_t ends[block_windows];
 
-    alignas(64) std::uint64_t newest[block_windows];
+    alignas(64) std::uint64_t newest[block_windows];  ///< newest bits of window i, on top
     alignas(64) std::int64_t flips[block_windows];
     alignas(64) std::int64_t n11[block_windows];
     alignas(64) std::uint32_t record[block_windows];

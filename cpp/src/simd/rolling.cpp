@@ -4,33 +4,16 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "../backends.hpp"
-#include "../window_tables.hpp"
-#include "kernels.hpp"
 #include "sep/errors.hpp"
+#include "window_kernels.hpp"
 
 namespace sep::simd {
 namespace {
-
-/// An array without values that begins at a cache line.
-struct FreeAligned {
-    void operator()(void* memory) const { ::operator delete(memory, alignment); }
-    static constexpr std::align_val_t alignment{64};
-};
-template <class T>
-using AlignedArray = std::unique_ptr<T[], FreeAligned>;
-
-template <class T>
-AlignedArray<T> aligned_array(std::size_t size) {
-    return AlignedArray<T>(
-        static_cast<T*>(::operator new(size * sizeof(T), FreeAligned::alignment)));
-}
 
 std::vector<const Kernels*> kernels_that_run() {
     std::vector<const Kernels*> found;
@@ -48,9 +31,6 @@ std::vector<const Kernels*> kernels_that_run() {
     found.push_back(&portable);
     return found;
 }
-
-/// Results of a table of records; making it costs as much as this many windows.
-constexpr std::uint64_t windows_per_table = 4'096;
 
 /// The bits up to which every output of a block sees, and results on their way to outputs that
 /// share a window.
@@ -117,20 +97,9 @@ public:
     Rolling(const WindowSpec& spec, const Kernels& kernels)
         : spec_(spec),
           rest_(spec),
-          kernels_(kernels),
-          tables_(spec.window, spec.groups & group_path) {
+          tables_(spec.window, spec.groups & group_path),
+          vector_(spec, kernels, tables_) {
         rest_.groups &= ~unsigned{group_counts | group_damped};
-        const int total = spec.window - 1;
-        for (int n = -total; n <= total; ++n) shares_.push_back(n / static_cast<double>(total));
-        for (int key = 0; key < key_count; ++key) {
-            const std::uint8_t number = tables().row_of[static_cast<std::size_t>(key)];
-            const DampedRow& row = tables().rows[number];
-            const DampedSpan& span = tables_.spans[number];
-            lambda_of_[key] = row.lambda;
-            lambda_single_of_[key] = static_cast<float>(row.lambda);
-            damped_of_[key] = {row.decay4,   row.decay8,    row.nibble_sum,
-                               row.byte_sum, span.all_ones, span.terms};
-        }
     }
 
     void run(const Chunk& chunk, const RollingOutputs& out) override {
@@ -140,7 +109,7 @@ public:
         PlainWindows plain(chunk.joined, chunk.bits_before, bits_end,
                            with_kernels ? chunk.bits.forgotten + needed : ~std::uint64_t{0},
                            transitions());
-        const KernelTables t = kernel_tables(chunk.outputs(), out);
+        const KernelTables t = vector_.tables_for(chunk.outputs(), are_single(out));
         const auto block = std::make_unique_for_overwrite<Block>();
         const auto outputs = std::make_unique_for_overwrite<Outputs>();
         std::uint64_t seen = chunk.bits_before;
@@ -201,54 +170,6 @@ private:
         return count > 0;
     }
 
-    KernelTables kernel_tables(std::uint64_t windows, const RollingOutputs& out) {
-        const Tables& t = tables();
-        KernelTables made{spec_.window,
-                          t.g.data(),
-                          (spec_.window - 1) * t.log2_3,
-                          shares_.data() + (spec_.window - 1),
-                          nullptr,
-                          nullptr,
-                          lambda_of_.data(),
-                          lambda_single_of_.data(),
-                          damped_of_.data()};
-        if (spec_.window > record_window_max || windows < windows_per_table) return made;
-        if (are_single(out)) {
-            std::call_once(single_made_, [this] { make_records(records_single_); });
-            made.records_single = records_single_.get();
-        } else {
-            std::call_once(wide_made_, [this] { make_records(records_); });
-            made.records = records_.get();
-        }
-        return made;
-    }
-
-    /// The count metrics of every window without a gap, in the order that KernelTables tells.
-    template <class T>
-    void make_records(AlignedArray<T>& records) const {
-        const int pairs = spec_.window - 1;
-        const TableView view = view_of(tables(), tables_);
-        records = aligned_array<T>(static_cast<std::size_t>(2 * count_columns) * spec_.window *
-                                   spec_.window);
-        for (int flips = 0; flips <= pairs; ++flips) {
-            for (int n11 = 0; flips + n11 <= pairs; ++n11) {
-                for (int up = 0; up <= flips % 2; ++up) {
-                    const int n01 = (flips + up) / 2;
-                    const PairCounts n{pairs - flips - n11, n01, flips - n01, n11};
-                    WindowMetrics m = no_metrics();
-                    set_count_metrics(m, n, pairs, view);
-                    const MetricValues values = values_of(m);
-                    T* const record = records.get() + static_cast<std::size_t>(
-                                                          (flips * spec_.window + n11) * 2 + up) *
-                                                          count_columns;
-                    for (int i = 0; i < count_columns; ++i) {
-                        record[i] = static_cast<T>(values.value[i]);
-                    }
-                }
-            }
-        }
-    }
-
     static std::uint64_t bits_in(const Chunk& chunk) {
         std::uint64_t sum = 0;
         for (std::uint64_t word = 0; word < chunk.prices / 64; ++word) {
@@ -265,6 +186,7 @@ private:
                  const RollingOutputs& out, Block& block) const {
         const std::uint64_t* const bits = outputs.bits.data() + first;
         const int count = end - first;
+        block.given = false;
         block.scattered = chunk.stride != 1;
         block.first_end = static_cast<std::int64_t>(bits[0] - chunk.bits.forgotten);
         block.count = block.scattered ? count : static_cast<int>(bits[count - 1] - bits[0]) + 1;
@@ -279,7 +201,7 @@ private:
             if (!out.metrics[m]) continue;
             columns.data[m] = straight ? out.metrics[m].data : outputs.scratch[m].data();
         }
-        kernels_.compute(t, {chunk.bits.words}, columns, block);
+        vector_.kernels().compute(t, {chunk.bits.words}, columns, block);
         if (!straight) {
             for (int m = 0; m < column_count; ++m) {
                 if (!out.metrics[m]) continue;
@@ -358,9 +280,9 @@ private:
             }
             return;
         }
-        kernels_.count_ones(chunk.flat.words,
-                            static_cast<std::int64_t>(first + 1 - chunk.flat.forgotten),
-                            spec_.window, outputs.count, outputs.flat.data());
+        vector_.kernels().count_ones(chunk.flat.words,
+                                     static_cast<std::int64_t>(first + 1 - chunk.flat.forgotten),
+                                     spec_.window, outputs.count, outputs.flat.data());
         for (int i = 0; i < outputs.count; ++i) {
             out.store(static_cast<std::size_t>(i),
                       static_cast<double>(outputs.flat[static_cast<std::size_t>(i)]) /
@@ -400,16 +322,8 @@ private:
 
     WindowSpec spec_;
     WindowSpec rest_;  ///< what has no kernel
-    const Kernels& kernels_;
     WindowTables tables_;
-    std::vector<double> shares_;
-    std::array<double, key_count> lambda_of_{};
-    std::array<float, key_count> lambda_single_of_{};
-    std::array<DampedKey, key_count> damped_of_{};
-    std::once_flag single_made_;
-    std::once_flag wide_made_;
-    AlignedArray<float> records_single_;
-    AlignedArray<double> records_;
+    WindowKernels vector_;
 };
 
 }  // namespace
