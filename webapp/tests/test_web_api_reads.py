@@ -228,10 +228,30 @@ def test_an_open_position_is_valued_at_the_price_that_it_could_be_closed_at(
     # 100,000 at the start, nothing realised.
     assert performance["balance"] == "100000.00"
     assert performance["equity"] == "100004.87"
+    # Nothing was realised today.
+    assert performance["day_pl"] == "4.87"
     # The snapshot's equity of 100,010 is the peak: 100,010 - 100,004.87 = 5.13.
     assert performance["drawdown"] == "5.13"
     assert performance["win_rate"] is None
     assert performance["sharpe"] is None
+
+
+def test_a_day_begins_at_17_00_in_new_york(api: Any, traded: Order, quoted: None) -> None:
+    # The quote is of 10:00 UTC on 1 May; that day began on 30 April at 21:00 UTC.
+    for number, (hour, earned) in enumerate(((20, "7"), (22, "2")), start=9):
+        Fill.objects.create(
+            order=traded,
+            account=traded.account,
+            transaction_id=number,
+            units=Decimal(-1),
+            price=Decimal("1.085"),
+            realised_pl=Decimal(earned),
+            half_spread_cost=Decimal(0),
+            assumed_spread=True,
+            time=datetime(2017, 4, 30, hour, tzinfo=UTC),
+        )
+    # 2.00 of today, and 4.87 that the position would make.
+    assert api.get("/api/performance/current").json()["day_pl"] == "6.87"
 
 
 def test_without_a_quote_nothing_is_made_up(api: Any, traded: Order, valkey: Any) -> None:
@@ -239,6 +259,7 @@ def test_without_a_quote_nothing_is_made_up(api: Any, traded: Order, valkey: Any
     assert (position["mark"], position["open_pl"], position["age_s"]) == (None, None, None)
     performance = api.get("/api/performance/current").json()
     assert (performance["equity"], performance["open_pl"]) == (None, None)
+    assert performance["day_pl"] is None
     assert performance["balance"] == "100000.00"
     (market,) = api.get("/api/market-data").json()["instruments"]
     assert market["quote"] is None

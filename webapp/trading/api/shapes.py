@@ -641,6 +641,9 @@ class PerformanceOut(Out):
     equity = AmountText(allow_null=True)
     realised_pl = AmountText()
     open_pl = AmountText(allow_null=True)
+    day_pl = AmountText(
+        allow_null=True, help_text="Realised since 17:00 New York, and open profit."
+    )
     trades = serializers.IntegerField(help_text="Fills that realised a profit or a loss.")
     wins = serializers.IntegerField()
     win_rate = serializers.FloatField(allow_null=True)

@@ -1,11 +1,13 @@
 """What an account has made and holds, by our books."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import QuerySet
 
+from sep_engine.model.calendar import trading_day
 from webapp.trading.fields import AmountSum
-from webapp.trading.models import BrokerAccount, Charge, Fill
+from webapp.trading.models import BrokerAccount, Charge, Feed, Fill
 
 TRANSFER = "TRANSFER_FUNDS"
 _NOTHING = Decimal(0)
@@ -21,6 +23,21 @@ def fills_realised(fills: QuerySet[Fill]) -> Decimal:
     )
     profit, financing, fees = (sums[name] or _NOTHING for name in ("pl", "financing", "fees"))
     return profit + financing - fees
+
+
+def day_realised(account: BrokerAccount, market_time: datetime) -> Decimal:
+    """Return what the fills of `market_time`'s trading day made, in this pass of a replay."""
+    day = trading_day(market_time)
+    # No trading day is longer than 25 hours.
+    recent = Fill.objects.filter(account=account, time__gt=market_time - timedelta(hours=25))
+    feed = Feed.objects.exclude(run_started_at__isnull=True).order_by("-run_started_at").first()
+    if feed is not None:
+        # A replay that began again lives through the same market days once more.
+        recent = recent.filter(created_at__gte=feed.run_started_at)
+    times = recent.values_list("pk", "time")
+    return fills_realised(
+        Fill.objects.filter(pk__in=[pk for pk, time in times if trading_day(time) == day])
+    )
 
 
 def account_realised(account: BrokerAccount) -> Decimal:

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, Q
 from sep_engine.model.calendar import trading_day, trading_days
 from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
-from webapp.trading.selectors.balance import account_balance, account_realised
+from webapp.trading.selectors.balance import account_balance, account_realised, day_realised
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.wire import money_text, time_text
@@ -102,6 +102,10 @@ def performance_current(
         market.data["quote"]["time"] for market in markets.values() if market is not None
     ]
     market_time = totals["market_time"] and time_text(totals["market_time"])
+    newest = max(quote_times, default=market_time)
+    day = None
+    if newest is not None and open_total is not None:
+        day = day_realised(account, datetime.fromisoformat(newest)) + open_total
     return {
         "account": account.name,
         "currency": account.currency,
@@ -109,6 +113,7 @@ def performance_current(
         "equity": _money(equity),
         "realised_pl": money_text(realised),
         "open_pl": _money(open_total),
+        "day_pl": _money(day),
         "trades": trades,
         "wins": wins,
         "win_rate": wins / trades if trades else None,
@@ -116,7 +121,7 @@ def performance_current(
         "max_drawdown": _money(drawdown_max),
         "sharpe": sharpe_of(account),
         "as_of": time_text(now),
-        "market_time": max(quote_times, default=market_time),
+        "market_time": newest,
         "assumed_spread": True,
     }
 

@@ -28,6 +28,9 @@ export function AccountPanel() {
               <Figure name="Open P&L">
                 <Change amount={figures.open_pl} />
               </Figure>
+              <Figure name="Today">
+                <Change amount={figures.day_pl} />
+              </Figure>
               <Figure name="Realised">
                 <Change amount={figures.realised_pl} />
               </Figure>
@@ -36,9 +39,9 @@ export function AccountPanel() {
               </Figure>
               <Figure name="Drawdown">{moneyText(figures.drawdown)}</Figure>
               <Figure name="Deepest">{moneyText(figures.max_drawdown)}</Figure>
-              <Figure name="Win rate">{shareText(figures.win_rate)}</Figure>
               <Figure name="Wins">
-                {figures.wins} of {figures.trades}
+                {shareText(figures.win_rate)}{' '}
+                {figures.trades === 0 ? null : <small>of {figures.trades}</small>}
               </Figure>
             </dl>
           </>
