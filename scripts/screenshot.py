@@ -19,13 +19,16 @@ TIMEOUT_S = 180
 SIZES = {"dashboard": (1440, 900), "dashboard-narrow": (390, 844)}
 
 
-def call(stack: Stack, path: str, token: str = "", body: object = None) -> dict[str, Any]:
+def call(
+    stack: Stack, path: str, token: str = "", body: object = None, *, key: str = ""
+) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{stack.url}/api/{path}",
         data=None if body is None else json.dumps(body).encode(),
         headers={
             "Content-Type": "application/json",
             **({"Authorization": f"Bearer {token}"} if token else {}),
+            **({"Idempotency-Key": key} if key else {}),
         },
     )
     with urllib.request.urlopen(request, timeout=10) as answer:

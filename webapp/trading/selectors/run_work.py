@@ -19,9 +19,10 @@ import numpy as np
 
 import sep_engine
 from sep_engine import ledger
-from sep_engine.backtest import Costs, Grid, run
+from sep_engine.backtest import ENTRIES, BacktestResult, Costs, Grid, run, sweep
 from sep_engine.errors import ArgumentError
 from sep_engine.ledger import Tried
+from sep_engine.model.calendar import trading_days
 from sep_engine.signals import Rule
 from webapp.trading.selectors.run_data import Material, whole_ticks
 from webapp.trading.wire import time_text
@@ -36,9 +37,9 @@ Json = dict[str, Any]
 Progress = Callable[[float], None]
 Record = Callable[[Sequence[ledger.Trial]], Tried]
 
-# A piece of the sample takes a few seconds; a larger run has more pieces of that size.
-_CELLS_A_PIECE = 70_000_000  # bars times rules times worlds
-_BARS_A_PIECE = 2_000_000  # bars times rules of a sweep
+# A piece is some seconds of work, so that a process of its own costs little beside it.
+_CELLS_A_PIECE = 3_000_000_000  # bars times rules times worlds
+_BARS_A_PIECE = 2_000_000_000  # bars times rules of a sweep
 _PIECES_MAX = 2_000
 _NULLS: dict["Kind", int] = {"walk": 50, "iaaft": 50}
 # The causality gate runs its fewest cuts always and more while there is time.
@@ -332,7 +333,8 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
         _trade_costs(configuration, given),
         side=given.side,
     )
-    tried = record([ledger.Trial(_configuration(result.rule), _sharpe(result.day_net_ticks))])
+    days = int(np.unique(trading_days(bars.times)).size)
+    tried = record([ledger.Trial(_configuration(result.rule), _sharpe(result, days))])
     page = backtest_page(
         result,
         times=bars.times,
@@ -406,16 +408,18 @@ def _configuration(rule: Rule) -> dict[str, object]:
     return {name: value for name, value in rule.to_json().items() if name != "units"}
 
 
-def _sharpe(daily: "np.ndarray[Any, np.dtype[np.int64]]") -> float | None:
-    if daily.size < 2:
+def _sharpe(result: BacktestResult, days: int) -> float | None:
+    """Return the Sharpe ratio a day over all trading days, idle ones included, as a sweep does."""
+    if days < 2:
         return None
-    deviation = float(daily.std(ddof=1))
-    return float(daily.mean()) / deviation if deviation > 0 else None
+    net, squares = int(result.day_net_ticks.sum()), result.day_net_ticks.astype(np.float64) ** 2
+    variance = (float(squares.sum()) - net**2 / days) / (days - 1)
+    return net / days / math.sqrt(variance) if variance > 0 else None
 
 
 # Sweeps.
 
-_COLUMNS = ("trades", "wins", "net_ticks", "gross_ticks", "max_drawdown_ticks", "sharpe")
+_COLUMNS = ("trades", "wins", "net_ticks", "gross_ticks", "max_drawdown_ticks")
 
 
 def _tried(
@@ -424,17 +428,31 @@ def _tried(
     given: Material,
     progress: Progress,
 ) -> Json:
-    grid, costs = Grid.from_json(configuration["grid"]), _trade_costs(configuration, given)
-    columns: dict[str, list[float | None]] = {name: [] for name in _COLUMNS}
-    first, count = work["first"], work["count"]
-    for number in range(first, first + count):
-        result = run(
-            given.bars, grid.rule(number), costs, side=given.side, entry=grid.entry_of(number)
+    grid, first, count = Grid.from_json(configuration["grid"]), work["first"], work["count"]
+    columns: dict[str, list[float | None]] = {name: [None] * count for name in _COLUMNS}
+    columns["sharpe"] = [None] * count
+    done = 0
+    for entry in ENTRIES:
+        numbers = [k for k in range(first, first + count) if grid.entry_of(k) == entry]
+        if not numbers:
+            continue
+        result = sweep(
+            given.bars,
+            [grid.rule(number) for number in numbers],
+            _trade_costs(configuration, given),
+            side=given.side,
+            entry=entry,
+            threads=1,  # the run has its shards for more
         )
-        for name in _COLUMNS[:-1]:
-            columns[name].append(getattr(result.figures, name))
-        columns["sharpe"].append(_sharpe(result.day_net_ticks))
-        progress((number - first + 1) / count)
+        values = {name: result.columns[name].tolist() for name in _COLUMNS}
+        values["sharpe"] = [
+            value if math.isfinite(value) else None for value in result.sharpe.tolist()
+        ]
+        for name, column in values.items():
+            for place, number in enumerate(numbers):
+                columns[name][number - first] = column[place]
+        done += len(numbers)
+        progress(done / count)
     return {"first": first, "columns": columns}
 
 
@@ -451,7 +469,8 @@ def _sweep(
     grid = Grid.from_json(configuration["grid"])
     pieces = sorted(found, key=lambda piece: cast(int, piece["first"]))
     columns = {
-        name: [value for piece in pieces for value in piece["columns"][name]] for name in _COLUMNS
+        name: [value for piece in pieces for value in piece["columns"][name]]
+        for name in (*_COLUMNS, "sharpe")
     }
     if len(columns["trades"]) != len(grid):
         raise ArgumentError(f"{len(grid)} rules were wanted, {len(columns['trades'])} tried")
@@ -469,7 +488,7 @@ def _sweep(
             "name": rule_name(grid.rule(number)),
             "rule": grid.rule(number).to_json(),
             "entry": grid.entry_of(number),
-            **{name: columns[name][number] for name in _COLUMNS},
+            **{name: column[number] for name, column in columns.items()},
         }
         for number in order[:_BEST_SHOWN]
     ]
