@@ -23,7 +23,8 @@ All prices are whole ticks of the bars' grid; a result is exact. The rules:
 9. A gap (bars missing while the market was open) makes the transition across it invalid, so that
    gates with percentiles hold until it has left the window. A closure of the market does not.
 
-What is left out: partial fills, queues, the venue's own latency, financing.
+What is left out: partial fills, queues, the venue's own latency. Sizes, commission, financing and
+currencies are those of an account: `sep_engine.backtest.account`.
 """
 
 from sep_engine.backtest.grid import Grid

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from decimal import Decimal
+from dataclasses import asdict, dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sep_engine.backtest import BacktestResult
     from sep_engine.data import Bars
     from sep_engine.signals import Rule
 
@@ -61,6 +62,31 @@ def backtest(
         str | None,
         typer.Option(metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."),
     ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(metavar="MONEY", help="Keep an account that opens with this, too."),
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="With --balance: of the account; the quote's by default.")
+    ] = None,
+    risk: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="With --balance: lose this share at the stop, 0.005."),
+    ] = None,
+    commission: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="With --balance: of each side's turnover, 0.00002."),
+    ] = None,
+    slippage_pips: Annotated[
+        str | None, typer.Option(metavar="PIPS", help="With --balance: of each fill but a target.")
+    ] = None,
+    financing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LONG,SHORT",
+            help="With --balance: rates a year, below 0 is paid: -0.031,0.012. Wednesdays count 3.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the page and its JSON.")] = Path("runs"),
     tick: TickOption = None,
     calendar: Calendar = "fx",
@@ -79,6 +105,7 @@ def backtest(
         cost_pips=cost_pips,
         side=side,
         pip=pip,
+        account=_account_options(balance, currency, risk, commission, slippage_pips, financing),
         tick=tick,
         calendar=calendar,
         columns=columns,
@@ -111,6 +138,7 @@ class BacktestOptions:
     cost_pips: str | None
     side: str
     pip: str | None
+    account: dict[str, str | None] | None
     tick: str | None
     calendar: str
     columns: str | None
@@ -140,6 +168,8 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
     spread_pips, side = options.spread_pips, options.side
     rows: list[tuple[str, str]] = []
     own_spread: NDArray[np.int64] | None = None
+    instrument: str | None = None
+    synthetic = False
     if options.sample:
         given = source.sample()
         bars, side, pip = given.bars, given.metadata["price_side"], given.instrument.pip
@@ -154,8 +184,8 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
     elif source.is_stored:
         stored = source.stored()
         bars, side = stored.bars, stored.metadata["origin"]["price_side"]
-        if stored.metadata["origin"]["synthetic"]:
-            bars = replace(bars, name=f"SYNTHETIC-{bars.name}")
+        instrument = stored.metadata["instrument"]
+        synthetic = stored.metadata["origin"]["synthetic"]
         # Trades lie between bid and ask, as mid prices do.
         side = "mid" if side == "trade" else side
         pip = decimal_option("--pip", options.pip) or stored.pip
@@ -184,6 +214,11 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
     bar.begin("Trading")
     costs = Costs(spread, per_side, assumed=assumed)
     result = run(bars, Rule.from_json(options.rule), costs, side=side)
+    money = None
+    if options.account is not None:
+        name = instrument or (given.instrument.name if options.sample else None)
+        money = _kept_account(options.account, bars, result, name=name, pip=pip)
+        rows += [(f"account: {title}", text) for title, text in _account_rows(money)]
     bar.begin("Drawing")
     page = backtest_page(
         result,
@@ -204,6 +239,7 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
                 f"{finding.first_line:,}; {finding.text}"
                 for finding in bars.quality.findings
             ],
+            synthetic,
         ),
         engine_version=__version__,
     )
@@ -213,8 +249,100 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
         "file_sha256": bars.sha256,
         "pip": str(pip),
         "verdict": "unproven",
+        "synthetic": synthetic,
+        **({} if money is None else {"account": money}),
     }
     return document, page, bars
+
+
+def _account_options(balance: str | None, *others: str | None) -> dict[str, str | None] | None:
+    if balance is None:
+        if any(other is not None for other in others):
+            raise ArgumentError(
+                "--currency, --risk, --commission, --slippage-pips and --financing go with "
+                "--balance"
+            )
+        return None
+    names = ("currency", "risk", "commission", "slippage_pips", "financing")
+    return {"balance": balance, **dict(zip(names, others, strict=True))}
+
+
+def _kept_account(
+    asked: dict[str, str | None],
+    bars: Bars,
+    result: BacktestResult,
+    *,
+    name: str | None,
+    pip: Decimal,
+) -> dict[str, Any]:
+    """Return what the trades do to one account, in its currency, as text of exact decimals."""
+    from sep_engine.backtest.account import Charges, Leg, Size, keep_account
+    from sep_engine.model import Instrument
+
+    if name is None or "_" not in name:
+        raise ArgumentError(
+            "--balance needs an instrument such as EUR_USD: keep the bars under a name with "
+            "sep data import, or take --sample"
+        )
+    base, _, quote = name.partition("_")
+    decimals = max(0, -int(bars.tick.as_tuple().exponent))
+    traded = Instrument(name, base, quote, bars.tick, pip, Decimal(1), decimals, bars.calendar)
+    long_rate = short_rate = Decimal(0)
+    if asked["financing"] is not None:
+        long_text, comma, short_text = asked["financing"].partition(",")
+        if not comma:
+            raise ArgumentError("--financing takes two rates a year: -0.031,0.012")
+        long_rate, short_rate = _rate(long_text), _rate(short_text)
+    slippage = asked["slippage_pips"]
+    risk = decimal_option("--risk", asked["risk"])
+    account = keep_account(
+        [
+            Leg(
+                traded,
+                bars,
+                result,
+                Size(units=result.rule.units) if risk is None else Size(risk_fraction=risk),
+                Charges(
+                    slippage_ticks=0
+                    if slippage is None
+                    else whole_ticks("--slippage-pips", slippage, pip, bars.tick),
+                    commission_fraction=decimal_option("--commission", asked["commission"])
+                    or Decimal(0),
+                    long_rate=long_rate,
+                    short_rate=short_rate,
+                ),
+            )
+        ],
+        currency=asked["currency"] or quote,
+        opening=decimal_option("--balance", asked["balance"]) or Decimal(0),
+    )
+    return {
+        "currency": account.currency,
+        "opening": str(account.opening),
+        "balance": str(account.balance),
+        **{name: str(account.total(name)) for name in ("gross", "commission", "financing", "net")},
+        "max_drawdown": str(account.max_drawdown),
+        "trades": len(account.booked),
+        "skipped": [f"{reason}, bar {row}" for _, row, reason in account.skipped],
+    }
+
+
+def _rate(text: str) -> Decimal:
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        raise ArgumentError(f"--financing takes two rates a year, was {text!r}") from None
+
+
+def _account_rows(money: dict[str, Any]) -> list[tuple[str, str]]:
+    def text(name: str) -> str:
+        return f"{Decimal(money[name]):,.2f} {money['currency']}"
+
+    rows = [(name, text(name)) for name in ("opening", "balance", "gross", "commission")]
+    rows += [("financing", text("financing")), ("largest fall", text("max_drawdown"))]
+    if money["skipped"]:
+        rows.append(("not made", f"{len(money['skipped']):,}, first: {money['skipped'][0]}"))
+    return rows
 
 
 def rule_of(path: Path | None) -> Rule:
@@ -277,7 +405,8 @@ def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:
     def pips(ticks: float | None) -> str:
         return "" if ticks is None else f"{ticks * pips_per_tick:+,.2f}"
 
-    console.print(Text(document["name"], style="bold"))
+    mark = "SYNTHETIC: " if document["synthetic"] else ""
+    console.print(Text(mark + document["name"], style="bold"))
     console.print(
         f"{figures['bars']:,} bars of {duration_text(bars.duration)}, "
         f"{time_text(int(bars.times[0]))} to {time_text(int(bars.times[-1]))}"
@@ -302,5 +431,8 @@ def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:
         f"largest drawdown {pips(-figures['max_drawdown_ticks'])} pips, longest losing run "
         f"{figures['longest_losing_run']}, in the market {figures['exposure']:.1%} of bars"
     )
+    if "account" in document:
+        said = ", ".join(f"{name} {text}" for name, text in _account_rows(document["account"]))
+        console.print(f"account: {said}")
     console.print(UNPROVEN, style="yellow")
     console.print(f"Wrote {path}")

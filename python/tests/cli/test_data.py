@@ -87,7 +87,9 @@ def test_a_verdict_measures_its_costs_on_stored_data(
 def test_generated_prices_wear_their_name_in_a_backtest(sep: Sep) -> None:
     imported(sep, "--synthetic")
     document = sep("backtest", "mine", "--spread-pips", "1.3", "--json").document
-    assert document["name"] == "SYNTHETIC-mine"
+    assert document["synthetic"] is True
+    assert "<h1>SYNTHETIC: Backtest of" in Path(document["page"]).read_text()
+    assert sep("backtest", "mine", "--spread-pips", "1.3").out.startswith("SYNTHETIC: mine\n")
     assert "YES: generated prices" in sep("data", "show", "mine").out
 
 
@@ -122,3 +124,18 @@ def test_a_download_that_cannot_begin_is_one_line(
     assert shown.code == 2
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_an_account_is_kept_in_its_own_currency(sep: Sep) -> None:
+    command = ["backtest", "--sample", "--json", "--balance", "10000"]
+    plain = sep(*command).document
+    # 1,000 units at 0.00001 a tick: -6,077 ticks are -60.77 USD.
+    assert plain["account"]["net"] == "-60.77000"
+    assert plain["account"]["currency"] == "USD"
+    charged = sep(*command, "--commission", "0.0001", "--slippage-pips", "0.1").document
+    assert float(charged["account"]["net"]) < -60.77
+    assert "go with --balance" in sep("backtest", "--sample", "--risk", "0.01").err
+    assert "two rates a year" in sep(*command, "--financing", "1").err
+    imported(sep)
+    file = ["backtest", BARS, "--balance", "1", "--spread-pips", "1"]
+    assert "--balance needs an instrument" in sep(*file).err
