@@ -10,6 +10,7 @@ from sep_engine.risk.gate import (
     Verdict,
     check_order,
 )
+from sep_engine.risk.sizing import conversion_rate, position_units
 
 __all__ = [
     "LIMIT_NAMES",
@@ -20,4 +21,6 @@ __all__ = [
     "Intent",
     "Verdict",
     "check_order",
+    "conversion_rate",
+    "position_units",
 ]

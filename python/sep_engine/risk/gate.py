@@ -7,25 +7,45 @@ only reduces is held to fewer rules: refusing an exit is a risk of its own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, time, timedelta
+from decimal import ROUND_CEILING, Decimal
+from zoneinfo import ZoneInfo
 
 from sep_engine.execution.states import Origin, TradingMode
 from sep_engine.model import Instrument, Quote
+from sep_engine.model.calendar import is_open
 
 LIMIT_NAMES = (
+    "rollover_pause_min",
     "quote_age_s_max",
     "spread_pips_max",
     "order_units_max",
     "order_notional_max",
+    "order_equity_percent_max",
+    "stop_risk_percent_max",
+    "leverage_max",
     "position_units_max",
+    "currency_exposure_max",
     "open_positions_max",
     "open_orders_max",
+    "orders_per_second_max",
     "orders_per_minute_max",
+    "orders_per_day_max",
+    "repeat_pause_s",
     "price_collar_pips_max",
     "daily_loss_max",
+    "drawdown_percent_max",
+    "stops_max",
+    "loss_pause_min",
+    "window_loss_max",
 )
-"""Names of all limits. Money is in account currency, units in units of base."""
+"""Names of all limits. Money is in account currency, units in units of base, percents of equity.
+
+Names that end in `_max` are the most that passes, the pauses the least: a pause of 0 is none.
+"""
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_ROLLOVER = time(17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +76,32 @@ class Exposure:
         modes: of every scope that the intent belongs to; all must be there.
         quote: the last of this instrument, None before the first.
         quote_received_at: when we got it, wall clock.
-        feed_stands: why no newer quote will come ("paused", "at its end"), "" while it runs.
+        feed_stands: why no newer quote will come, or why the venue does not trade now ("paused",
+            "not tradeable"), "" while it runs.
+        blackout: why nothing is opened in this instrument now (news, a person's choice), else "".
         account_per_quote: account currency per unit of quote currency, None if not known.
         position_units: signed units held of this instrument.
         pending_units: signed units of its unfinished orders, unknown ones counted as if filled;
             buys and sells apart, because only one side may fill.
+        waiting_buy_price, waiting_sell_price: of our own waiting entries in this instrument the
+            highest that buys and the lowest that sells, None without one. A market order waits at
+            the price that it may fill at.
         unresolved: whether an order of this instrument is UNKNOWN.
+        equity, peak_equity: what the account is worth now, and was at most; None if not known.
+        gross_value: of all positions and waiting entries, account currency; None if not known.
+        currency_values: what the positions and waiting entries come to in each currency, signed,
+            account currency; None if not known.
         open_positions: instruments held or about to be, without this one.
         open_orders: unfinished orders of the account.
-        sent_last_minute: orders sent in the last 60 s.
+        sent_last_second, sent_last_minute, sent_today: orders sent in the last second, the last
+            60 s, and since 17:00 New York.
+        like_order_age_s: age of the newest order that is like this one and comes from no other
+            decision, None without one.
         day_pl: realised since 17:00 New York plus open profit, account currency; None if not known.
+        stops_recent: stop losses that filled within the guard's window; None if not known.
+        loss_age_min: minutes since this instrument last closed at a loss, None without a loss.
+        window_pl: what this instrument realised within its window, account currency; None if not
+            known.
     """
 
     instrument: Instrument | None
@@ -73,15 +109,28 @@ class Exposure:
     quote: Quote | None
     quote_received_at: datetime | None
     feed_stands: str
+    blackout: str
     account_per_quote: Decimal | None
     position_units: Decimal
     pending_buy_units: Decimal
     pending_sell_units: Decimal
+    waiting_buy_price: Decimal | None
+    waiting_sell_price: Decimal | None
     unresolved: bool
+    equity: Decimal | None
+    peak_equity: Decimal | None
+    gross_value: Decimal | None
+    currency_values: Mapping[str, Decimal] | None
     open_positions: int
     open_orders: int
+    sent_last_second: int
     sent_last_minute: int
+    sent_today: int
+    like_order_age_s: Decimal | None
     day_pl: Decimal | None
+    stops_recent: int | None
+    loss_age_min: Decimal | None
+    window_pl: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +220,35 @@ def _at_most(rule: str, value: Decimal | int, limit: Decimal) -> Check:
     return Check(rule, f"at most {_text(limit)}", text, value <= limit)
 
 
+def _at_least(rule: str, value: Decimal | None, limit: Decimal, unit: str) -> Check:
+    wanted = f"at least {_text(limit)} {unit}"
+    if value is None:
+        return Check(rule, wanted, "none before", True)
+    return Check(rule, wanted, f"{_text(value)} {unit}", value.is_finite() and value >= limit)
+
+
+def _share(amount: Decimal, equity: Decimal | None) -> Decimal:
+    """Return an amount in percent of the equity, to a thousandth, rounded up."""
+    if equity is None or not equity.is_finite() or equity <= 0:
+        raise _NoLimitError(f"the equity must be known and > 0, was {equity}")
+    return (100 * amount / equity).quantize(Decimal("0.001"), ROUND_CEILING)
+
+
+def _value(i: Intent, e: Exposure) -> Decimal:
+    """Return what the order is worth in account currency."""
+    assert e.quote is not None
+    if e.account_per_quote is None:
+        raise _NoLimitError("no rate from the quote currency to the account currency")
+    return abs(i.units) * _entry(i, e.quote) * e.account_per_quote
+
+
+def _entry(i: Intent, quote: Quote) -> Decimal:
+    """Return the price at which the order opens, as far as it is known."""
+    if i.price is not None:
+        return i.price
+    return quote.ask if i.units > 0 else quote.bid
+
+
 def _known(instrument: Instrument | None) -> Instrument:
     if instrument is None:
         raise _NoLimitError("the instrument is not known or not enabled")
@@ -226,12 +304,48 @@ def _size(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) 
 
 
 def _notional(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return _at_most("notional", _value(i, e), _limit(limits, "order_notional_max"))
+
+
+def _equity_percent(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "order_equity_percent_max")
+    return _at_most("equity_percent", _share(_value(i, e), e.equity), limit)
+
+
+def _stop_risk(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "stop_risk_percent_max")
     assert e.quote is not None
     if e.account_per_quote is None:
         raise _NoLimitError("no rate from the quote currency to the account currency")
-    price = i.price if i.price is not None else e.quote.ask
-    value = abs(i.units) * price * e.account_per_quote
-    return _at_most("notional", value, _limit(limits, "order_notional_max"))
+    distance = i.stop_distance
+    if distance is None:
+        if i.stop_loss is None:
+            raise _NoLimitError("without a stop nobody knows what may be lost")
+        distance = abs(_entry(i, e.quote) - i.stop_loss)
+    loss = abs(i.units) * distance * e.account_per_quote
+    return _at_most("stop_risk_percent", _share(loss, e.equity), limit)
+
+
+def _leverage(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "leverage_max")
+    if e.gross_value is None:
+        raise _NoLimitError("what is held cannot be valued")
+    times = _share(e.gross_value + _value(i, e), e.equity) / 100
+    return _at_most("leverage", times, limit)
+
+
+def _currency_exposure(
+    i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime
+) -> Check:
+    # Positions of two pairs are one bet on the currency that they share.
+    limit = _limit(limits, "currency_exposure_max")
+    if e.currency_values is None:
+        raise _NoLimitError("what is held cannot be valued")
+    pair = _known(e.instrument)
+    signed = _value(i, e) if i.units > 0 else -_value(i, e)
+    base = e.currency_values.get(pair.base, Decimal(0)) + signed
+    quote = e.currency_values.get(pair.quote, Decimal(0)) - signed
+    return _at_most("currency_exposure", max(abs(base), abs(quote)), limit)
 
 
 def _position(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
@@ -249,9 +363,36 @@ def _orders(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime
     return _at_most("open_orders", e.open_orders + 1, _limit(limits, "open_orders_max"))
 
 
-def _rate(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+def _per_second(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "orders_per_second_max")
+    return _at_most("orders_per_second", e.sent_last_second + 1, limit)
+
+
+def _per_minute(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
     limit = _limit(limits, "orders_per_minute_max")
     return _at_most("orders_per_minute", e.sent_last_minute + 1, limit)
+
+
+def _per_day(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "orders_per_day_max")
+    return _at_most("orders_per_day", e.sent_today + 1, limit)
+
+
+def _repeat(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return _at_least("repeat", e.like_order_age_s, _limit(limits, "repeat_pause_s"), "s")
+
+
+def _self_cross(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    assert e.quote is not None
+    entry = _entry(i, e.quote)
+    if i.units > 0:
+        other, crosses = e.waiting_sell_price, "below our own sell"
+        free = other is None or entry < other
+    else:
+        other, crosses = e.waiting_buy_price, "above our own buy"
+        free = other is None or entry > other
+    wanted = "any" if other is None else f"{crosses} at {_text(other)}"
+    return Check("self_cross", wanted, _text(entry), free)
 
 
 def _collar(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
@@ -287,6 +428,59 @@ def _daily_loss(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: date
     return _at_most("daily_loss", -e.day_pl, limit)
 
 
+def _drawdown(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "drawdown_percent_max")
+    if e.equity is None or e.peak_equity is None:
+        raise _NoLimitError("the equity is not known")
+    return _at_most("drawdown_percent", _share(e.peak_equity - e.equity, e.peak_equity), limit)
+
+
+def _stops(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "stops_max")
+    if e.stops_recent is None:
+        raise _NoLimitError("the window of the guard is not set")
+    return _at_most("stops", e.stops_recent, limit)
+
+
+def _loss_pause(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return _at_least("loss_pause", e.loss_age_min, _limit(limits, "loss_pause_min"), "min")
+
+
+def _window_loss(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    limit = _limit(limits, "window_loss_max")
+    if e.window_pl is None:
+        raise _NoLimitError("the window of the loss is not set")
+    return _at_most("window_loss", -e.window_pl, limit)
+
+
+def _blackout(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    return Check("blackout", "none", e.blackout or "none", not e.blackout)
+
+
+def _calendar(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    if e.quote is None:
+        raise _NoLimitError("there is no quote")
+    opened = is_open(_known(e.instrument).calendar, e.quote.time)
+    return Check("calendar", "open", "open" if opened else "closed", opened)
+
+
+def _rollover(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
+    pause = _limit(limits, "rollover_pause_min")
+    if e.quote is None:
+        raise _NoLimitError("there is no quote")
+    if _known(e.instrument).calendar == "always":
+        return Check("rollover", "any time", "no rollover", True)
+    return _at_least("rollover", _rollover_min(e.quote.time), pause, "min")
+
+
+def _rollover_min(at: datetime) -> Decimal:
+    """Return the minutes, whole ones, to the nearest 17:00 of New York, before or after."""
+    local = at.astimezone(_NEW_YORK)
+    days = (local.date() + timedelta(days=day) for day in (-1, 0, 1))
+    turns = (datetime.combine(day, _ROLLOVER, _NEW_YORK) for day in days)
+    return Decimal(min(abs(turn.timestamp() - at.timestamp()) for turn in turns) // 60)
+
+
 def _unresolved(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: datetime) -> Check:
     value = "an order in doubt" if e.unresolved else "none"
     return Check("unresolved", "none", value, not e.unresolved)
@@ -303,16 +497,31 @@ _OPENING_RULES: tuple[tuple[str, _Rule], ...] = (
     ("unresolved", _unresolved),
     ("feed", _feed),
     ("quote_age", _quote_age),
+    ("calendar", _calendar),
+    ("rollover", _rollover),
+    ("blackout", _blackout),
     ("spread_pips", _spread),
     ("size", _size),
     ("notional", _notional),
+    ("equity_percent", _equity_percent),
+    ("leverage", _leverage),
     ("position_units", _position),
+    ("currency_exposure", _currency_exposure),
     ("open_positions", _positions),
     ("open_orders", _orders),
-    ("orders_per_minute", _rate),
+    ("orders_per_second", _per_second),
+    ("orders_per_minute", _per_minute),
+    ("orders_per_day", _per_day),
+    ("repeat", _repeat),
+    ("self_cross", _self_cross),
     ("price_collar_pips", _collar),
     ("stop_loss", _stop),
+    ("stop_risk_percent", _stop_risk),
     ("daily_loss", _daily_loss),
+    ("drawdown_percent", _drawdown),
+    ("stops", _stops),
+    ("loss_pause", _loss_pause),
+    ("window_loss", _window_loss),
 )
 
 # The size of an exit is bounded by the position and the venue's own reduce-only rule.

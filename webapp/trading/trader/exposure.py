@@ -1,6 +1,6 @@
 """What the account has at stake, read for the risk gate."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -9,13 +9,19 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Q
 
 from sep_engine.execution.positions import NetPosition
-from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState
+from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState, OrderType
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
-from sep_engine.risk import Exposure
+from sep_engine.risk import Exposure, conversion_rate
 from webapp.trading.models import BrokerAccount, Feed, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
 from webapp.trading.selectors.balance import account_balance, account_realised, fills_realised
+from webapp.trading.trader.recent import (
+    blackout_reason,
+    like_order_age_s,
+    recent_results,
+    sent_counts,
+)
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ROLLOVER = time(17)
@@ -23,7 +29,10 @@ _ROLLOVER = time(17)
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A quote, when it reached us (wall clock), and why no newer one will come ("" if one will)."""
+    """A quote, when it reached us (wall clock), and why it cannot be traded on ("" if it can).
+
+    `stands` says that no newer one will come, or that the venue does not trade the pair now.
+    """
 
     quote: Quote
     at: datetime
@@ -103,14 +112,20 @@ class Book:
 
     def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return what closing everything now would realise; None if a price or rate is missing."""
-        total = Decimal(0)
+        total, mids = Decimal(0), mid_prices(quotes)
         for name, position in self.positions.items():
             received = quotes.get(name)
-            if received is None or not name.endswith(f"_{self.account.currency}"):
+            rate = conversion_rate(self.account.currency, name.partition("_")[2], mids)
+            if received is None or rate is None:
                 return None
             quote = received.quote
-            total += position.open_pl(quote.bid if position.units > 0 else quote.ask)
+            total += position.open_pl(quote.bid if position.units > 0 else quote.ask) * rate
         return total
+
+    def equity(self, quotes: Mapping[str, Received]) -> Decimal | None:
+        """Return what the account is worth now; None if a price or rate is missing."""
+        open_now = self.open_pl(quotes)
+        return None if open_now is None else self.balance + open_now
 
     def day_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return the day's realised and open profit; None if it is not known."""
@@ -118,10 +133,31 @@ class Book:
         return None if open_now is None else self.day_realised + open_now
 
 
+@dataclass(frozen=True, slots=True)
+class _Stakes:
+    """What is held and waits, in account currency: all of it, and by currency with its sign."""
+
+    gross: Decimal
+    by_currency: Mapping[str, Decimal]
+
+
+def mid_prices(quotes: Mapping[str, Received]) -> dict[str, Decimal]:
+    return {name: received.quote.mid for name, received in quotes.items()}
+
+
 def exposure_for(
-    order: Order, *, book: Book, quotes: Mapping[str, Received], now: datetime
+    order: Order,
+    *,
+    book: Book,
+    quotes: Mapping[str, Received],
+    limits: Mapping[str, Decimal],
+    peak_equity: Decimal,
+    now: datetime,
 ) -> Exposure:
-    """Return what the gate must know to judge `order`; its states are filled in under lock."""
+    """Return what the gate must know to judge `order`; its states are filled in under lock.
+
+    peak_equity: the most that the account was worth until now.
+    """
     account, row = order.account, order.instrument
     live = [
         other
@@ -132,27 +168,79 @@ def exposure_for(
         if other.pk not in (order.pk, order.replaces_id)
     ]
     entering = [other for other in live if not other.reduce_only]
-    here = [other.units - other.filled_units for other in entering if other.instrument_id == row.pk]
+    here = [other for other in entering if other.instrument_id == row.pk]
+    waiting = [other.units - other.filled_units for other in here]
     busy = {*book.positions, *(other.instrument.name for other in entering)} - {row.name}
     held = book.positions.get(row.name)
     received = quotes.get(row.name)
+    equity = book.equity(quotes)
+    stakes = _stakes(book, entering, quotes)
+    market_now = received.quote.time if received else now
+    sent = sent_counts(account, now=now, day_start=day_start(now))
+    results = recent_results(order, limits=limits, at=market_now)
     return Exposure(
         instrument=instrument_value(row) if row.enabled else None,
         modes=(),
         quote=received.quote if received else None,
         quote_received_at=received.at if received else None,
         feed_stands=received.stands if received else "without a quote",
-        account_per_quote=Decimal(1) if row.quote == account.currency else None,
+        blackout=blackout_reason(order, at=market_now),
+        account_per_quote=conversion_rate(account.currency, row.quote, mid_prices(quotes)),
         position_units=held.units if held else Decimal(0),
-        pending_buy_units=sum((units for units in here if units > 0), Decimal(0)),
-        pending_sell_units=sum((units for units in here if units < 0), Decimal(0)),
+        pending_buy_units=sum((units for units in waiting if units > 0), Decimal(0)),
+        pending_sell_units=sum((units for units in waiting if units < 0), Decimal(0)),
+        waiting_buy_price=max(_waiting_prices(here, received, buys=True), default=None),
+        waiting_sell_price=min(_waiting_prices(here, received, buys=False), default=None),
         unresolved=any(
             other.state == OrderState.UNKNOWN and other.instrument_id == row.pk for other in live
         ),
+        equity=equity,
+        peak_equity=peak_equity if equity is None else max(peak_equity, equity),
+        gross_value=stakes.gross if stakes else None,
+        currency_values=stakes.by_currency if stakes else None,
         open_positions=len(busy),
         open_orders=sum(other.type not in PROTECTIVE for other in live),
-        sent_last_minute=Order.objects.filter(
-            account=account, sent_at__gt=now - timedelta(minutes=1)
-        ).count(),
+        sent_last_second=sent.last_second,
+        sent_last_minute=sent.last_minute,
+        sent_today=sent.today,
+        like_order_age_s=like_order_age_s(order),
         day_pl=book.day_pl(quotes),
+        stops_recent=results.stops,
+        loss_age_min=results.loss_age_min,
+        window_pl=results.window_pl,
     )
+
+
+def _waiting_prices(
+    orders: list[Order], received: Received | None, *, buys: bool
+) -> Iterator[Decimal]:
+    """The prices at which our own waiting entries of one side would trade with the other side.
+
+    A stop order waits for the market to move away from it, so it meets nobody before that.
+    """
+    for order in orders:
+        if (order.units > 0) != buys or order.type == OrderType.STOP:
+            continue
+        price = order.price if order.price is not None else order.price_bound
+        if price is None and received is not None:
+            price = received.quote.ask if buys else received.quote.bid
+        if price is not None:
+            yield price
+
+
+def _stakes(book: Book, entering: list[Order], quotes: Mapping[str, Received]) -> _Stakes | None:
+    """Value positions and waiting entries at mid prices; None if a price or rate is missing."""
+    mids = mid_prices(quotes)
+    units = [(name, position.units) for name, position in book.positions.items()]
+    units += [(order.instrument.name, order.units - order.filled_units) for order in entering]
+    gross, by_currency = Decimal(0), dict[str, Decimal]()
+    for name, count in units:
+        base, _, quote = name.partition("_")
+        rate = conversion_rate(book.account.currency, quote, mids)
+        if name not in mids or rate is None:
+            return None
+        value = count * mids[name] * rate
+        gross += abs(value)
+        by_currency[base] = by_currency.get(base, Decimal(0)) + value
+        by_currency[quote] = by_currency.get(quote, Decimal(0)) - value
+    return _Stakes(gross, by_currency)

@@ -36,6 +36,22 @@ DEFAULT_LIMITS = {
     "price_collar_pips_max": Decimal(50),
     "daily_loss_max": Decimal(500),
     "default_stop_pips": Decimal(30),
+    "order_equity_percent_max": Decimal(25),
+    "stop_risk_percent_max": Decimal(1),
+    "leverage_max": Decimal(2),
+    "currency_exposure_max": Decimal(50_000),
+    "orders_per_second_max": Decimal(50),
+    # A replay lives through many market days in one of ours.
+    "orders_per_day_max": Decimal(100_000),
+    "repeat_pause_s": Decimal(1),
+    "drawdown_percent_max": Decimal(10),
+    # Pauses and windows of 0 are off, so that the replay decides as the backtester does.
+    "rollover_pause_min": Decimal(0),
+    "loss_pause_min": Decimal(0),
+    "stops_max": Decimal(4),
+    "stops_window_min": Decimal(0),
+    "window_loss_max": Decimal(300),
+    "loss_window_min": Decimal(0),
 }
 
 

@@ -646,7 +646,14 @@ class Trader:
         )
 
     def _exposure(self, order: Order, now: datetime) -> Exposure:
-        exposure = exposure_for(order, book=self._book, quotes=self._quotes, now=now)
+        exposure = exposure_for(
+            order,
+            book=self._book,
+            quotes=self._quotes,
+            limits=order_path.limits_of(self._account),
+            peak_equity=self._peak_equity,
+            now=now,
+        )
         if self._deaf is None:
             return exposure
         return replace(exposure, feed_stands="without the venue's transaction stream")
@@ -932,10 +939,16 @@ class Trader:
             await self._db(self._watch_losses_now)
 
     def _watch_losses_now(self) -> None:
-        """Let a day that lost its limit only reduce. Nothing but a person makes it ACTIVE again."""
-        limit = order_path.limits_of(self._account).get("daily_loss_max")
-        result = self._book.day_pl(self._quotes)
-        if limit is None or result is None or -result < limit:
+        """Let an account that lost its limit only reduce. Only a person makes it ACTIVE again."""
+        limits = order_path.limits_of(self._account)
+        currency = self._account.currency
+        limit, result = limits.get("daily_loss_max"), self._book.day_pl(self._quotes)
+        if limit is not None and result is not None and -result >= limit:
+            self._only_reduce(
+                f"the day's loss {money_text(-result)} {currency} reached {money_text(limit)}"
+            )
+        percent, equity = limits.get("drawdown_percent_max"), self._book.equity(self._quotes)
+        if percent is None or equity is None:
             return
         trading_state_worsen(
             account=self._account,
@@ -1045,6 +1058,14 @@ class Trader:
 
     def _publish(self, quote: Quote, *, bar: dict[str, Any], assumed: bool) -> None:
         now = utc_now()
+        lost = self._peak_equity - equity
+        if lost > 0 and 100 * lost >= percent * self._peak_equity:
+            self._only_reduce(
+                f"{money_text(lost)} {currency} below the highest equity reached "
+                f"{money_text(percent)} %"
+            )
+
+    def _only_reduce(self, reason: str) -> None:
         feed = self._feed
         data = {
             "instrument": quote.instrument,

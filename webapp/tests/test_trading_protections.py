@@ -1,0 +1,218 @@
+"""The facts that the risk gate's protections ask for, read from real rows; and what they stop."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from sep_engine.execution.states import OrderType, Origin
+from sep_engine.model import Quote
+from webapp.trading.models import (
+    Blackout,
+    BrokerAccount,
+    Fill,
+    Instrument,
+    Order,
+    RiskLimit,
+    TradingState,
+)
+from webapp.trading.services.configuration import configuration_set
+from webapp.trading.services.order_path import limits_of
+from webapp.trading.services.orders import order_submit
+from webapp.trading.trader import recent
+from webapp.trading.trader.exposure import Book, Received, exposure_for
+from webapp.trading.trader.setup import DEFAULT_LIMITS
+
+D = Decimal
+
+
+@pytest.fixture
+def account(sample: Any) -> BrokerAccount:
+    return BrokerAccount.objects.get()
+
+
+def wanted(account: BrokerAccount, units: int = 1000, **more: Any) -> Order:
+    return order_submit(
+        account=account,
+        instrument=Instrument.objects.get(),
+        units=D(units),
+        origin=Origin.PERSON,
+        now=timezone.now(),
+        **more,
+    )
+
+
+def filled(account: BrokerAccount, *, pl: str, minutes_ago: int, type: str = "MARKET") -> None:
+    """A fill of an order of its own; its row is made as the order path's rows are, by the shell."""
+    now = timezone.now()
+    order = Order.objects.create(
+        client_id=f"x-{Order.objects.count()}",
+        account=account,
+        instrument=Instrument.objects.get(),
+        origin=Origin.PROTECTIVE if type == "STOP_LOSS" else Origin.EXTERNAL,
+        type=type,
+        price=None if type == "MARKET" else D("1.1"),
+        reduce_only=type != "MARKET",
+        units=D(1000),
+        state="ACCEPTED",
+    )
+    Fill.objects.create(
+        order=order,
+        account=account,
+        transaction_id=Fill.objects.count() + 1,
+        units=D(1000),
+        price=D("1.1"),
+        realised_pl=D(pl),
+        half_spread_cost=D(0),
+        assumed_spread=False,
+        time=now - timedelta(minutes=minutes_ago),
+    )
+
+
+def results(account: BrokerAccount, **limits: int) -> recent.Recent:
+    given = {name: D(value) for name, value in limits.items()}
+    return recent.recent_results(wanted(account), limits=given, at=timezone.now())
+
+
+def test_stops_are_counted_within_their_window(account: BrokerAccount) -> None:
+    for minutes_ago in (5, 25, 90):
+        filled(account, pl="-3", minutes_ago=minutes_ago, type="STOP_LOSS")
+    filled(account, pl="-3", minutes_ago=1)  # a loss, but no stop
+    assert results(account, stops_window_min=60).stops == 2
+    assert results(account, stops_window_min=0).stops == 0
+    assert results(account).stops is None
+
+
+def test_the_age_of_the_last_loss_and_the_result_of_the_window(account: BrokerAccount) -> None:
+    filled(account, pl="-4", minutes_ago=30)
+    filled(account, pl="-3", minutes_ago=12)
+    filled(account, pl="5", minutes_ago=2)
+    seen = results(account, loss_pause_min=15, loss_window_min=20)
+    assert seen.loss_age_min is not None
+    assert 12 <= seen.loss_age_min < 13
+    assert seen.window_pl == 2  # -3 and 5; -4 is older than 20 minutes
+    assert results(account, loss_pause_min=0).loss_age_min is None
+    assert results(account).window_pl is None
+
+
+def test_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -> None:
+    first = wanted(account)
+    assert recent.like_order_age_s(first) is None
+    second = wanted(account)
+    age = recent.like_order_age_s(second)
+    assert age is not None
+    assert 0 <= age < 5
+    for other in (wanted(account, 2000), wanted(account, -1000)):
+        assert recent.like_order_age_s(other) is None
+    limit = wanted(account, type=OrderType.LIMIT, price=D("1.05"))
+    assert recent.like_order_age_s(limit) is None
+    # What came to nothing may be asked for again.
+    Order.objects.filter(pk=first.pk).update(state="DENIED", denied_rule="size")
+    assert recent.like_order_age_s(second) is None
+
+
+def test_a_blackout_of_a_currency_stops_its_pairs(account: BrokerAccount) -> None:
+    now = timezone.now()
+    order = wanted(account)
+    row = Blackout.objects.create(
+        currency="USD", starts_at=now, ends_at=now + timedelta(minutes=30), reason="payrolls"
+    )
+    assert recent.blackout_reason(order, at=now).startswith("payrolls until ")
+    assert recent.blackout_reason(order, at=now - timedelta(seconds=1)) == ""
+    assert recent.blackout_reason(order, at=row.ends_at) == ""
+    for currency, stopped in (("JPY", False), ("EUR", True), ("", True)):
+        Blackout.objects.update(currency=currency)
+        assert bool(recent.blackout_reason(order, at=now)) == stopped
+
+
+def exposure(account: BrokerAccount, order: Order, *quotes: Quote) -> Any:
+    now = timezone.now()
+    return exposure_for(
+        order,
+        book=Book.read(account, market_time=now),
+        quotes={quote.instrument: Received(quote, now, "") for quote in quotes},
+        limits=limits_of(account),
+        peak_equity=D(100_000),
+        now=now,
+    )
+
+
+def test_what_waits_counts_as_held_and_as_a_price_to_meet(account: BrokerAccount) -> None:
+    quote = Quote("EUR_USD", timezone.now(), D("1.09990"), D("1.10010"))
+    for units, price in ((1000, "1.05"), (1000, "1.06"), (-1000, "1.15")):
+        waiting = wanted(account, units, type=OrderType.LIMIT, price=D(price))
+        Order.objects.filter(pk=waiting.pk).update(state="QUEUED")
+    stop = wanted(account, -1000, type=OrderType.STOP, price=D("1.01"))
+    Order.objects.filter(pk=stop.pk).update(state="QUEUED")
+    seen = exposure(account, wanted(account, 3000), quote)
+    assert (seen.waiting_buy_price, seen.waiting_sell_price) == (D("1.06"), D("1.15"))
+    # Four orders of 1,000 at the mid of 1.10000; two buy and two sell.
+    assert seen.gross_value == D(4400)
+    assert seen.currency_values == {"EUR": D(0), "USD": D(0)}
+    assert (seen.equity, seen.peak_equity) == (D(100_000), D(100_000))
+
+
+def test_a_pair_in_another_currency_is_valued_through_a_rate(account: BrokerAccount) -> None:
+    yen = Instrument.objects.create(
+        name="EUR_JPY", display_name="EUR/JPY", base="EUR", quote="JPY", tick=D("0.001"),
+        pip=D("0.01"), units_step=D(1), price_decimals=3, calendar="fx",
+    )  # fmt: skip
+    now = timezone.now()
+    order = order_submit(
+        account=account, instrument=yen, units=D(1000), origin=Origin.PERSON, now=now
+    )
+    pair = Quote("EUR_JPY", now, D("137.50"), D("137.50"))
+    assert exposure(account, order, pair).account_per_quote is None
+    dollar = Quote("USD_JPY", now, D(125), D(125))
+    assert exposure(account, order, pair, dollar).account_per_quote == D("0.008")
+
+
+def test_each_limit_of_the_gate_can_be_configured_and_has_a_start(account: BrokerAccount) -> None:
+    from sep_engine.risk import LIMIT_NAMES
+    from webapp.trading.configuration import SCHEMA
+
+    configurable = {name.removeprefix("risk.") for name in SCHEMA["properties"]}
+    assert set(LIMIT_NAMES) <= configurable
+    assert configurable == set(DEFAULT_LIMITS)
+    configuration_set(
+        account=account, key="risk.leverage_max", value="3", changed_by="alice", source="api",
+        now=timezone.now(),
+    )  # fmt: skip
+    rows = RiskLimit.objects.filter(account=account, name="leverage_max").order_by("version")
+    assert [(row.value, row.active) for row in rows] == [(2, False), (3, True)]
+    assert limits_of(account)["leverage_max"] == 3
+
+
+def test_accounts_made_before_a_limit_was_known_get_it(account: BrokerAccount) -> None:
+    from importlib import import_module
+
+    from django.apps import apps
+
+    migration = import_module("webapp.trading.migrations.0008_more_limits")
+    RiskLimit.objects.filter(name__in=migration.LIMITS).delete()
+    RiskLimit.objects.create(account=account, name="leverage_max", value=D(7))
+    migration.add(apps, None)
+    after = limits_of(account)
+    assert after.pop("leverage_max") == 7
+    assert after == {name: value for name, value in DEFAULT_LIMITS.items() if name in after}
+    assert set(after) | {"leverage_max"} == set(DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize(("equity", "state"), [("90000.01", "ACTIVE"), ("90000", "REDUCING")])
+def test_d3_a_drawdown_from_the_peak_sets_reducing(
+    account: BrokerAccount, equity: str, state: str
+) -> None:
+    from webapp.trading.trader.trader import Trader
+
+    # 10 % of the highest equity of 100,000 is the limit.
+    one = Trader(account_id=account.pk, with_relay=False)
+    one._account, one._peak_equity = account, D(100_000)
+    one._book = Book.read(account, market_time=timezone.now())
+    one._book.balance = D(equity)
+    one._watch_losses_now()
+    row = TradingState.objects.get(scope="ACCOUNT")
+    assert row.state == state
+    if state == "REDUCING":
+        assert row.reason == "10000.00 USD below the highest equity reached 10.00 %"
