@@ -35,7 +35,7 @@ from webapp.config import env
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 OANDA_LOCAL = "oanda-local"
-BROKERS = ("paper", OANDA_LOCAL)
+BROKERS = ("paper", OANDA_LOCAL, "oanda-practice")
 DISK_FREE_BYTES_MIN = 1_000_000_000
 LOG_BYTES_MAX = 20_000_000
 START_TIMEOUT_S = 120.0
@@ -453,7 +453,8 @@ def _arguments() -> argparse.Namespace:
         "--broker",
         choices=BROKERS,
         default="paper",
-        help="where to trade: SEP's own paper broker, or a local OANDA server (default paper)",
+        help="where to trade: SEP's own paper broker (default), a local OANDA server, or the "
+        "practice account of manage.py broker add",
     )
     arguments = parser.parse_args()
     if not 1 <= arguments.port <= 65_535:

@@ -108,8 +108,13 @@ class Feed(models.Model):
         return f"{self.venue} {self.instrument_id} {self.granularity}"
 
     @property
+    def is_replay(self) -> bool:
+        """Whether stored bars are played; else prices come from a venue as they are made."""
+        return self.venue == "replay"
+
+    @property
     def at_end(self) -> bool:
-        return self.cursor >= self.total_bars
+        return self.is_replay and self.cursor >= self.total_bars
 
 
 class BrokerAccount(models.Model):

@@ -76,7 +76,7 @@ async def test_the_price_stream_gives_prices_and_heartbeats(serve: Serve) -> Non
             found.append(item)
             if len(found) == 2:
                 break
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
     assert isinstance(found[0], Price)
     assert isinstance(found[1], Heartbeat)
 
@@ -87,7 +87,7 @@ async def test_lines_that_come_in_pieces_are_put_together(serve: Serve) -> None:
     async with client_of(served) as client:
         stream = client.price_stream(["EUR_USD"])
         first = await anext(aiter(stream))
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
     assert isinstance(first, Price)
 
 

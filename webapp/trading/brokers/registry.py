@@ -5,13 +5,14 @@ from collections.abc import Callable
 from django.conf import settings
 
 from sep_engine.errors import ArgumentError
-from sep_engine.venues.oanda.client import local
+from sep_engine.venues.oanda.client import PRACTICE, Endpoint, MarketDataClient, local
 from webapp.trading.brokers import paper
 from webapp.trading.brokers.base import Broker, BrokerError, Terms
 from webapp.trading.brokers.oanda import adapter as oanda
-from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
+from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
 from webapp.trading.brokers.paper import PaperBroker
 from webapp.trading.models import BrokerAccount
+from webapp.trading.tokens import NoToken, read_token
 
 # The account that the local server opens unless it is told otherwise.
 LOCAL_VENUE_ACCOUNT = "101-004-1435156-001"
@@ -26,31 +27,79 @@ def _paper(account: BrokerAccount) -> Broker:
     )
 
 
-def _oanda_local(account: BrokerAccount) -> Broker:
+def _local_endpoint(account: BrokerAccount) -> Endpoint:
     if not settings.SEP_OANDA_URL:
         raise BrokerError(
             f"account {account.name} trades at a local OANDA server: set SEP_OANDA_URL to its "
             "address, or use make run BROKER=oanda-local"
         )
     try:
-        endpoint = local(settings.SEP_OANDA_URL)
+        return local(settings.SEP_OANDA_URL)
     except ArgumentError as error:
         raise BrokerError(f"SEP_OANDA_URL cannot be used: {error}") from error
+
+
+def _reached(account: BrokerAccount) -> tuple[Endpoint, str]:
+    """Where the account's venue is, and the token for it. There is no other address."""
+    if account.kind == "oanda-local":
+        return _local_endpoint(account), settings.SEP_OANDA_TOKEN
+    try:
+        return ENDPOINTS[account.kind], read_token(account)
+    except NoToken as error:
+        raise BrokerError(str(error)) from error
+
+
+def _oanda_local(account: BrokerAccount) -> Broker:
+    if account.venue_account:
+        return _oanda(account)  # the server has prices of its own
     return LocalOandaBroker(
-        endpoint=endpoint,
+        endpoint=_local_endpoint(account),
         token=settings.SEP_OANDA_TOKEN,
         venue_account=LOCAL_VENUE_ACCOUNT,
         account_key=account.pk,
     )
 
 
+def _oanda(account: BrokerAccount) -> Broker:
+    endpoint, token = _reached(account)
+    return OandaBroker(
+        endpoint=endpoint,
+        token=token,
+        venue_account=account.venue_account,
+        account_key=account.pk,
+    )
+
+
+def market_client(account: BrokerAccount) -> MarketDataClient:
+    """Return a client for the prices of the account's venue.
+
+    Raises:
+        BrokerError: the venue has none of its own, or no token is stored.
+    """
+    if account.kind not in ("oanda-local", *ENDPOINTS):
+        raise BrokerError(f"an account of kind {account.kind} has no prices of its own")
+    endpoint, token = _reached(account)
+    return MarketDataClient(endpoint, token=token, account_id=account.venue_account)
+
+
+ENDPOINTS = {"oanda-practice": PRACTICE}
+
 BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {
     "paper": _paper,
     "oanda-local": _oanda_local,
+    "oanda-practice": _oanda,
 }
 
-TERMS: dict[str, Terms] = {"paper": paper.TERMS, "oanda-local": oanda.TERMS}
-VENUES = {"paper": "the paper broker", "oanda-local": "the local OANDA server"}
+TERMS: dict[str, Terms] = {
+    "paper": paper.TERMS,
+    "oanda-local": oanda.TERMS,
+    "oanda-practice": oanda.TERMS,
+}
+VENUES = {
+    "paper": "the paper broker",
+    "oanda-local": "the local OANDA server",
+    "oanda-practice": "OANDA",
+}
 
 
 def terms_of(account: BrokerAccount) -> Terms:

@@ -112,7 +112,7 @@ def status_resource() -> Json:
             "verdict_text": standing.text,
             "verdict_run": standing.run,
         },
-        "assumed_spread": feed and _assumed_spread(feed),
+        "assumed_spread": _assumed_spread(feed) if feed and feed.is_replay else None,
         "engine": engine.describe(),
     }
 

@@ -1,16 +1,30 @@
-"""The replay feed: stored bars, the durable cursor, and the storing of each complete bar."""
+"""The feed: stored bars, the durable cursor, and the storing of each complete bar.
+
+A replay plays the bars of a sample. A live feed has none ahead: its bars come from the venue when
+they are complete, and the cursor is always at their end.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
+from django.db.models import QuerySet
+
 from sep_engine.data import load_sample
 from sep_engine.model import QuoteBar
 from webapp.trading.models import Candle, Feed
 
+# The side of a venue's candles that is stored; both are known when a bar comes.
+LIVE_SIDE = "bid"
+
 
 def load_feed(feed: Feed) -> tuple[tuple[QuoteBar, ...], str]:
-    """Return the feed's bars and the side that the source has; refuse a source that has changed."""
+    """Return the feed's bars and the side that is stored; refuse a source that has changed.
+
+    A live feed has no bars here.
+    """
+    if not feed.is_replay:
+        return (), LIVE_SIDE
     sample = load_sample(feed.source)
     bars = sample.quote_bars()
     if len(bars) != feed.total_bars:
@@ -50,11 +64,12 @@ def store_bar(feed: Feed, bar: QuoteBar, *, number: int, price_side: str, now: d
     """
     Candle.objects.bulk_create([candle_of(feed, bar, price_side)], ignore_conflicts=True)
     moved = Feed.objects.filter(pk=feed.pk, cursor=number, run=feed.run).update(
-        cursor=number + 1, updated_at=now
+        cursor=number + 1, total_bars=max(feed.total_bars, number + 1), updated_at=now
     )
     if moved != 1:
         raise RuntimeError(f"the cursor of feed {feed.pk} is not at {number}")
     feed.cursor = number + 1
+    feed.total_bars = max(feed.total_bars, feed.cursor)
 
 
 def store_history(feed: Feed, bars: Sequence[QuoteBar], price_side: str) -> None:
@@ -66,13 +81,27 @@ def store_history(feed: Feed, bars: Sequence[QuoteBar], price_side: str) -> None
     )
 
 
+def store_live_history(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -> None:
+    """Store complete bars that nobody decides on: they lie before the trader's start."""
+    Candle.objects.bulk_create(
+        [candle_of(feed, bar, LIVE_SIDE) for bar in bars], ignore_conflicts=True, batch_size=500
+    )
+    feed.cursor = feed.total_bars = len(stored_candles(feed))
+    feed.history_bars = min(feed.history_bars, feed.cursor)
+    feed.updated_at = now
+    feed.save(update_fields=["cursor", "total_bars", "history_bars", "updated_at"])
+
+
+def candles_of(feed: Feed) -> QuerySet[Candle]:
+    """Return the feed's candles."""
+    return Candle.objects.filter(
+        instrument_id=feed.instrument_id, granularity=feed.granularity, source=feed.source
+    )
+
+
 def stored_candles(feed: Feed) -> list[Candle]:
     """Return the feed's candles, oldest first."""
-    return list(
-        Candle.objects.filter(
-            instrument_id=feed.instrument_id, granularity=feed.granularity, source=feed.source
-        ).order_by("start")
-    )
+    return list(candles_of(feed).order_by("start"))
 
 
 def rewind(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -> None:

@@ -11,6 +11,7 @@ one thread of its own, so that the loop always answers; no broker is asked withi
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from django.db import connection, transaction
 from django.db.models import Max
 
+from sep_engine.errors import DataError
 from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
 from sep_engine.execution.reconcile import Difference
 from sep_engine.execution.states import (
@@ -37,6 +39,9 @@ from sep_engine.execution.states import (
 )
 from sep_engine.model import Quote, QuoteBar
 from sep_engine.risk import Exposure
+from sep_engine.venues.oanda.backoff import Backoff
+from sep_engine.venues.oanda.client import MarketDataClient, VenueError
+from sep_engine.venues.oanda.parse import Price
 from sep_engine.venues.replay import Pace, ReplayVenue, paced_events
 from webapp.trading import halt_flag
 from webapp.trading.brokers.base import (
@@ -50,7 +55,8 @@ from webapp.trading.brokers.base import (
     StreamingBroker,
     Transaction,
 )
-from webapp.trading.brokers.registry import broker_for, terms_of
+from webapp.trading.brokers.registry import broker_for, market_client, terms_of
+from webapp.trading.granularity import duration
 from webapp.trading.killpoint import killpoint
 from webapp.trading.models import (
     BrokerAccount,
@@ -81,6 +87,13 @@ from webapp.trading.trader.exposure import (
     day_start,
     exposure_for,
     instrument_value,
+)
+from webapp.trading.trader.live import (
+    CANDLE_DELAY,
+    CANDLE_RETRY,
+    Forming,
+    bar_start,
+    complete_bars,
 )
 from webapp.trading.trader.strategies import RunningStrategy
 from webapp.trading.wire import decimal_text, money_text, time_text
@@ -200,6 +213,9 @@ class Trader:
         self._behind_s = 0.0
         # Since when the venue's stream is lost, and why; None while it is heard.
         self._deaf: tuple[float, str] | None = None
+        self._prices: MarketDataClient | None = None
+        self._forming: Forming | None = None
+        self._price_loss = ""
 
     def stop(self) -> None:
         """Ask the trader to finish its step and end."""
@@ -218,6 +234,9 @@ class Trader:
         self._timing = self._broker.timing
         client = connect()
         try:
+            if not self._feed.is_replay:
+                self._prices = market_client(self._account)
+                await self._read_history()
             await self._recover()
             async with asyncio.TaskGroup() as group:
                 endless = [
@@ -229,8 +248,10 @@ class Trader:
                 if self._with_relay:
                     relay = Relay(self._relay_db, now=utc_now)
                     endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
+                if not self._feed.is_replay:
+                    endless.append(group.create_task(self._follow_prices()))
                 for loop in (
-                    self._feed_loop,
+                    self._feed_loop if self._feed.is_replay else self._follow_candles,
                     self._order_loop,
                     self._reconcile_loop,
                     self._heartbeat_loop,
@@ -241,6 +262,8 @@ class Trader:
                     await cancelled(endless)
         finally:
             await self._broker.close()
+            if self._prices is not None:
+                await self._prices.close()
             await client.aclose()
             if self._lease is not None:
                 await self._db(lease.give_back, self._lease, now=utc_now())
@@ -307,13 +330,15 @@ class Trader:
     def _take_last_close(self) -> None:
         """Begin with the last stored close: if the feed stands, it is the price there is."""
         self._quotes.clear()
-        if self._feed.cursor:
+        if self._feed.cursor and self._feed.is_replay:
             quote = self._bars[self._feed.cursor - 1].close_quote
             self._quotes[quote.instrument] = Received(quote, utc_now(), BEFORE_FIRST_QUOTE)
 
     def _read_book(self) -> None:
-        bar = self._bars[min(self._feed.cursor, len(self._bars) - 1)]
-        self._book = Book.read(self._account, market_time=bar.start)
+        now = utc_now()
+        if self._feed.is_replay:
+            now = self._bars[min(self._feed.cursor, len(self._bars) - 1)].start
+        self._book = Book.read(self._account, market_time=now)
 
     async def _recover(self) -> None:
         """Take up every order that the last process left half done; arm if the books agree."""
@@ -385,7 +410,8 @@ class Trader:
 
     async def _on_bar(self, bar: QuoteBar) -> None:
         number = self._feed.cursor
-        self._receive(bar.close_quote)
+        if self._feed.is_replay:
+            self._receive(bar.close_quote)
         if isinstance(self._broker, FedBroker):
             event = self._event_number(number, complete=True)
             await self._apply(await self._broker.on_bar(bar, event=event))
@@ -513,6 +539,88 @@ class Trader:
         with transaction.atomic():
             system.alert(level=level, text=text, now=utc_now())
             system.status_changed(now=utc_now())
+
+    # A venue's own prices.
+
+    async def _read_history(self) -> None:
+        """Store the venue's bars up to now; those that we were not there for are history."""
+        bars = await self._new_bars()
+        await self._db(feeds.store_live_history, self._feed, bars, now=utc_now())
+        await self._db(self._warm_up)
+
+    async def _new_bars(self) -> list[QuoteBar]:
+        """Return the venue's complete bars after the last stored one."""
+        assert self._prices is not None
+        last = await self._db(self._last_candle)
+        return await complete_bars(
+            self._prices,
+            instrument=self._instrument.name,
+            granularity=self._feed.granularity,
+            since=None if last is None else last + duration(self._feed.granularity),
+        )
+
+    def _last_candle(self) -> datetime | None:
+        newest: datetime | None = feeds.candles_of(self._feed).aggregate(last=Max("start"))["last"]
+        return newest
+
+    async def _follow_prices(self) -> None:
+        """Take the venue's quotes as they come, and ask for them again whenever they stop."""
+        assert self._prices is not None
+        backoff, opened_at = Backoff(), time.monotonic()
+        while True:
+            try:
+                async with contextlib.aclosing(
+                    self._prices.price_stream([self._instrument.name])
+                ) as stream:
+                    async for item in stream:
+                        if isinstance(item, Price):
+                            async with self._writing:
+                                await self._on_price(item)
+            except (VenueError, DataError) as error:
+                if not self._price_loss:
+                    self._price_loss = str(error)
+                    text = f"The venue's price stream is lost: {error}."
+                    async with self._writing:
+                        await self._db(self._announce, text, "warning")
+                lived_s = time.monotonic() - opened_at
+                await asyncio.sleep(backoff.next_s(lived_s=lived_s, chance=random.random()))
+                opened_at = time.monotonic()
+
+    async def _on_price(self, price: Price) -> None:
+        if self._price_loss:
+            self._price_loss = ""
+            await self._db(self._announce, "The venue's price stream is heard again.")
+        quote = price.quote()
+        if quote is None:
+            return
+        stands = "" if price.tradeable else "not tradeable at the venue"
+        self._quotes[quote.instrument] = Received(quote, utc_now(), stands)
+        start = bar_start(quote.time, self._feed.granularity)
+        if self._forming is None or self._forming.start != start:
+            self._forming = Forming.of(quote, start)
+        self._forming.add(quote)
+        bar = self._forming
+        data = self._bar_data(bar.start, bar.open, bar.high, bar.low, bar.close)
+        self._publish(quote, bar=data | {"complete": False}, assumed=False)
+        await self._watch_losses(quote.time)
+        await self._work_orders()
+
+    async def _follow_candles(self) -> None:
+        """Read each bar when it is complete, and decide on it."""
+        length = duration(self._feed.granularity)
+        while True:
+            last = await self._db(self._last_candle)
+            due = utc_now() if last is None else last + 2 * length + CANDLE_DELAY
+            wait = max(due - utc_now(), CANDLE_RETRY if due <= utc_now() else CANDLE_DELAY)
+            await self._pause(wait.total_seconds())
+            try:
+                bars = await self._new_bars()
+            except (VenueError, DataError) as error:
+                logger.warning("the venue's candles cannot be read: %s", error)
+                continue
+            for bar in bars:
+                async with self._writing:
+                    await self._on_event(bar)
 
     # Orders.
 
@@ -950,14 +1058,16 @@ class Trader:
         percent, equity = limits.get("drawdown_percent_max"), self._book.equity(self._quotes)
         if percent is None or equity is None:
             return
+        lost = self._peak_equity - equity
+        if lost > 0 and 100 * lost >= percent * self._peak_equity:
+            self._only_reduce(
+                f"{money_text(lost)} {currency} below the highest equity reached "
+                f"{money_text(percent)} %"
+            )
+
+    def _only_reduce(self, reason: str) -> None:
         trading_state_worsen(
-            account=self._account,
-            state=TradingMode.REDUCING,
-            reason=(
-                f"the day's loss {money_text(-result)} {self._account.currency} reached "
-                f"{money_text(limit)}"
-            ),
-            now=utc_now(),
+            account=self._account, state=TradingMode.REDUCING, reason=reason, now=utc_now()
         )
 
     # Reconciliation, heartbeat, publishing.
@@ -1058,14 +1168,6 @@ class Trader:
 
     def _publish(self, quote: Quote, *, bar: dict[str, Any], assumed: bool) -> None:
         now = utc_now()
-        lost = self._peak_equity - equity
-        if lost > 0 and 100 * lost >= percent * self._peak_equity:
-            self._only_reduce(
-                f"{money_text(lost)} {currency} below the highest equity reached "
-                f"{money_text(percent)} %"
-            )
-
-    def _only_reduce(self, reason: str) -> None:
         feed = self._feed
         data = {
             "instrument": quote.instrument,

@@ -1,11 +1,11 @@
-"""Reading the OANDA v20 market over HTTP: instruments, candles, prices, the streams.
+"""Reading an OANDA v20 account and its market over HTTP: instruments, candles, prices, streams.
 
 Read-only: no method here can change an account. Needs httpx (`pip install sep-engine[oanda]`).
 """
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -23,7 +23,10 @@ from sep_engine.venues.oanda.parse import (
     LineSplitter,
     Price,
     Transaction,
+    VenueAccount,
     load_json,
+    objects,
+    read_account,
     read_candles,
     read_instruments,
     read_price,
@@ -123,6 +126,23 @@ class MarketDataClient:
         """Close the connections."""
         await self._http.aclose()
 
+    async def accounts(self) -> list[str]:
+        """The ids of the accounts that the token opens.
+
+        Raises:
+            VenueError, DataError: no answer, an error, or an unusable answer.
+        """
+        body = await self._get("/v3/accounts", {})
+        return [text(one, "id") for one in objects(body, "accounts")]
+
+    async def account(self) -> VenueAccount:
+        """The account as of one transaction.
+
+        Raises:
+            VenueError, DataError: no answer, an error, or an unusable answer.
+        """
+        return read_account(await self._get(self._account, {}))
+
     async def instruments(self, names: Sequence[str] = ()) -> list[InstrumentTerms]:
         """The terms of these instruments, or of all.
 
@@ -200,7 +220,9 @@ class MarketDataClient:
                 return
             since = starts[-1] + length
 
-    async def price_stream(self, instruments: Sequence[str]) -> AsyncIterator[Price | Heartbeat]:
+    async def price_stream(
+        self, instruments: Sequence[str]
+    ) -> AsyncGenerator[Price | Heartbeat, None]:
         """Prices and heartbeats as they come; the first are the latest prices.
 
         Reconnecting is the caller's decision: the stream ends by raising.

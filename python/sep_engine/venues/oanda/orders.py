@@ -92,24 +92,51 @@ class Entry:
     tag: str = ""
 
 
-def place(entry: Entry) -> HttpRequest:
+class DependentType(StrEnum):
+    """Orders that close one trade."""
+
+    TAKE_PROFIT = "TAKE_PROFIT"
+    STOP_LOSS = "STOP_LOSS"
+    TRAILING_STOP_LOSS = "TRAILING_STOP_LOSS"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependent:
+    """A protective order for one trade; its size is always what the trade holds.
+
+    Attributes:
+        trade_id: the venue's id of the trade.
+        price: of a target or stop; distance: of a trailing stop. Exactly one is given.
+    """
+
+    client_id: str
+    instrument: Instrument
+    type: DependentType
+    trade_id: str
+    price: Decimal | None = None
+    distance: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires: datetime | None = None
+
+
+def place(order: Entry | Dependent) -> HttpRequest:
     """The request that places an order.
 
     Raises:
         ArgumentError: the order contradicts itself, or a number is off the instrument's grid.
     """
-    return HttpRequest("POST", "/orders", {"order": _entry_body(entry)})
+    return HttpRequest("POST", "/orders", {"order": _body(order)})
 
 
-def replace(specifier: str, entry: Entry) -> HttpRequest:
+def replace(specifier: str, order: Entry | Dependent) -> HttpRequest:
     """The request that cancels an order and places another in one go. The new one has a new id.
 
     Raises:
         ArgumentError: as `place`; also for a MARKET order, which replaces nothing.
     """
-    if entry.type == EntryType.MARKET:
+    if order.type == EntryType.MARKET:
         raise ArgumentError("a MARKET order cannot replace a pending one")
-    return HttpRequest("PUT", f"/orders/{_specifier(specifier)}", {"order": _entry_body(entry)})
+    return HttpRequest("PUT", f"/orders/{_specifier(specifier)}", {"order": _body(order)})
 
 
 def cancel(specifier: str) -> HttpRequest:
@@ -192,6 +219,38 @@ def transactions_since(transaction_id: int) -> HttpRequest:
 # -- bodies ------------------------------------------------------------------------------------
 
 
+def _body(order: Entry | Dependent) -> dict[str, Any]:
+    return _entry_body(order) if isinstance(order, Entry) else _dependent_body(order)
+
+
+def _dependent_body(order: Dependent) -> dict[str, Any]:
+    trailing = order.type == DependentType.TRAILING_STOP_LOSS
+    if (order.price is None) != trailing or (order.distance is None) == trailing:
+        raise ArgumentError("a trailing stop has a distance, every other protective order a price")
+    if order.time_in_force in IMMEDIATE:
+        raise ArgumentError(f"a protective order is GTC, GTD or GFD, was {order.time_in_force}")
+    _check_expiry(order.time_in_force, order.expires)
+    body: dict[str, Any] = {
+        "type": order.type.value,
+        "tradeID": order.trade_id,
+        "timeInForce": order.time_in_force.value,
+        "triggerCondition": "DEFAULT",
+        "clientExtensions": _extensions(order.client_id),
+    }
+    if order.price is not None:
+        body["price"] = _price(order.price, order.instrument, "price")
+    if order.distance is not None:
+        body["distance"] = _price(order.distance, order.instrument, "trailing distance")
+    if order.expires is not None:
+        body["gtdTime"] = time_text(order.expires)
+    return body
+
+
+def _check_expiry(force: TimeInForce, expires: datetime | None) -> None:
+    if (force == TimeInForce.GTD) != (expires is not None):
+        raise ArgumentError("GTD, and only GTD, goes with a time at which the order expires")
+
+
 def _entry_body(entry: Entry) -> dict[str, Any]:
     market = entry.type == EntryType.MARKET
     if market == (entry.price is not None):
@@ -203,8 +262,7 @@ def _entry_body(entry: Entry) -> dict[str, Any]:
         raise ArgumentError(f"a MARKET order is FOK or IOC, was {force}")
     if entry.type == EntryType.MARKET_IF_TOUCHED and force in IMMEDIATE:
         raise ArgumentError(f"a MARKET_IF_TOUCHED order is GTC, GTD or GFD, was {force}")
-    if (force == TimeInForce.GTD) != (entry.expires is not None):
-        raise ArgumentError("GTD, and only GTD, goes with a time at which the order expires")
+    _check_expiry(force, entry.expires)
     instrument = entry.instrument
     body: dict[str, Any] = {
         "type": entry.type.value,

@@ -1,11 +1,28 @@
+import asyncio
+import getpass
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from sep_engine.errors import ArgumentError, DataError
+from sep_engine.venues.oanda.client import PRACTICE, VenueError, local
 from webapp.config.sealing import SealBroken
+from webapp.trading.granularity import GRANULARITIES
+from webapp.trading.models import BrokerAccount
 from webapp.trading.tokens import rotate_keys
+from webapp.trading.trader.setup import OtherBroker
+from webapp.trading.trader.venue_setup import (
+    CannotAdd,
+    account_add,
+    venue_accounts,
+    venue_read,
+)
+from webapp.trading.wire import money_text
 
 
 class Command(BaseCommand):
@@ -13,6 +30,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
+        add = actions.add_parser("add", help="add oanda: asks for the token, which is never shown")
+        add.add_argument("venue", choices=["oanda", "oanda-local"])
+        add.add_argument("--account", help="the venue's id; asked for if the token opens several")
+        add.add_argument("--name", default="", help="what SEP calls the account")
+        add.add_argument("--instrument", default="EUR_USD")
+        add.add_argument("--granularity", choices=GRANULARITIES, default="H1")
+        actions.add_parser("list", help="the accounts, without their tokens")
         actions.add_parser("rotate-keys", help="seal every kept secret under the newest key")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -26,3 +50,71 @@ class Command(BaseCommand):
         self.stdout.write(f"{count} secrets are sealed under the newest key.")
         if settings.SEP_SECRET_KEYS:
             self.stdout.write("The other keys of SEP_SECRET_KEYS can be removed now.")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        for account in BrokerAccount.objects.order_by("pk"):
+            kept = "token stored" if hasattr(account, "token") else "no token"
+            self.stdout.write(
+                f"{account.name}: {account.kind} {account.venue_account or '-'}, "
+                f"{account.currency}, {kept}"
+            )
+
+    def _add(self, options: dict[str, Any]) -> None:
+        kind, endpoint = "oanda-practice", PRACTICE
+        if options["venue"] == "oanda-local":
+            kind = "oanda-local"
+            if not settings.SEP_OANDA_URL:
+                raise CommandError("set SEP_OANDA_URL to the local server's address first")
+        call_command("migrate", interactive=False, verbosity=0)
+        try:
+            if kind == "oanda-local":
+                endpoint = local(settings.SEP_OANDA_URL)
+            token = _token()
+            known = asyncio.run(venue_accounts(endpoint, token))
+            venue_account = self._choose(known, options["account"])
+            state = asyncio.run(
+                venue_read(
+                    endpoint,
+                    token,
+                    venue_account=venue_account,
+                    instrument=options["instrument"],
+                    granularity=options["granularity"],
+                )
+            )
+            account = account_add(
+                name=options["name"] or f"OANDA {venue_account}",
+                kind=kind,
+                token=token,
+                state=state,
+                instrument=options["instrument"],
+                granularity=options["granularity"],
+                now=timezone.now(),
+            )
+        except VenueError as error:
+            hint = ": is the token right, and of a practice account?" if error.status == 401 else ""
+            raise CommandError(f"{error}{hint}") from error
+        except (ArgumentError, CannotAdd, DataError, OtherBroker, ValueError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"{account.name}: {money_text(account.opening_balance)} {account.currency}, "
+            f"books begin after transaction {account.last_transaction_id}. "
+            "The strategy is off; switch it on in the admin."
+        )
+
+    def _choose(self, known: list[str], wanted: str | None) -> str:
+        if wanted is not None:
+            if wanted not in known:
+                raise CommandError(f"the token does not open {wanted}, only {', '.join(known)}")
+            return wanted
+        if len(known) == 1:
+            return known[0]
+        raise CommandError(
+            f"say which account with --account: {', '.join(known) or 'there is none'}"
+        )
+
+
+def _token() -> str:
+    """Ask for the token without showing it; from a pipe, read its first line."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Token (not shown): ").strip()
+    return sys.stdin.readline().strip()

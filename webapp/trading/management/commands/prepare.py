@@ -5,14 +5,17 @@ import secrets
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from webapp.trading.selectors.status import account_default
 from webapp.trading.trader.setup import ACCOUNT_NAMES
 
+PRACTICE_KIND = "oanda-practice"
 USERNAME = "admin"
 
 
@@ -24,14 +27,31 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--broker", choices=sorted(ACCOUNT_NAMES), default="paper")
+        choices = sorted([*ACCOUNT_NAMES, PRACTICE_KIND])
+        parser.add_argument("--broker", choices=choices, default="paper")
 
     def handle(self, *args: Any, **options: Any) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, stdout=self.stderr)
-        call_command("load_sample", broker=options["broker"], stdout=self.stderr)
+        if options["broker"] == PRACTICE_KIND:
+            _check_practice()
+        else:
+            call_command("load_sample", broker=options["broker"], stdout=self.stderr)
         self.stdout.write(json.dumps(_first_administrator()))
+
+
+def _check_practice() -> None:
+    account = account_default()
+    if account is None:
+        raise CommandError(
+            "no practice account is set up: run SEP_VAR_PATH="
+            f"{settings.SEP_VAR_PATH} manage.py broker add oanda"
+        )
+    if account.kind != PRACTICE_KIND:
+        raise CommandError(
+            f"the account here is of kind {account.kind}: choose another folder with SEP_VAR_PATH"
+        )
 
 
 def _first_administrator() -> dict[str, str]:

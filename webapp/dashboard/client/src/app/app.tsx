@@ -102,7 +102,7 @@ function Views({ status }: { status: Status }) {
         ) : (
           <div className="market" data-view="chart">
             <ChartPanel instrument={feed.instrument} granularity={feed.granularity} />
-            <ReplayBar feed={feed} />
+            {feed.name === 'replay' ? <ReplayBar feed={feed} /> : null}
           </div>
         )}
         <section className="panel activity" data-view="activity" aria-label="Activity">

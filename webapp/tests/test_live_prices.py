@@ -1,0 +1,232 @@
+"""Trading at a venue's own prices: `broker add`, the price stream, the venue's candles."""
+
+import asyncio
+import io
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from sep_engine.execution.states import Origin
+from webapp.trading.brokers import registry
+from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
+from webapp.trading.models import (
+    BrokerAccount,
+    Candle,
+    EventLog,
+    Feed,
+    Order,
+    Position,
+    Reconciliation,
+    Trade,
+)
+from webapp.trading.services.orders import order_submit
+from webapp.trading.tokens import read_token
+from webapp.trading.trader import lease
+from webapp.trading.trader.live import bar_start
+from webapp.trading.trader.trader import Trader, cancelled
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+VENUE_ACCOUNT = "101-004-1435156-001"
+HEADERS = {"Authorization": "Bearer local"}
+
+
+@pytest.fixture
+def url(settings: Any, tmp_path: Path) -> Iterator[str]:
+    """A server whose clock is that of its quotes, with an hour of prices behind it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = (sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused")
+    server = subprocess.Popen(
+        [*command, "--clock", "market", "--rate-limit", "0"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "python")},
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    settings.SEP_VAR_PATH = tmp_path
+    settings.SEP_OANDA_URL = address
+    settings.SEP_OANDA_TOKEN = "local"
+    for _ in range(200):
+        try:
+            httpx.get(f"{address}/control", headers=HEADERS, trust_env=False).raise_for_status()
+            break
+        except httpx.HTTPError:
+            time.sleep(0.05)
+    yield address
+    server.terminate()
+    server.wait(10)
+
+
+def at_venue(url: str, method: str, path: str, body: object = None) -> Any:
+    answer = httpx.request(method, f"{url}{path}", json=body, headers=HEADERS, trust_env=False)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+def quote(url: str, bid: str, at: str = "") -> None:
+    ask = str(Decimal(bid) + Decimal("0.00010"))
+    body = {"instrument": "EUR_USD", "bid": bid, "ask": ask}
+    at_venue(url, "POST", "/control/quote", body | ({"time": at} if at else {}))
+
+
+def order_at_venue(url: str, **fields: Any) -> Any:
+    order = {"type": "MARKET", "instrument": "EUR_USD"} | fields
+    return at_venue(url, "POST", f"/v3/accounts/{VENUE_ACCOUNT}/orders", {"order": order})
+
+
+def add(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stdin", io.StringIO("local\n"))
+    call_command("broker", "add", "oanda-local", "--granularity", "M1", *words, stdout=said)
+    return said.getvalue()
+
+
+def told(text: str) -> bool:
+    alerts = EventLog.objects.filter(stream="alerts")
+    return any(text in alert.data["text"] for alert in alerts)
+
+
+def test_an_account_is_added_with_what_it_holds_and_its_token_is_sealed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quote(url, "1.10000", "2030-01-07T10:00:00Z")
+    order_at_venue(url, units="700", stopLossOnFill={"price": "1.09000"})
+    order_at_venue(url, units="300")
+    order_at_venue(url, type="LIMIT", units="-50", price="1.2")
+    said = add(monkeypatch, "--name", "Practice")
+    account = BrokerAccount.objects.get()
+    assert "local" not in said.replace("oanda-local", "")
+    assert read_token(account) == "local"
+    # Two opened the account; two orders with a fill, one with a stop too, and a limit order.
+    assert account.last_transaction_id == 2 + 3 + 2 + 1
+    assert account.opening_balance == 100_000
+    position = Position.objects.get()
+    assert (position.units, position.average_price) == (1000, Decimal("1.10010"))
+    assert [trade.units for trade in Trade.objects.order_by("pk")] == [700, 300]
+    adopted = Order.objects.order_by("pk").values_list("type", "units", "price", "origin")
+    assert sorted(adopted) == [
+        ("LIMIT", -50, Decimal("1.2"), "EXTERNAL"),
+        ("STOP_LOSS", -700, Decimal("1.09"), "EXTERNAL"),
+    ]
+    assert not Feed.objects.get().is_replay
+    assert not account.strategies.get().enabled
+
+
+def test_a_database_has_one_venue_and_a_wrong_token_leaves_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("wrong\n"))
+    with pytest.raises(CommandError, match="HTTP 401"):
+        call_command("broker", "add", "oanda-local")
+    assert not BrokerAccount.objects.exists()
+    with pytest.raises(CommandError, match="the token does not open 101-1, only 101-004"):
+        add(monkeypatch, "--account", "101-1")
+    add(monkeypatch)
+    with pytest.raises(CommandError, match="this database holds the account OANDA 101-004"):
+        add(monkeypatch)
+    settings.SEP_OANDA_URL = ""
+    with pytest.raises(CommandError, match="set SEP_OANDA_URL"):
+        call_command("broker", "add", "oanda-local")
+
+
+def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for minute in range(5):
+        quote(url, f"1.1000{minute}", f"2030-01-07T10:0{minute}:00Z")
+    add(monkeypatch)
+    account = BrokerAccount.objects.get()
+    # The bar of 10:04 is not complete.
+    assert [candle.close for candle in Candle.objects.order_by("start")] == [
+        Decimal(f"1.1000{n}") for n in range(4)
+    ]
+    made = registry.broker_for(account)
+    assert not isinstance(made, LocalOandaBroker)
+
+    async def until(condition: Any) -> None:
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.05)
+
+    async def whole() -> None:
+        one = Trader(account_id=account.pk, with_relay=False)
+        await one._db(one._open)
+        one._broker, one._timing = made, made.timing
+        one._prices = registry.market_client(account)
+        await one._read_history()
+        await one._recover()
+        following = asyncio.create_task(one._follow_prices())
+        quote(url, "1.10050", "2030-01-07T10:05:10Z")
+        await until(lambda: "EUR_USD" in one._quotes and one._forming is not None)
+        quote(url, "1.10020", "2030-01-07T10:05:40Z")
+        await until(lambda: one._forming.low == Decimal("1.10020"))
+        assert (one._forming.open, one._forming.high) == (Decimal("1.10050"), Decimal("1.10050"))
+        await one._db(
+            order_submit,
+            account=account,
+            instrument=one._feed.instrument,
+            units=Decimal(1000),
+            stop_distance=Decimal("0.00300"),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+        async with one._writing:
+            await one._work_orders()
+        # The stream is cut: that is said, and said again when it is back.
+        at_venue(url, "POST", "/control/faults", [{"path": "pricing/stream", "status": 503}])
+        await cancelled([following])
+        following = asyncio.create_task(one._follow_prices())
+        await until(lambda: told("price stream is lost: HTTP 503"))
+        await until(lambda: told("price stream is heard again"))
+        # A minute later two more bars are complete; the venue's own are stored and decided on.
+        quote(url, "1.10060", "2030-01-07T10:06:01Z")
+        for bar in await one._new_bars():
+            await one._on_event(bar)
+        await cancelled([following])
+        await one._reconcile("minute")
+        await one._broker.close()
+        await one._prices.close()
+        await one._db(lease.give_back, one._lease, now=timezone.now())
+        await one._db.close()
+        await one._relay_db.close()
+
+    asyncio.run(whole())
+    order = Order.objects.get(origin="PERSON")
+    assert (order.state, order.average_price) == ("FILLED", Decimal("1.10030"))
+    last = Candle.objects.order_by("start").last()
+    assert last is not None
+    assert (last.open, last.low, last.close) == (
+        Decimal("1.10050"),
+        Decimal("1.10020"),
+        Decimal("1.10020"),
+    )
+    feed = Feed.objects.get()
+    assert feed.cursor == feed.total_bars == 6
+    assert not feed.at_end
+    assert Reconciliation.objects.order_by("pk").last().outcome == "AGREED"
+
+
+def test_bars_are_aligned_to_their_length() -> None:
+    at = timezone.datetime.fromisoformat("2030-01-07T10:05:59.9+00:00")
+    assert bar_start(at, "M1").isoformat() == "2030-01-07T10:05:00+00:00"
+    assert bar_start(at, "H4").isoformat() == "2030-01-07T08:00:00+00:00"
+    assert bar_start(at + timedelta(days=1), "D").isoformat() == "2030-01-08T00:00:00+00:00"
+
+
+def test_a_practice_account_without_a_token_says_what_to_do(db: None) -> None:
+    account = BrokerAccount.objects.create(
+        name="P", kind="oanda-practice", venue_account="101-1", opening_balance=1
+    )
+    with pytest.raises(registry.BrokerError, match=r"run manage\.py broker add"):
+        registry.broker_for(account)
