@@ -22,27 +22,32 @@ constexpr std::int32_t block_bars = 4096;
 // Rules that go over a table before it is given up; their sums stay in the cache too.
 constexpr std::size_t rules_per_task = 512;
 
-/// Call `trade` on every trade that `bits` make with an exit, from bar `first` to before `last`.
+/// Follow the trades of all `accounts` from bar `first` to before `last`.
 ///
-/// @param free_from  the first bar whose decision counts; the state from block to block.
-/// @param trade      takes the deciding bar and the side, 1 bought; returns the new free_from.
-template <class Trade>
-void walk(const DecisionBits& bits, std::int32_t first, std::int32_t last, std::int32_t free_from,
+/// @param bits_of  the decisions of account i.
+/// @param trade    takes an account, the deciding bar and the side, 1 bought, and returns the first
+///                 bar whose decision counts again; account.free_from is that of the block before.
+template <class Account, class Bits, class Trade>
+void walk(std::span<Account> accounts, std::int32_t first, std::int32_t last, const Bits& bits_of,
           const Trade& trade) {
-    std::int32_t at = std::max(first, free_from);
-    while (at < last) {
-        std::int32_t word = at / 64;
-        std::uint64_t decided = bits.decided[static_cast<std::size_t>(word)] & ~std::uint64_t{0}
-                                                                                   << (at % 64);
-        while (decided == 0) {
-            ++word;
-            if (64 * word >= last) return;
-            decided = bits.decided[static_cast<std::size_t>(word)];
+    for (std::size_t i = 0; i < accounts.size(); ++i) {
+        Account& account = accounts[i];
+        const std::uint64_t* decided = bits_of(i).decided.data();
+        const std::uint64_t* bought = bits_of(i).bought.data();
+        std::int32_t at = std::max(first, account.free_from);
+        while (at < last) {
+            // The 64 decisions from `at` on: a jump over an end of a word would be mispredicted.
+            const int skipped = at % 64;
+            const std::uint64_t* word = decided + at / 64;
+            const std::uint64_t bits = word[0] >> skipped | word[1] << 1 << (63 - skipped);
+            if (bits == 0) {
+                at += 64;
+                continue;
+            }
+            at += std::countr_zero(bits);
+            if (at >= last) break;
+            at = trade(account, at, bought[at / 64] >> (at % 64) & 1);
         }
-        const int bit = std::countr_zero(decided);
-        at = 64 * word + bit;
-        if (at >= last) return;
-        at = trade(at, bits.bought[static_cast<std::size_t>(word)] >> bit & 1);
     }
 }
 
@@ -78,6 +83,17 @@ std::vector<Task> tasks_of(const SweepRules& rules, std::span<const std::uint32_
     return tasks;
 }
 
+/// The decisions of a task's rules.
+struct BitsOf {
+    const SweepRules& rules;
+    const std::vector<DecisionBits>& decisions;
+    const Task& task;
+
+    const DecisionBits& operator()(std::size_t i) const {
+        return decisions[static_cast<std::size_t>(rules.rules[task.rules[i]].decision)];
+    }
+};
+
 /// The decisions that rules of one exit make, and their sums, block by block.
 class Books {
 public:
@@ -91,22 +107,15 @@ public:
                  const Task& task, std::span<SweepFigures> out, const StopFlag& stop) {
         const ExitSpec& exit = rules.exits[static_cast<std::size_t>(task.exit)];
         tallies_.assign(task.rules.size(), Tally{});
-        const std::int32_t end = decisions_end(bars_, exit.entry);
-        for (std::int32_t first = 0; first < end && !stop.stopped(); first += block_bars) {
-            const std::int32_t last = std::min(first + block_bars, end);
+        each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, outcomes_);
-            for (std::size_t i = 0; i < task.rules.size(); ++i) {
-                const RuleSpec& rule = rules.rules[task.rules[i]];
-                Tally tally = tallies_[i];
-                walk(decisions[static_cast<std::size_t>(rule.decision)], first, last,
-                     tally.free_from, [&](std::int32_t decided, std::uint64_t side) {
-                         const auto place = 2 * static_cast<std::size_t>(decided - first) + side;
-                         take(tally, outcomes_[place], decided);
-                         return tally.free_from;
-                     });
-                tallies_[i] = tally;
-            }
-        }
+            walk(std::span(tallies_), first, last, BitsOf{rules, decisions, task},
+                 [&](Tally& tally, std::int32_t decided, std::uint64_t side) {
+                     take(tally, outcomes_[2 * static_cast<std::size_t>(decided - first) + side],
+                          decided);
+                     return tally.free_from;
+                 });
+        });
         for (std::size_t i = 0; i < task.rules.size(); ++i) {
             const std::uint32_t rule = task.rules[i];
             finish(tallies_[i]);
@@ -121,29 +130,22 @@ public:
                     std::span<double> out, const StopFlag& stop) {
         const ExitSpec& exit = rules.exits[static_cast<std::size_t>(task.exit)];
         days_.assign(task.rules.size(), DaySums{});
-        const std::int32_t end = decisions_end(bars_, exit.entry);
-        for (std::int32_t first = 0; first < end && !stop.stopped(); first += block_bars) {
-            const std::int32_t last = std::min(first + block_bars, end);
+        each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, true, gains_);
-            for (std::size_t i = 0; i < task.rules.size(); ++i) {
-                const RuleSpec& rule = rules.rules[task.rules[i]];
-                DaySums sums = days_[i];
-                walk(decisions[static_cast<std::size_t>(rule.decision)], first, last,
-                     sums.free_from, [&](std::int32_t decided, std::uint64_t side) {
-                         const Gain& gain =
-                             gains_[2 * static_cast<std::size_t>(decided - first) + side];
-                         if (gain.exit_bar >= sums.day_end) {
-                             sums.close_day();
-                             sums.day_end =
-                                 day_ends[static_cast<std::size_t>(bars_.day[gain.exit_bar])];
-                         }
-                         sums.day_net += gain.gain;
-                         sums.free_from = gain.exit_bar;
-                         return gain.exit_bar;
-                     });
-                days_[i] = sums;
-            }
-        }
+            walk(std::span(days_), first, last, BitsOf{rules, decisions, task},
+                 [&](DaySums& sums, std::int32_t decided, std::uint64_t side) {
+                     const Gain& gain =
+                         gains_[2 * static_cast<std::size_t>(decided - first) + side];
+                     if (gain.exit_bar >= sums.day_end) {
+                         sums.close_day();
+                         const auto day = static_cast<std::size_t>(bars_.day[gain.exit_bar]);
+                         sums.day_end = day_ends[day];
+                     }
+                     sums.day_net += gain.gain;
+                     sums.free_from = gain.exit_bar;
+                     return gain.exit_bar;
+                 });
+        });
         for (std::size_t i = 0; i < task.rules.size(); ++i) {
             days_[i].close_day();
             out[task.rules[i]] = statistic == Statistic::net
@@ -155,44 +157,37 @@ public:
 
     /// Gross ticks and trades by day of the decision.
     void panel(const SweepRules& rules, const std::vector<DecisionBits>& decisions,
-               const Task& task, const DayPanel& out, const StopFlag& stop) {
+               const Task& task, std::span<const std::int32_t> day_ends, const DayPanel& out,
+               const StopFlag& stop) {
         const ExitSpec& exit = rules.exits[static_cast<std::size_t>(task.exit)];
-        free_.assign(task.rules.size(), 0);
         const std::size_t width = rules.rules.size();
-        const std::int32_t end = decisions_end(bars_, exit.entry);
-        for (std::int32_t first = 0; first < end && !stop.stopped(); first += block_bars) {
-            const std::int32_t last = std::min(first + block_bars, end);
+        cells_.assign(task.rules.size(), DayCell{});
+        for (std::size_t i = 0; i < task.rules.size(); ++i) cells_[i].cell = task.rules[i];
+        const auto flush = [&](const DayCell& cell) {
+            if (cell.trades == 0) return;
+            out.gross[cell.cell] = cell.gross;
+            out.trades[cell.cell] = cell.trades;
+        };
+        each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, false, gains_);
-            for (std::size_t i = 0; i < task.rules.size(); ++i) {
-                const std::uint32_t number = task.rules[i];
-                const RuleSpec& rule = rules.rules[number];
-                std::int32_t free_from = free_[i];
-                std::int32_t day = bars_.day[first];
-                std::int64_t gross = 0;
-                std::int64_t trades = 0;
-                const auto flush = [&] {
-                    const std::size_t cell = static_cast<std::size_t>(day) * width + number;
-                    out.gross[cell] += gross;
-                    out.trades[cell] += trades;
-                    gross = trades = 0;
-                };
-                walk(decisions[static_cast<std::size_t>(rule.decision)], first, last, free_from,
-                     [&](std::int32_t decided, std::uint64_t side) {
-                         const Gain& gain =
-                             gains_[2 * static_cast<std::size_t>(decided - first) + side];
-                         if (bars_.day[decided] != day) {
-                             flush();
-                             day = bars_.day[decided];
-                         }
-                         gross += gain.gain;
-                         ++trades;
-                         free_from = gain.exit_bar;
-                         return gain.exit_bar;
-                     });
-                flush();
-                free_[i] = free_from;
-            }
-        }
+            walk(std::span(cells_), first, last, BitsOf{rules, decisions, task},
+                 [&](DayCell& cell, std::int32_t decided, std::uint64_t side) {
+                     const Gain& gain =
+                         gains_[2 * static_cast<std::size_t>(decided - first) + side];
+                     if (decided >= cell.day_end) {
+                         flush(cell);
+                         const auto day = static_cast<std::size_t>(bars_.day[decided]);
+                         cell.cell = day * width + cell.cell % width;
+                         cell.day_end = day_ends[day];
+                         cell.gross = cell.trades = 0;
+                     }
+                     cell.gross += gain.gain;
+                     ++cell.trades;
+                     cell.free_from = gain.exit_bar;
+                     return gain.exit_bar;
+                 });
+        });
+        for (const DayCell& cell : cells_) flush(cell);
     }
 
 private:
@@ -210,13 +205,29 @@ private:
         }
     };
 
+    struct DayCell {
+        std::int64_t gross = 0;
+        std::int64_t trades = 0;
+        std::size_t cell = 0;  ///< of the panel, where the sums of the day in hand belong
+        std::int32_t day_end = 0;
+        std::int32_t free_from = 0;
+    };
+
+    template <class Block>
+    void each_block(const ExitSpec& exit, const StopFlag& stop, const Block& block) const {
+        const std::int32_t end = decisions_end(bars_, exit.entry);
+        for (std::int32_t first = 0; first < end && !stop.stopped(); first += block_bars) {
+            block(first, std::min(first + block_bars, end));
+        }
+    }
+
     BarsView bars_;
     OutcomeTables tables_;
     std::vector<Outcome> outcomes_;
     std::vector<Gain> gains_;
     std::vector<Tally> tallies_;
     std::vector<DaySums> days_;
-    std::vector<std::int32_t> free_;
+    std::vector<DayCell> cells_;
 };
 
 /// First bar after each day.
@@ -455,7 +466,10 @@ void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rule
                 decide(bars, rules, Backend::automatic, 1, stop);
             if (stop.stopped()) return;
             Books books(bars.view());
-            for (const Task& task : tasks) books.panel(rules, decisions, task, out[i], stop);
+            const std::vector<std::int32_t> day_ends = day_ends_of(bars);
+            for (const Task& task : tasks) {
+                books.panel(rules, decisions, task, day_ends, out[i], stop);
+            }
         }
     });
 }

@@ -189,7 +189,8 @@ private:
 DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules,
                            const BarBits& bar, const FamilyMetrics& metrics, GateBits& gates) {
     const std::size_t words = bar.counted.size();
-    DecisionBits result{std::vector<std::uint64_t>(words), std::vector<std::uint64_t>(words), 0};
+    DecisionBits result{std::vector<std::uint64_t>(words + 1),
+                        std::vector<std::uint64_t>(words + 1), 0};
     const std::uint64_t turn = decision.invert ? ~std::uint64_t{0} : 0;
     for (std::size_t w = 0; w < words; ++w) {
         std::uint64_t decided = bar.counted[w];

@@ -10,7 +10,8 @@
 /// The parts of a sweep on the processor: decisions as bits, outcomes as tables.
 namespace sep {
 
-/// The decisions after all bars, packed as by `pack`. Bars that nothing can be entered after count.
+/// The decisions after all bars, packed as by `pack`, and a word of 0 after them. Bars that nothing
+/// can be entered after count.
 struct DecisionBits {
     std::vector<std::uint64_t> decided;
     std::vector<std::uint64_t> bought;  ///< among them, those to buy
@@ -38,22 +39,32 @@ public:
               std::span<Gain> out);
 
 private:
-    /// Of a stretch of bars, at prices of the closing side, negated for a short position.
-    struct Stretch {
-        std::int32_t lowest;
-        std::int32_t highest;
-        std::int32_t fall;
-        std::int32_t worst;  ///< lowest of the bars' ranges
-        std::int32_t best;
+    /// Columns over stretches of 2^k bars from each bar of a block on, at prices of the closing
+    /// side, negated for a short position.
+    struct Level {
+        std::vector<std::int32_t> lowest;  ///< of closes
+        std::vector<std::int32_t> highest;
+        std::vector<std::int32_t> fall;   ///< from an earlier to a later of them
+        std::vector<std::int32_t> worst;  ///< lowest of the bars' ranges
+        std::vector<std::int32_t> best;
     };
-    static Stretch joined(const Stretch& a, const Stretch& b);
 
+    void measure(const ExitSpec& exit, std::int32_t side, std::int32_t first, std::int32_t last,
+                 bool paths, bool guarded);
+
+    template <bool paths, bool guarded, class Write>
+    void fill_whole(const ExitSpec& exit, std::int32_t side, std::int32_t first, std::int32_t last,
+                    const Write& write);
     template <class Write>
+    void fill_tail(const ExitSpec& exit, std::int32_t side, std::int32_t first, std::int32_t last,
+                   const Write& write);
+    template <bool paths, class Write>
     void fill_side(const ExitSpec& exit, std::int32_t side, std::int32_t first, std::int32_t last,
-                   bool paths, const Write& write);
+                   const Write& write);
 
     BarsView bars_;
-    std::vector<Stretch> to_end_;  ///< from each bar of a stretch to its end
+    std::vector<Level> levels_;  ///< levels_[k]: stretches of 2^k bars
+    Level window_;               ///< stretches of the horizon
 };
 
 }  // namespace sep

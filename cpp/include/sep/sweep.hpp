@@ -221,12 +221,11 @@ SEP_HOST_DEVICE inline void take(Tally& t, const Outcome& o, std::int32_t decide
     t.held += o.exit_bar - (decided + 1);
     ++t.trades;
     ++t.exits[static_cast<int>(o.reason)];
-    if (o.net > 0) {
-        ++t.wins;
-        t.losing_run = 0;
-    } else if (++t.losing_run > t.longest_losing_run) {
-        t.longest_losing_run = t.losing_run;
-    }
+    // Without a branch: whether a trade won is as good as random, and would be mispredicted.
+    const std::int32_t won = o.net > 0;
+    t.wins += won;
+    t.losing_run = (t.losing_run + 1) & (won - 1);
+    if (t.losing_run > t.longest_losing_run) t.longest_losing_run = t.losing_run;
     t.free_from = o.exit_bar;
 }
 

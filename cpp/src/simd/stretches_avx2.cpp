@@ -1,0 +1,2 @@
+#define SEP_STRETCHES stretches_avx2
+#include "stretches.inc"
