@@ -6,6 +6,7 @@ BROKER   ?= paper
 SEP_CUDA ?= AUTO
 SCALE    ?= 1
 SCHEDULES ?= 10000
+FUZZ_SECONDS ?= 120
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -60,6 +61,10 @@ measure: $(VENV)/.run ## Measure make run on a fresh clone: cold, warm, stop, me
 chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDULES=)
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m tests.chaos --schedules $(SCHEDULES)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Fuzz the engine with clang, each target for FUZZ_SECONDS
+	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
 
 .PHONY: calibrate
 calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -110,8 +111,9 @@ public:
                            with_kernels ? chunk.bits.forgotten + needed : ~std::uint64_t{0},
                            transitions());
         const KernelTables t = vector_.tables_for(chunk.outputs(), are_single(out));
-        const auto block = std::make_unique_for_overwrite<Block>();
-        const auto outputs = std::make_unique_for_overwrite<Outputs>();
+        std::unique_ptr<Workspace> work = take_workspace();
+        Block* const block = &work->block;
+        Outputs* const outputs = &work->outputs;
         std::uint64_t seen = chunk.bits_before;
         std::uint64_t k = 0;
         std::size_t output = 0;
@@ -139,9 +141,25 @@ public:
             }
             output += static_cast<std::size_t>(count);
         }
+        const std::lock_guard lock(free_guard_);
+        free_.push_back(std::move(work));
     }
 
 private:
+    struct Workspace {
+        Block block;
+        Outputs outputs;
+    };
+
+    /// One that an earlier call has left, so that small chunks do not pay for fresh memory.
+    std::unique_ptr<Workspace> take_workspace() {
+        const std::lock_guard lock(free_guard_);
+        if (free_.empty()) return std::make_unique_for_overwrite<Workspace>();
+        std::unique_ptr<Workspace> work = std::move(free_.back());
+        free_.pop_back();
+        return work;
+    }
+
     /// Fill `outputs` with the next ones of the chunk; false when there are none left.
     static bool take_outputs(const Chunk& chunk, std::uint64_t& k, std::uint64_t& seen,
                              Outputs& outputs) {
@@ -324,6 +342,8 @@ private:
     WindowSpec rest_;  ///< what has no kernel
     WindowTables tables_;
     WindowKernels vector_;
+    std::mutex free_guard_;
+    std::vector<std::unique_ptr<Workspace>> free_;
 };
 
 }  // namespace

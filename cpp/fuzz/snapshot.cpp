@@ -1,0 +1,71 @@
+// Bytes are restored to a stream that works, or refused; a snapshot goes there and back.
+#include <cmath>
+
+#include "input.hpp"
+#include "sep/stream.hpp"
+
+namespace sep::fuzz {
+namespace {
+
+// The checksum of a snapshot keeps almost all bytes out; this one lets them in.
+void repair(std::vector<std::byte>& bytes) {
+    if (bytes.size() < 8) return;
+    std::uint64_t hash = 14695981039346656037ULL;
+    for (std::size_t i = 0; i + 8 < bytes.size(); ++i) {
+        hash = (hash ^ std::to_integer<std::uint64_t>(bytes[i])) * 1099511628211ULL;
+    }
+    std::memcpy(&bytes[bytes.size() - 8], &hash, 8);
+}
+
+void use(Stream& stream, Input& input) {
+    double ticks = 1000;
+    for (int i = 0; i < 200; ++i) {
+        ticks += static_cast<double>(input.in(0, 2)) - 1;
+        try {
+            stream.update(ticks * stream.spec().tick, input.flag());
+        } catch (const InvalidArgument&) {
+            return;  // a tick of any size may take a price out of range
+        }
+    }
+    const std::vector<std::byte> bytes = stream.snapshot();
+    Stream again = Stream::restore(bytes);
+    require(again.snapshot() == bytes, "a snapshot goes there and back");
+    const WindowMetrics a = stream.metrics().window;
+    const WindowMetrics b = again.metrics().window;
+    require(std::memcmp(&a, &b, sizeof(a)) == 0, "a restored stream has the same metrics");
+}
+
+}  // namespace
+
+void snapshot(std::span<const std::uint8_t> bytes) {
+    Input input(bytes);
+    std::vector<std::byte> image;
+    if (input.flag()) {
+        const auto all = std::as_bytes(input.rest());
+        image.assign(all.begin(), all.end());
+    } else {
+        RollingSpec spec;
+        spec.tick = 0.25;
+        spec.window.window = static_cast<int>(input.in(8, 1024));
+        spec.window.groups = static_cast<unsigned>(input.in(0, 31));
+        Stream stream(spec);
+        for (int i = 0; i < 100; ++i) {
+            stream.update(0.25 * static_cast<double>(input.in(1, 8)), input.flag());
+        }
+        image = stream.snapshot();
+        for (auto count = input.in(0, 6); count > 0; --count) {
+            const auto last = static_cast<std::int64_t>(image.size()) - 1;
+            image[static_cast<std::size_t>(input.in(0, last))] = input.take<std::byte>();
+        }
+        if (input.in(0, 7) == 0) image.resize(static_cast<std::size_t>(input.in(0, 2'000)));
+    }
+    if (input.flag()) repair(image);
+    try {
+        Stream stream = Stream::restore(image);
+        use(stream, input);
+    } catch (const InvalidArgument&) {
+        return;
+    }
+}
+
+}  // namespace sep::fuzz
