@@ -31,7 +31,7 @@ def call(
             **({"Idempotency-Key": key} if key else {}),
         },
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         content: dict[str, Any] = json.load(answer)
     return content
 

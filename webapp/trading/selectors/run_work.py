@@ -291,7 +291,7 @@ def _evidence(
 def _lines_text(lines: Sequence[Any]) -> str:
     failed = [line for line in lines if not line.passed]
     text = f"{len(lines) - len(failed)} of {len(lines)} lines passed"
-    return text if not failed else f"{text}; not: {', '.join(line.line.text for line in failed)}"
+    return text if not failed else f"{text}; not: {'; '.join(line.line.text for line in failed)}"
 
 
 def _verdict_figures(document: Mapping[str, Any]) -> list[Json]:
