@@ -28,6 +28,8 @@ _GATES = (
 )
 _HORIZONS = (1, 4, 16)
 
+_Key = tuple[object, ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
@@ -119,6 +121,10 @@ def rule_family(rules: Sequence[Rule]) -> Family:
         ]
         return np.array(decided, dtype=np.int8)
 
+    # The causality gate asks for the columns a thousand times: what rules share is found once.
+    ways = {_way_key(rule): rule for rule in rules}
+    gates = {_gate_key(rule, gate): (rule, gate) for rule in rules for gate in rule.gates}
+
     return Family(
         names=tuple(rule_name(rule) for rule in rules),
         configurations=tuple(
@@ -129,7 +135,7 @@ def rule_family(rules: Sequence[Rule]) -> Family:
             for rule in rules
         ),
         directions=lambda market: _Decider(market).matrix(rules),
-        columns=lambda number, market: _Decider(market).columns(rules, number),
+        columns=lambda number, market: _Decider(market).columns(rules[number], ways, gates),
         stream=stream,
         window=max(rule.window for rule in rules),
         rules=tuple(rules),
@@ -140,6 +146,14 @@ def last_bit_reversal(market: Market) -> Directions:
     """Return (n,) directions of the baseline: against every move of the close, without gates."""
     step = np.sign(np.diff(market.bars.close, prepend=market.bars.close[:1]))
     return -step.astype(np.int8)
+
+
+def _way_key(rule: Rule) -> _Key:
+    return ("way", rule.encoding, rule.window, rule.direction)
+
+
+def _gate_key(rule: Rule, gate: Gate) -> _Key:
+    return ("gate", rule.encoding, rule.window, gate.metric, gate.of, gate.low, gate.high)
 
 
 class _Decider:
@@ -158,20 +172,23 @@ class _Decider:
             result[:, number] = self.decided(rule)
         return result
 
-    def columns(self, rules: Sequence[Rule], number: int) -> Columns:
+    def columns(
+        self, rule: Rule, ways: Mapping[_Key, Rule], gates: Mapping[_Key, tuple[Rule, Gate]]
+    ) -> Columns:
         """The directions of one rule, the ways and gates of all, and the metrics under them."""
-        for rule in rules:
-            if len(self._market) > rule.window:
-                self._way(rule)
-                for gate in rule.gates:
-                    self._passes(rule, gate)
+        for of in ways.values():
+            if len(self._market) > of.window:
+                self._way(of)
+        for of, gate in gates.values():
+            if len(self._market) > of.window:
+                self._passes(of, gate)
         named: dict[str, npt.NDArray[np.generic]] = {
             " ".join(map(str, key)): values for key, values in self._kept.items()
         }
         for (encoding, window), metrics in self._metrics.items():
             for name in ("entropy", "coherence", "stability", "balance", "lambda_", "damped"):
                 named[f"{name} {encoding} {window}"] = getattr(metrics, name)
-        return {"direction": self.decided(rules[number]), **named}
+        return {"direction": self.decided(rule), **named}
 
     def decided(self, rule: Rule) -> Directions:
         if len(self._market) <= rule.window:
@@ -191,7 +208,7 @@ class _Decider:
         return self._metrics[key]
 
     def _way(self, rule: Rule) -> Directions:
-        key = ("way", rule.encoding, rule.window, rule.direction)
+        key = _way_key(rule)
         if key not in self._kept:
             m = self._market
             if rule.encoding not in self._encoded:
@@ -219,7 +236,7 @@ class _Decider:
         return kept
 
     def _passes(self, rule: Rule, gate: Gate) -> npt.NDArray[np.bool_]:
-        key = ("gate", rule.encoding, rule.window, gate.metric, gate.of, gate.low, gate.high)
+        key = _gate_key(rule, gate)
         if key not in self._kept:
             metrics = self._of(rule)
             name = "lambda_" if gate.metric == "lambda" else gate.metric

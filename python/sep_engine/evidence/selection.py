@@ -15,7 +15,7 @@ from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, stats
+from scipy import fft, special
 
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.surrogates import block_indices
@@ -221,7 +221,7 @@ def _as_normal(statistic: Floats, freedom: float) -> Floats: ...
 def _as_normal(statistic: Any, freedom: float) -> Any:
     """The normal value with the tail that a positive statistic has by Student's t."""
     value = np.asarray(statistic, dtype=np.float64)
-    normal = stats.norm.isf(stats.t.sf(value, max(freedom, 1.0)))
+    normal = -special.ndtri(special.stdtr(max(freedom, 1.0), -value))
     # A tail below the smallest float is an infinite normal value: leave the statistic then.
     kept = np.where((value > 0) & np.isfinite(normal), normal, value)
     return float(kept) if np.isscalar(statistic) else kept

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from sep_engine.errors import ArgumentError
 
@@ -113,7 +113,7 @@ def clustered_mean(
     mean = float(x.mean())
     sums = np.bincount(label, weights=x - mean, minlength=groups)
     error = math.sqrt(groups / (groups - 1) * float(sums @ sums)) / x.size
-    half = float(stats.t.ppf(0.5 + confidence / 2, groups - 1)) * error
+    half = _student_quantile(0.5 + confidence / 2, groups - 1) * error
     return Interval(mean, mean - half, mean + half)
 
 
@@ -148,7 +148,7 @@ def clustered_difference(
     parts = np.concatenate(((x - x.mean()) / x.size, (y.mean() - y) / y.size))
     sums = np.bincount(label, weights=parts, minlength=groups)
     error = math.sqrt(groups / (groups - 1) * float(sums @ sums))
-    half = float(stats.t.ppf(0.5 + confidence / 2, groups - 1)) * error
+    half = _student_quantile(0.5 + confidence / 2, groups - 1) * error
     difference = float(x.mean() - y.mean())
     return Interval(difference, difference - half, difference + half)
 
@@ -335,7 +335,7 @@ def word_test(bits: npt.ArrayLike, *, length: int) -> WordTest:
     # Miller-Madow for a conditional entropy: half a nat a free cell, over n.
     cells = int(seen.sum()) - int((word[:, 0] > 0).sum())
     corrected = min(1.0, entropy + cells / (2 * n * math.log(2)))
-    return WordTest(statistic, freedom, float(stats.chi2.sf(statistic, freedom)), corrected)
+    return WordTest(statistic, freedom, float(special.chdtrc(freedom, statistic)), corrected)
 
 
 def block_length(series: npt.ArrayLike, *, kind: str = "stationary") -> float:
@@ -385,6 +385,11 @@ def max_drawdown(pnl: npt.ArrayLike) -> float:
     """Return the largest fall of cumulative P&L below its earlier peak (start included), >= 0."""
     equity = np.concatenate(([0.0], np.cumsum(np.asarray(pnl, dtype=np.float64))))
     return float((np.maximum.accumulate(equity) - equity).max())
+
+
+# scipy.special: importing scipy.stats, which calls it, takes longer than most reports.
+def _student_quantile(probability: float, freedom: int) -> float:
+    return float(special.stdtrit(freedom, probability))
 
 
 def _two_sided_z(confidence: float) -> float:
