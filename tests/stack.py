@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_stack(var_path: Path) -> Iterator[Stack]:
+def running_stack(var_path: Path, *, broker: str = "paper") -> Iterator[Stack]:
     """Yield a stack whose page answers; it has ended, without orphans, when the block is left."""
     port = free_port()
     kept = {
@@ -61,7 +61,7 @@ def running_stack(var_path: Path) -> Iterator[Stack]:
         if name not in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "REDIS_URL", "VALKEY_URL")
     }
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "webapp.launcher", "--port", str(port)],
+        [sys.executable, "-m", "webapp.launcher", "--port", str(port), "--broker", broker],
         cwd=ROOT,
         env={**kept, "SEP_VAR_PATH": str(var_path)},
         stdout=subprocess.PIPE,

@@ -138,17 +138,17 @@ class Command(BaseCommand):
     def _cancel(self, options: dict[str, Any]) -> None:
         if not Order.objects.filter(pk=options["id"]).exists():
             raise CommandError(f"there is no order {options['id']}")
-        self._follow(order_cancel(order_id=options["id"], now=timezone.now()))
+        self._follow(order_cancel(order_id=options["id"], now=timezone.now()), TERMINAL)
 
     def _list(self, options: dict[str, Any]) -> None:
         rows = Order.objects.select_related("instrument").order_by("-pk")
         for order in rows[: options["count"]]:
             self._show(order)
 
-    def _follow(self, order: Order) -> None:
+    def _follow(self, order: Order, settled: frozenset[OrderState] = SETTLED) -> None:
         """Show the order when it has settled, or as it is after WAIT_S (is a trader running?)."""
         deadline = time.monotonic() + WAIT_S
-        while OrderState(order.state) not in SETTLED and time.monotonic() < deadline:
+        while OrderState(order.state) not in settled and time.monotonic() < deadline:
             time.sleep(0.1)
             order.refresh_from_db()
         self._show(order)
