@@ -30,6 +30,8 @@ env.refuse_unknown(
         "SEP_JWT_KEY",
         "SEP_JWT_KEY_FILE",
         "SEP_KILLPOINT",
+        "SEP_LIVE_ACCOUNT",
+        "SEP_LIVE_TRADING",
         "SEP_OANDA_ACCOUNT",
         "SEP_OANDA_TOKEN",
         "SEP_OANDA_TOKEN_FILE",
@@ -76,6 +78,10 @@ SEP_OANDA_URL = env.text("SEP_OANDA_URL")
 SEP_OANDA_TOKEN = ""
 if SEP_OANDA_URL:
     SEP_OANDA_TOKEN = env.secret("SEP_OANDA_TOKEN", kept_in=_KEPT and _KEPT / "oanda_token")
+
+# Real money needs both of these, and more (webapp.trading.services.live_arming).
+SEP_LIVE_TRADING = env.flag("SEP_LIVE_TRADING", default=False)
+SEP_LIVE_ACCOUNT = env.text("SEP_LIVE_ACCOUNT")
 
 DEBUG = False
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
@@ -332,6 +338,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_start": 0,
     "interval_max": 0.1,
 }
+# Where data sets for research are; each worker reads them from its own disk.
+SEP_DATA_PATH = Path(env.text("SEP_DATA_PATH") or SEP_VAR_PATH / "data")
 # Research: what the process of one shard may take, and how long a silent worker keeps its shard.
 SEP_SHARD_MEMORY_MB = env.whole("SEP_SHARD_MEMORY_MB", 4_096, low=256, high=1_048_576)
 SEP_SHARD_TIME_S = env.whole("SEP_SHARD_TIME_S", 3_600, low=1, high=86_400)

@@ -10,6 +10,7 @@ from django.db.models import Count, Q, QuerySet
 from sep_engine.execution.states import STOPS, OrderState
 from webapp.trading.models import Blackout, BrokerAccount, Feed, Fill, Order
 from webapp.trading.selectors.balance import fills_realised
+from webapp.trading.services.live_arming import live_refusal
 
 # Orders that came to nothing are no reason to refuse the next one.
 _CAME_TO_NOTHING = (
@@ -95,7 +96,13 @@ def like_order_age_s(order: Order) -> Decimal | None:
 
 
 def blackout_reason(order: Order, *, at: datetime) -> str:
-    """Return why nothing is opened in the order's currencies at `at`, market time, else ""."""
+    """Return why nothing is opened in the order's currencies at `at`, market time, else "".
+
+    A live account that is not armed, or a rule without evidence on one, is such a reason too.
+    """
+    refused = live_refusal(account=order.account, strategy=order.strategy, now=at)
+    if refused:
+        return refused
     currencies = ("", order.instrument.base, order.instrument.quote)
     row = Blackout.objects.filter(
         currency__in=currencies, starts_at__lte=at, ends_at__gt=at

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from webapp.trading import standby
 from webapp.trading.models import BrokerAccount
+from webapp.trading.services.live_arming import place_refusal
 from webapp.trading.trader.lease import LeaseHeld
 from webapp.trading.trader.trader import Trader
 
@@ -27,6 +28,8 @@ class Command(BaseCommand):
         account = accounts.first()
         if account is None:
             raise CommandError("there is no such account; run manage.py load_sample first")
+        if refused := place_refusal(account):
+            raise CommandError(refused)
         standby.write()  # for the kill switch, should the database go
         try:
             asyncio.run(_run(account.pk, with_relay=options["relay"]))
