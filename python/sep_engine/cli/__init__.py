@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from sep_engine.cli import analyze, backtest, data, evidence, info, stored, verdict
+from sep_engine.cli import analyze, backtest, data, evidence, info, stored, sweep, verdict
 from sep_engine.errors import SepError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("analyze")(analyze.analyze)
 app.command("backtest")(backtest.backtest)
+app.command("sweep")(sweep.sweep)
 app.command("verdict")(verdict.verdict)
 app.command("verify")(stored.verify)
 app.command("info")(info.info)
