@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 _RULES_SHOWN_MAX = 20
+_CHOICES_SHOWN_MAX = 20
 
 
 def verdict_page(document: Document, *, title: str) -> str:
@@ -390,6 +391,9 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
     _walk_forward(every[1], chosen["walk_forward"], pip)
     finish(figure, every, synthetic)
     parts.append(figure_svg(figure, label="All rules, and walk-forward"))
+    surface = _surface(document["rules"], synthetic)
+    if surface:
+        parts.append(surface)
     paths = chosen["paths"]["sharpe_a_year"]
     if paths:
         figure, (axes,) = axes_of(rows=1)
@@ -400,6 +404,58 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
         finish(figure, [axes], synthetic)
         parts.append(figure_svg(figure, label="Paths of cross-validation"))
     return parts
+
+
+def _surface(rules: Sequence[Mapping[str, Any]], synthetic: bool) -> str:
+    """Return the mean t over the two parts of the rules that have most choices, "" without two."""
+    choices: dict[str, dict[str, None]] = {}
+    for rule in rules:
+        for part, value in rule["configuration"].items():
+            choices.setdefault(part, {})[_choice(value)] = None
+    wide = sorted(
+        (part for part in choices if len(choices[part]) > 1), key=lambda p: -len(choices[p])
+    )
+    if len(wide) < 2:
+        return ""
+    down, across = wide[:2]
+    rows, columns = (list(choices[part])[:_CHOICES_SHOWN_MAX] for part in (down, across))
+    cells: dict[tuple[str, str], list[float]] = {}
+    for rule in rules:
+        # A rule that never traded has no t.
+        if rule["t_value"] is not None:
+            place = tuple(_choice(rule["configuration"].get(part)) for part in (down, across))
+            cells.setdefault((place[0], place[1]), []).append(rule["t_value"])
+    shown = np.array([[np.mean(cells.get((r, c), [np.nan])) for c in columns] for r in rows])
+    figure, (axes,) = axes_of(rows=max(1, len(rows) // 4))
+    largest = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
+    axes.imshow(shown, cmap="RdYlGn", vmin=-largest, vmax=largest, aspect="auto")
+    for r, c in zip(*np.nonzero(np.isfinite(shown)), strict=True):
+        axes.text(c, r, f"{shown[r, c]:.1f}", ha="center", va="center", fontsize=7)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    figure.subplots_adjust(left=0.3)
+    finish(figure, [axes], synthetic)
+    axes.grid(visible=False)
+    axes.set_title(
+        f"mean t of the net gain a day: {down} down, {across} across; a good rule among bad "
+        "neighbours is luck",
+        fontsize=8,
+        loc="left",
+    )
+    return figure_svg(figure, label="Parameter surface")
+
+
+def _choice(value: Any) -> str:
+    """Return one choice of a part of a rule as text: gates as metric and range."""
+    if not isinstance(value, list):
+        return "none" if value is None else str(value)
+    if not value:
+        return "no gate"
+    return ", ".join(
+        f"{gate['metric']} {low:g}..{high:g}"
+        for gate in value
+        for low, high in (gate.get("percentile") or gate["value"],)
+    )
 
 
 def _walk_forward(axes: "Axes", forward: Document, pip: float) -> None:

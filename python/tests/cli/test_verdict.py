@@ -176,6 +176,7 @@ def test_a_grid_is_judged_as_one_family(
     # 2 directions, 2 horizons, with and without the gate.
     assert document["selection"]["rules"] == 8
     assert document["costs"]["spread"] == 13
+    assert 'aria-label="Parameter surface"' in Path(document["page"]).read_text()
     again = sep("verify", document["page"].replace(".html", ".json"))
     assert (again.code, again.err) == (0, "")
 
