@@ -131,7 +131,7 @@ def record(one: Session) -> None:
     one.show_venue("openTrades", "id", "currentUnits", "price", "unrealizedPL")
     one.show_venue("pendingOrders", "id", "type", "tradeID", "price", "distance")
     one.say("A limit order, changed (the venue gives it a new id), then cancelled:")
-    below = one.bid() - Decimal("0.0040")
+    below = one.bid() - Decimal("0.0030")
     limit = one.order("place", "EUR_USD", "500", "--limit", f"{below:.5f}", *DAY)
     changed = one.order("change", limit, "--price", f"{below - Decimal('0.0005'):.5f}")
     one.order("cancel", changed)
@@ -142,7 +142,7 @@ def record(one: Session) -> None:
     one.ask_venue(
         "POST", "/control/faults", [{"method": "POST", "path": "/orders$", "cut": "after"}]
     )
-    below = one.bid() - Decimal("0.0040")
+    below = one.bid() - Decimal("0.0030")
     one.life(one.order("place", "EUR_USD", "300", "--limit", f"{below:.5f}"))
     one.say("An order that somebody makes at the venue without SEP is heard and adopted:")
     limit_order = {"type": "LIMIT", "instrument": "EUR_USD", "units": "5", "price": "0.90000"}

@@ -36,7 +36,7 @@ def order_detail(order: Order) -> dict[str, Any]:
                 "time": time_text(event.time),
                 "state": event.data["state"],
                 "cause": event.data.get("cause", ""),
-                "filled_units": event.data["filled_units"],
+                "filled_units": event.data.get("filled_units", "0"),
             }
             for event in events[:ROWS_MAX]
         ],

@@ -24,10 +24,12 @@ def feed_control(
     """Change speed or pause, or ask the trader to close all positions and replay from the start.
 
     Raises:
-        ValidationError: the speed is outside 0.01 to 1000 bars a second, or the replay is asked
-            to begin again at a venue whose ledger cannot.
+        ValidationError: the feed is no replay, the speed is outside 0.01 to 1000 bars a second,
+            or the replay is asked to begin again at a venue whose ledger cannot.
     """
     feed = Feed.objects.select_for_update().select_related("instrument").get(pk=feed_id)
+    if not feed.is_replay:
+        raise ValidationError("The prices are the venue's own: there is no replay to control.")
     if bars_per_second is not None:
         if not SPEED_MIN <= bars_per_second <= SPEED_MAX:
             raise ValidationError(
