@@ -1,4 +1,4 @@
-"""sep study: demonstrations of the evidence lab on generated prices."""
+"""sep study: what the evidence lab says of generated prices, and of real ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from sep_engine.cli.source import AsJson, progress
 from sep_engine.errors import ArgumentError
 
-app = typer.Typer(help="Demonstrations of the evidence lab on generated prices.")
+app = typer.Typer(help="What the evidence lab says of generated prices, and of real ones.")
 
 
 @app.callback()
@@ -46,12 +46,40 @@ def sixty_percent(
         typer.echo(
             json.dumps({"leaky": result.leaky.document, "mended": result.mended.document}, indent=2)
         )
-    elif out is None:
-        typer.echo(page)
     else:
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise ArgumentError(f"--out {out}: {error.strerror}") from error
-        typer.echo(f"Wrote {out}")
+        _shown(page, out)
+
+
+@app.command("real-data")
+def real_data(
+    data: Annotated[
+        Path, typer.Option(help="Folder with the files that the page names; they are not shipped.")
+    ],
+    surrogates: Annotated[int, typer.Option(min=19, help="Worlds of coin flips, each.")] = 200,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for each verdict, so that a second run goes on.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the Markdown page there, not to stdout.")
+    ] = None,
+) -> None:
+    """Judge the default rules on real bars of several markets, and write one page of figures."""
+    from sep_engine.cli import real_data as study
+
+    with progress(stages=4 * len(study.CASES)) as bar:
+        found = [
+            study.judged(case, data, bar, surrogates=surrogates, keep=keep) for case in study.CASES
+        ]
+    _shown(study.page(found, surrogates=surrogates), out)
+
+
+def _shown(page: str, out: Path | None) -> None:
+    if out is None:
+        typer.echo(page)
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ArgumentError(f"--out {out}: {error.strerror}") from error
+    typer.echo(f"Wrote {out}")
