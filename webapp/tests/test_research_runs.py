@@ -3,13 +3,16 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from sep_engine.data import load_sample
+from sep_engine.data.store import BarColumns, Origin, save
 from sep_engine.errors import DataError
 from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strategy, Trial
 from webapp.trading.selectors import run_data, run_work
@@ -168,6 +171,39 @@ def test_a_backtest_of_candles_is_that_of_the_sample_they_came_from(
     # 1.3 pips are 13 ticks, as the sample assumes.
     assert document["costs"]["spread_ticks"] == 13
     assert document["price_side"] == "ask"
+
+
+def test_a_run_reads_a_data_set_with_its_own_spread(
+    api: Any, short: dict[str, Any], valkey: Any, tmp_path: Path, settings: Any
+) -> None:
+    settings.SEP_DATA_PATH = tmp_path
+    times = 1_483_315_200 * 10**9 + np.arange(600) * 3_600 * 10**9
+    closes = 1.1 + 1e-5 * (np.arange(600) * 7919 % 997)
+    own = {"open": closes, "high": closes + 2e-4, "low": closes - 2e-4, "close": closes}
+    save(
+        BarColumns(times, own, spread=np.full(600, 9e-5)),
+        store=tmp_path,
+        name="made-up",
+        instrument="EUR_USD",
+        origin=Origin("nobody", "none", "mid", "made in UTC", True, "a test"),
+        tick=Decimal("0.00001"),
+        pip=Decimal("0.0001"),
+        calendar="always",
+        now=NOW,
+    )
+    (listed,) = api.get("/api/data-sets").json()["data_sets"]
+    held_to_schema(api.get("/api/data-sets").json(), "/api/data-sets")
+    assert (listed["name"], listed["bars"], listed["synthetic"]) == ("made-up", 600, True)
+    assert ask(api, "backtests", {"data": {"stored": "gone"}, "rule": RULE}).status_code == 400
+    ask(api, "backtests", {"data": {"stored": "made-up"}, "rule": RULE})
+    work()
+    run = Run.objects.get()
+    assert (run.state, run.name) == ("DONE", "last_bit_reversal, 4 bars, moves 16 on made-up")
+    document = json.loads(run.result.document)
+    # 0.9 pips are 9 ticks, measured.
+    assert document["costs"]["spread_ticks"] == 9
+    assert document["costs"]["assumed_spread"] is False
+    assert "SYNTHETIC" in run.result.page
 
 
 def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], valkey: Any) -> None:

@@ -60,9 +60,10 @@ def _at_path(message: str) -> Any:
 
 
 class DataIn(Strict):
-    """The bars: a sample that comes with SEP, or stored candles of an instrument."""
+    """The bars: a sample that comes with SEP, a data set, or stored candles of an instrument."""
 
     sample = serializers.RegexField(r"^[a-z0-9_]{1,64}$", required=False)
+    stored = serializers.RegexField(r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$", required=False)
     instrument = serializers.RegexField(r"^[A-Z0-9_]{1,32}$", required=False)
     granularity = serializers.ChoiceField(GRANULARITIES, required=False)
     to = serializers.DateTimeField(required=False, help_text="Start of the last bar.")
@@ -73,10 +74,10 @@ class DataIn(Strict):
         return {**super().get_fields(), "from": start}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("sample" in attrs) == ("instrument" in attrs):
-            raise ValidationError("Name either a sample or an instrument.")
-        if "sample" in attrs and len(attrs) > 1:
-            raise ValidationError("A sample is taken whole.")
+        if len({"sample", "stored", "instrument"} & set(attrs)) != 1:
+            raise ValidationError("Name a sample, a data set (stored) or an instrument.")
+        if "instrument" not in attrs and len(attrs) > 1:
+            raise ValidationError("A sample or a data set is taken whole.")
         if "instrument" in attrs:
             attrs.setdefault("granularity", "H1")
         times: dict[str, Any] = {
@@ -172,6 +173,7 @@ class CompareIn(Strict):
 
 class RunDataOut(Out):
     sample = serializers.CharField(required=False)
+    stored = serializers.CharField(required=False)
     instrument = serializers.CharField(required=False)
     granularity = serializers.CharField(required=False)
     price_side = serializers.CharField()
@@ -184,6 +186,22 @@ class RunDataOut(Out):
             "from": serializers.DateTimeField(required=False),
             "source": serializers.CharField(required=False),
         }
+
+
+class DataSetOut(Out):
+    name = serializers.CharField()
+    instrument = serializers.CharField()
+    granularity = serializers.CharField()
+    bars = serializers.IntegerField()
+    first = serializers.CharField()
+    last = serializers.CharField()
+    content_sha256 = serializers.CharField()
+    synthetic = serializers.BooleanField()
+    spread_known = serializers.BooleanField()
+
+
+class DataSetsOut(Out):
+    data_sets = DataSetOut(many=True)
 
 
 class RunStrategyOut(Out):

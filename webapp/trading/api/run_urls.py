@@ -20,6 +20,7 @@ class RunAddress:
 register_converter(RunAddress, "run")
 
 urlpatterns = [
+    path("data-sets", runs.DataSets.as_view()),
     path("evidence", runs.Evidence.as_view()),
     path("backtests", runs.Backtests.as_view()),
     path("sweeps", runs.Sweeps.as_view()),

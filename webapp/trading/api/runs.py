@@ -22,6 +22,7 @@ from webapp.trading.api.run_shapes import (
     BacktestIn,
     ComparedOut,
     CompareIn,
+    DataSetsOut,
     EvidenceIn,
     LiveGateOut,
     OverrideIn,
@@ -33,6 +34,7 @@ from webapp.trading.api.run_shapes import (
 )
 from webapp.trading.api.shapes import SIGNED_IN, Strict, checked, with_errors
 from webapp.trading.models import LiveOverride, Run, RunResult, Strategy
+from webapp.trading.selectors.run_data import data_sets
 from webapp.trading.selectors.runs import run_detail, run_resource, runs_compared
 from webapp.trading.selectors.standing import strategy_standing
 from webapp.trading.services import live_gate, runs
@@ -138,6 +140,13 @@ def _reference(data: Json | None, strategy: Strategy | None) -> Json:
     if data is None and strategy is not None:
         return {"instrument": strategy.instrument.name, "granularity": strategy.granularity}
     return {"sample": DEFAULT_SAMPLE} if data is None else data
+
+
+class DataSets(APIView):
+    @extend_schema(operation_id="data_sets", responses=with_errors({200: DataSetsOut}, *SIGNED_IN))
+    def get(self, request: Request) -> Response:
+        """What `sep data` has stored where the workers look for it."""
+        return Response({"data_sets": data_sets()})
 
 
 class Runs(APIView):

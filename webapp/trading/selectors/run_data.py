@@ -1,4 +1,4 @@
-"""The bars that a run is about: of a sample, or of stored candles.
+"""The bars that a run is about: of a sample, of a data set, or of stored candles.
 
 A reference is what a request names; pinning it writes down which bars it meant then, so that a
 run means the same when more candles have come.
@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 
 from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.data import Bars, Sample, Table, inspect, load_sample
+from sep_engine.data.store import catalogue, data_set, is_data_set, load_stored
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.model.ticks import to_ticks
 from webapp.trading.granularity import GRANULARITIES, duration, nanoseconds
@@ -35,7 +37,8 @@ class Material:
         reference: JSON that finds the same bars again.
         instrument, granularity: what they are the prices of.
         pip: in price.
-        spread_pips: what is assumed where nobody says otherwise; None: somebody must.
+        spread_pips: what is taken where nobody says otherwise; None: somebody must say.
+        measured: the spread is that of these bars, not assumed.
         origin: where they are from, for people.
     """
 
@@ -48,6 +51,7 @@ class Material:
     spread_pips: Decimal | None
     origin: Mapping[str, str]
     synthetic: bool
+    measured: bool = False
 
     @property
     def title(self) -> str:
@@ -57,7 +61,7 @@ class Material:
         return float(self.pip / self.bars.tick)
 
     def spread_ticks(self, spread_pips: str | None) -> tuple[int, bool]:
-        """Return the spread in ticks, and whether it is the one that is assumed.
+        """Return the spread in ticks, and whether it is assumed: not measured on these bars.
 
         Raises:
             ArgumentError: it is not said and none is assumed, or it is no whole number of ticks.
@@ -66,7 +70,7 @@ class Material:
             raise ArgumentError("spread_pips must be said: no spread is known for these bars")
         pips = self.spread_pips if spread_pips is None else Decimal(spread_pips)
         assert pips is not None
-        return whole_ticks("spread_pips", pips, self), spread_pips is None
+        return whole_ticks("spread_pips", pips, self), not (spread_pips is None and self.measured)
 
 
 def whole_ticks(name: str, pips: Decimal, material: Material) -> int:
@@ -84,14 +88,16 @@ def material(reference: Mapping[str, Any]) -> Material:
     """Return the bars that a reference names.
 
     Args:
-        reference: {"sample"}, or {"instrument", "granularity"[, "from", "to"]} with times as
-            ISO-8601; or one that was pinned.
+        reference: {"sample"}; {"stored"}, the name of a data set; or {"instrument",
+            "granularity"[, "from", "to"]} with times as ISO-8601; or one that was pinned.
 
     Raises:
         DataError: there are no such bars, or they are not what was pinned.
     """
     if "sample" in reference:
         return _of_sample(str(reference["sample"]))
+    if "stored" in reference:
+        return _of_data_set(str(reference["stored"]))
     return _of_candles(reference)
 
 
@@ -121,6 +127,59 @@ def _of_sample(name: str) -> Material:
         },
         synthetic=bool(metadata["synthetic"]),
     )
+
+
+def _of_data_set(name: str) -> Material:
+    folder = data_set(settings.SEP_DATA_PATH, name)
+    if not is_data_set(folder):
+        raise DataError(f"there is no data set {name}; `sep data list` shows those there are")
+    given = load_stored(folder)
+    metadata, bars = given.metadata, given.bars
+    origin, spread = metadata["origin"], None
+    if given.spread is not None:
+        ticks = round(float(np.median(given.spread)) / float(bars.tick))
+        spread = ticks * bars.tick / given.pip
+    return Material(
+        reference={"stored": name},
+        bars=bars,
+        instrument=metadata["instrument"],
+        granularity=_granularity(metadata["bars_of_s"]),
+        # A trade is at neither side: half the spread lies on each.
+        side=_side("mid" if origin["price_side"] == "trade" else origin["price_side"]),
+        pip=given.pip,
+        spread_pips=spread,
+        measured=spread is not None,
+        origin={
+            "origin": f"{origin['vendor']}, {origin['source']}",
+            "licence": origin["licence"],
+            "price_side": origin["price_side"],
+            "time_zone": origin["time_zone"],
+        },
+        synthetic=bool(origin["synthetic"]),
+    )
+
+
+def data_sets() -> list[Json]:
+    """Return what is known of every data set, by name."""
+    return [
+        {
+            "name": found["name"],
+            "instrument": found["instrument"],
+            "granularity": _granularity(found["bars_of_s"]),
+            "bars": found["rows"],
+            "first": found["first"],
+            "last": found["last"],
+            "content_sha256": found["content_sha256"],
+            "synthetic": bool(found["origin"]["synthetic"]),
+            "spread_known": bool(found["spread_known"]),
+        }
+        for found in catalogue(settings.SEP_DATA_PATH)
+    ]
+
+
+def _granularity(seconds: float) -> str:
+    step = timedelta(seconds=seconds)
+    return next((name for name in GRANULARITIES if duration(name) == step), f"{seconds:g} s")
 
 
 def _of_candles(reference: Mapping[str, Any]) -> Material:

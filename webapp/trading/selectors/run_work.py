@@ -98,7 +98,12 @@ def name_of(kind: str, configuration: Mapping[str, Any], title: str) -> str:
         from sep_engine.evidence.family import rule_name
 
         what = rule_name(Rule.from_json(configuration["rule"]))
-    return f"{what} on {title}"[:200]
+    costs = ""
+    if configuration["spread_pips"] is not None:
+        costs += f", spread {configuration['spread_pips']}"
+    if configuration.get("cost_pips") is not None:
+        costs += f", {configuration['cost_pips']} a side"
+    return f"{what} on {title}{costs}"[:200]
 
 
 def piece_result(
@@ -174,8 +179,11 @@ def _costs(configuration: Mapping[str, Any], given: Material) -> "lab.Costs":
     from sep_engine.evidence import lab
 
     spread, assumed = given.spread_ticks(configuration["spread_pips"])
-    source = "assumed for these bars" if assumed else "given with the request"
-    return lab.Costs(spread, given.pip_ticks(), True, source)
+    if configuration["spread_pips"] is not None:
+        source = "given with the request"
+    else:
+        source = "assumed for these bars" if assumed else "median of these bars' closes"
+    return lab.Costs(spread, given.pip_ticks(), assumed, source)
 
 
 def _worlds(
@@ -383,7 +391,7 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
                     else figures.net_ticks_per_trade / pip,
                     "pips",
                 ),
-                _figure("largest drawdown", figures.max_drawdown_ticks / pip, "pips"),
+                _figure("largest drawdown", -figures.max_drawdown_ticks / pip, "pips"),
                 _figure("longest losing run", figures.longest_losing_run),
                 _figure("time in the market", figures.exposure, "share"),
                 _figure("configurations tried", tried.trials),

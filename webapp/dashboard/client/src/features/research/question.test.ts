@@ -10,12 +10,17 @@ test('evidence on the sample needs nothing said', () => {
 });
 
 test('days of stored candles become times, the last day whole', () => {
-  const { body } = askOf({ ...START, source: 'EUR_USD', from: '2017-02-01', to: '2017-03-01' });
+  const { body } = askOf({ ...START, source: 'candles:EUR_USD', from: '2017-02-01', to: '2017-03-01' });
   expect(body.data).toEqual({
     instrument: 'EUR_USD',
     from: '2017-02-01T00:00:00Z',
     to: '2017-03-01T23:59:59Z',
   });
+});
+
+test('a data set is taken whole', () => {
+  const { body } = askOf({ ...START, source: 'stored:gbpusd', from: '2017-02-01' });
+  expect(body.data).toEqual({ stored: 'gbpusd' });
 });
 
 test('one rule of my own is a list of one', () => {

@@ -3,7 +3,7 @@ import type { RunAsk, RunData, RunKind } from '../../shared/api/research';
 /** What the start form holds, as text. */
 export type Question = {
   kind: RunKind;
-  /** "sample", or the name of an instrument whose stored candles are meant. */
+  /** Which bars: the sample, "stored:" and a data set, or "candles:" and an instrument. */
   source: string;
   from: string;
   to: string;
@@ -17,7 +17,9 @@ export type Question = {
   seed: string;
 };
 
-export const SAMPLE = 'eur_usd_h1';
+const SAMPLE = 'eur_usd_h1';
+export const STORED = 'stored:';
+export const CANDLES = 'candles:';
 
 const RULE = {
   direction: 'last_bit_reversal',
@@ -91,9 +93,10 @@ export function askOf(question: Question): RunAsk {
 }
 
 function dataOf({ source, from, to }: Question): RunData {
-  if (source === 'sample') return { sample: SAMPLE };
+  if (source.startsWith(STORED)) return { stored: source.slice(STORED.length) };
+  if (!source.startsWith(CANDLES)) return { sample: SAMPLE };
   return {
-    instrument: source,
+    instrument: source.slice(CANDLES.length),
     ...(from === '' ? {} : { from: `${from}T00:00:00Z` }),
     ...(to === '' ? {} : { to: `${to}T23:59:59Z` }),
   };

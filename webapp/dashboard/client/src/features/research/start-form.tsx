@@ -1,14 +1,14 @@
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState, type ChangeEvent } from 'react';
 
 import { idempotencyKey } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
 import type { Status } from '../../shared/api/model';
-import { runKind, startRun } from '../../shared/api/research';
+import { dataSetsQuery, runKind, startRun } from '../../shared/api/research';
 import { instrumentText } from '../../shared/format';
 import { go } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
-import { askOf, faultOf, START, type Question } from './question';
+import { askOf, CANDLES, faultOf, START, STORED, type Question } from './question';
 import { KINDS } from './wording';
 
 /** Ask the lab. Whoever asks the same again is given the answer that is there. */
@@ -41,6 +41,7 @@ export function StartForm({ status }: { status: Status }) {
   const { kind, source, family } = question;
   const fault = faultOf(question);
   const instrument = status.feed?.instrument;
+  const sets = useQuery(dataSetsQuery).data ?? [];
 
   return (
     <Panel title="Ask the lab" view="research">
@@ -71,11 +72,19 @@ export function StartForm({ status }: { status: Status }) {
           <select {...field('source')}>
             <option value="sample">Sample: EUR/USD, hours of 2017</option>
             {instrument === undefined ? null : (
-              <option value={instrument}>Stored candles: {instrumentText(instrument)} H1</option>
+              <option value={CANDLES + instrument}>
+                Stored candles: {instrumentText(instrument)} H1
+              </option>
             )}
+            {sets.map(({ name, granularity, synthetic }) => (
+              <option key={name} value={STORED + name}>
+                Data set: {name}, {granularity}
+                {synthetic ? ', SYNTHETIC' : ''}
+              </option>
+            ))}
           </select>
         </label>
-        {source === 'sample' ? null : (
+        {source.startsWith(CANDLES) ? (
           <div className="pair">
             <label>
               From
@@ -86,7 +95,7 @@ export function StartForm({ status }: { status: Status }) {
               <input type="date" {...field('to')} />
             </label>
           </div>
-        )}
+        ) : null}
         {kind === 'evidence' ? (
           <label>
             Rules

@@ -40,7 +40,7 @@ export function figureText({ value, unit }: Pick<Figure, 'value' | 'unit'>): str
 
 /** "EUR_USD H1, 6,225 bars". */
 export function dataText({ data }: Run): string {
-  const name = data.sample ?? `${data.instrument ?? ''} ${data.granularity ?? ''}`.trim();
+  const name = data.sample ?? data.stored ?? `${data.instrument ?? ''} ${data.granularity ?? ''}`.trim();
   return `${name}, ${whole.format(data.bars)} bars`;
 }
 

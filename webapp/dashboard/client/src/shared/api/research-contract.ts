@@ -11,6 +11,7 @@ type Sends<Accepted, Body extends Accepted> = [Accepted, Body];
 export type ResearchContract = [
   Reads<typeof research.run, Server['RunOut']>,
   Reads<typeof research.runDetail, Server['RunDetailOut']>,
+  Reads<typeof research.dataSets, Server['DataSetsOut']>,
   Reads<typeof research.compared, Server['ComparedOut']>,
   Sends<Partial<Server['DataInRequest']>, research.RunData>,
   Sends<Partial<Server['EvidenceInRequest']>, Omit<research.EvidenceAsk, 'rules'>>,

@@ -22,6 +22,7 @@ export const run = z.object({
   name: z.string(),
   data: z.object({
     sample: z.string().optional(),
+    stored: z.string().optional(),
     instrument: z.string().optional(),
     granularity: z.string().optional(),
     from: instant.optional(),
@@ -68,6 +69,18 @@ export const compared = z.object({
   ),
 });
 
+export const dataSets = z.object({
+  data_sets: z.array(
+    z.object({
+      name: z.string(),
+      instrument: z.string(),
+      granularity: z.string(),
+      bars: z.number(),
+      synthetic: z.boolean(),
+    }),
+  ),
+});
+
 const runDeleted = z.object({ id: z.string() });
 
 const ROWS = 200;
@@ -85,6 +98,11 @@ export const runQuery = (id: string) =>
     queryFn: () => request(`/api/runs/${id}`, runDetail),
     ...LIVE,
   });
+
+export const dataSetsQuery = queryOptions({
+  queryKey: ['data-sets'],
+  queryFn: async () => (await request('/api/data-sets', dataSets)).data_sets,
+});
 
 export const comparedQuery = (ids: string[]) =>
   queryOptions({
@@ -116,6 +134,7 @@ export function dropRun(client: QueryClient, data: unknown): boolean {
 
 export type RunData =
   | { sample: string }
+  | { stored: string }
   | { instrument: string; from?: string; to?: string };
 
 export type EvidenceAsk = {
