@@ -340,8 +340,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 # Where data sets for research are; each worker reads them from its own disk.
 SEP_DATA_PATH = Path(env.text("SEP_DATA_PATH") or SEP_VAR_PATH / "data")
-# Where data sets for research are; each worker reads them from its own disk.
-SEP_DATA_PATH = Path(env.text("SEP_DATA_PATH") or SEP_VAR_PATH / "data")
 # Research: what the process of one shard may take, and how long a silent worker keeps its shard.
 SEP_SHARD_MEMORY_MB = env.whole("SEP_SHARD_MEMORY_MB", 4_096, low=256, high=1_048_576)
 SEP_SHARD_TIME_S = env.whole("SEP_SHARD_TIME_S", 3_600, low=1, high=86_400)
