@@ -206,3 +206,27 @@ def test_one_day_of_trades_is_refused(walk: Market) -> None:
 def test_every_line_names_a_figure_of_the_report(walk: Market) -> None:
     report = judged(walk, listed(walk, [10, 500], [1, -1]))
     assert {line.figure for line in TABLE} <= set(report.document["verdict"]["figures"])
+
+
+def test_positions_elsewhere_are_held_as_long_and_the_same_way(walk: Market) -> None:
+    # On a ramp of one tick a bar a position gains what it is held, bought, and loses it, sold,
+    # wherever it stands: every world ends where the trades end.
+    ramp = np.arange(len(walk), dtype=np.int64) + 10_000
+    m = walk.with_bars(BarTicks(ramp, ramp, ramp, ramp))
+    first = np.array([50, 52, 300, 900, 905])  # two pairs overlap
+    last = np.array([70, 55, 301, 912, 960])
+    trades = TradeList(
+        opened=m.times[first],
+        closed=m.times[last],
+        direction=np.array([1, -1, 1, 1, -1]),
+        entry=ramp[first].astype(float),
+        exit=ramp[last].astype(float),
+        weight=np.array([1.0, 1.0, 2.0, 0.5, 0.5]),
+        fees=np.zeros(5),
+    )
+    document = judged(m, trades).document
+    assert document["controls"]["episodes"] == 3
+    # 20 - 3 + 2 * 1 + 12 / 2 - 55 / 2
+    ends = {name: level[-1] for name, level in document["controls"]["band"].items()}
+    assert ends == {"low": -2.5, "median": -2.5, "high": -2.5}
+    assert document["money"]["equity"][-1] == -2.5
