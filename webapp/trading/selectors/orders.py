@@ -1,5 +1,6 @@
 """Everything that is known about one order."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
@@ -30,16 +31,7 @@ def order_detail(order: Order) -> dict[str, Any]:
         "checks": order.checks,
         "signal": None if signal is None else {**signal_resource(signal), "inputs": signal.inputs},
         "related": _related(order),
-        "events": [
-            {
-                "seq": event.seq,
-                "time": time_text(event.time),
-                "state": event.data["state"],
-                "cause": event.data.get("cause", ""),
-                "filled_units": event.data.get("filled_units", "0"),
-            }
-            for event in events[:ROWS_MAX]
-        ],
+        "events": _life(events[:ROWS_MAX]),
         "facts": [
             {
                 "transaction_id": fact.transaction_id,
@@ -50,6 +42,22 @@ def order_detail(order: Order) -> dict[str, Any]:
             for fact in (facts | of_fills).order_by("transaction_id")[:ROWS_MAX]
         ],
     }
+
+
+def _life(events: Iterable[EventLog]) -> list[dict[str, Any]]:
+    """Return what happened; an event that changed neither state nor fill is left out."""
+    life: list[dict[str, Any]] = []
+    for event in events:
+        data = event.data
+        told = {
+            "state": data["state"],
+            "cause": data.get("cause", ""),
+            "filled_units": data.get("filled_units", "0"),
+        }
+        if life and told.items() <= life[-1].items():
+            continue
+        life.append({"seq": event.seq, "time": time_text(event.time), **told})
+    return life
 
 
 def _related(order: Order) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import { Dialog } from '../../shared/ui/dialog';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { PartClose } from './part-close';
 import { TradesTable } from './trades-table';
+import './positions.css';
 
 export function PositionsPanel() {
   const positions = useQuery(positionsQuery);
@@ -106,7 +107,7 @@ function PositionRow({ position }: { position: Position }) {
         <Change amount={open_pl} />
         <small>{currency}</small>
       </td>
-      <td className="number">
+      <td className="closes">
         <button
           type="button"
           disabled={close.isPending}

@@ -62,7 +62,7 @@ function TradeRow({ trade }: { trade: Trade }) {
       <td className="number">
         <Change amount={realised_pl} />
       </td>
-      <td className="number">
+      <td className="closes">
         <button
           type="button"
           disabled={close.isPending}

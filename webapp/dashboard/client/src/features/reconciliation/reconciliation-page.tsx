@@ -124,7 +124,7 @@ function Rows({ rows }: { rows: ReconciliationDetail['rows'] }) {
 
 function Key({ row }: { row: ReconciliationDetail['rows'][number] }) {
   if (row.what === 'position') return <b>{instrumentText(row.key)}</b>;
-  if (row.order_id === null) return <span className="soft clip">{row.key}</span>;
+  if (row.order_id === null) return <span className="soft">{row.key}</span>;
   return (
     <>
       <Link to={`/orders/${row.order_id}`}>
