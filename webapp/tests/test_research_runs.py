@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,17 @@ def work(count: int = 1_000, *, holder: str = "one", now: datetime = NOW) -> int
     return count
 
 
+@cache
+def schema() -> Any:
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
 def held_to_schema(body: Any, path: str, status: str = "200", method: str = "get") -> None:
-    document = SchemaGenerator().get_schema(request=None, public=True)
+    document = schema()
     answer = document["paths"][path][method]["responses"][status]
-    schema = answer["content"]["application/json"]["schema"]
+    shape = answer["content"]["application/json"]["schema"]
     jsonschema.Draft202012Validator(
-        {**schema, "components": document["components"]},
+        {**shape, "components": document["components"]},
         format_checker=jsonschema.FormatChecker(),
     ).validate(body)
 

@@ -212,7 +212,7 @@ def shard_claim(*, holder: str, now: datetime) -> RunShard | None:
 def shard_renew(*, shard: RunShard, progress: float | None, now: datetime) -> bool:
     """Keep a claimed shard for another lease. False: it is not ours any more, stop."""
     with transaction.atomic():
-        ours = _ours(shard, open_run=True).update(leased_until=now + _lease())
+        ours = _open(shard) and _ours(shard).update(leased_until=now + _lease())
         if ours and progress is not None:
             _ours(shard).update(progress=progress)
             _progress(shard.run_id, now)
@@ -307,14 +307,19 @@ def _free_claims(run: Run) -> None:
     )
 
 
-def _ours(shard: RunShard, *, open_run: bool = False) -> Any:
-    rows = RunShard.objects.filter(pk=shard.pk, claim=shard.claim, state=RunShard.State.RUNNING)
-    return rows.filter(run__state__in=Run.OPEN) if open_run else rows
+def _open(shard: RunShard) -> bool:
+    """Return whether the run goes on; its row is locked until the transaction ends, so that a
+    cancel comes wholly before or wholly after."""
+    run = Run.objects.select_for_update().filter(pk=shard.run_id).first()
+    return run is not None and run.state in Run.OPEN
+
+
+def _ours(shard: RunShard) -> Any:
+    return RunShard.objects.filter(pk=shard.pk, claim=shard.claim, state=RunShard.State.RUNNING)
 
 
 def _end(shard: RunShard, now: datetime, **values: Any) -> bool:
-    ended = _ours(shard, open_run=True).update(leased_until=None, finished_at=now, **values)
-    return bool(ended)
+    return bool(_open(shard) and _ours(shard).update(leased_until=None, finished_at=now, **values))
 
 
 def _progress(address: str, now: datetime) -> None:
