@@ -6,7 +6,9 @@ decide in Python and are simulated there. Both give the same numbers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -96,17 +98,25 @@ def _swept_days(
     block: float,
 ) -> Iterator[tuple[Ints, Ints]]:
     compiled = _compiled(rules)
+    cells = (int(day[-1]) + 1) * len(rules)
     if kind not in _COMPILED_KINDS:
-        gross, trades = _panels(1, day, len(rules))
-        for index in indices:
+
+        def world_of(index: int) -> tuple[Ints, Ints]:
             bars = surrogate_bars(market.bars, kind=kind, seed=seed, index=index, block=block)
-            world = _swept(market.with_bars(bars), day, spread)
+            world = _swept(market.with_bars(bars), day, spread, threads=1)
             if world is None:
                 raise ArgumentError("prices of a null world are too large; use a coarser tick")
+            gross, trades = _panels(1, day, len(rules))
             world.panels(compiled, None, 0, 1.0, 0, gross, trades)
-            yield gross[0].copy(), trades[0].copy()
+            return gross[0], trades[0]
+
+        # Transforms, sorts and sweeps leave Python to other threads.
+        workers = os.cpu_count() or 1
+        size = max(1, min(workers, _PANEL_CELLS_MAX // cells))
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(indices), size):
+                yield from pool.map(world_of, indices[start : start + size])
         return
-    cells = (int(day[-1]) + 1) * len(rules)
     size = max(1, min(16, _PANEL_CELLS_MAX // cells))
     for start in range(0, len(indices), size):
         some = indices[start : start + size]
@@ -115,7 +125,7 @@ def _swept_days(
         yield from zip(gross, trades, strict=True)
 
 
-def _swept(market: Market, day: Ints, spread: int) -> _core.Sweep | None:
+def _swept(market: Market, day: Ints, spread: int, *, threads: int = 0) -> _core.Sweep | None:
     """The compiled sweep, None where prices are more than it takes."""
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
     # At a spread of s every buy costs s more than the bars say: as if they were bids.
@@ -124,7 +134,7 @@ def _swept(market: Market, day: Ints, spread: int) -> _core.Sweep | None:
         made = SweepBars.made(
             own, day, market.closes, market.gap, tick=market.tick, costs=costs, side="bid"
         )
-        return made.compiled("auto", 0)
+        return made.compiled("auto", threads)
     except ArgumentError:
         return None
 
