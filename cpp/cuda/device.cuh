@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "sep/errors.hpp"
 
@@ -50,6 +51,8 @@ public:
     ~DeviceArray() {
         if (data_ != nullptr) cudaFreeAsync(data_, stream_);
     }
+    DeviceArray(DeviceArray&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)), size_(other.size_), stream_(other.stream_) {}
     DeviceArray(const DeviceArray&) = delete;
     DeviceArray& operator=(const DeviceArray&) = delete;
 
@@ -60,6 +63,56 @@ private:
     std::size_t size_;
     cudaStream_t stream_;
 };
+
+/// A place in the order of a stream.
+class Event {
+public:
+    Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate"); }
+    ~Event() { cudaEventDestroy(event_); }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+
+    void record(const Stream& stream) {
+        check(cudaEventRecord(event_, stream.get()), "cudaEventRecord");
+    }
+    cudaError_t wait() const { return cudaEventSynchronize(event_); }
+
+private:
+    cudaEvent_t event_ = nullptr;
+};
+
+/// Memory of the host that the device reads and writes without a detour; it never shrinks.
+class PinnedMemory {
+public:
+    PinnedMemory() = default;
+    ~PinnedMemory() { cudaFreeHost(data_); }
+    PinnedMemory(const PinnedMemory&) = delete;
+    PinnedMemory& operator=(const PinnedMemory&) = delete;
+
+    std::byte* at_least(std::size_t size_bytes) {
+        if (size_bytes > size_) {
+            cudaFreeHost(std::exchange(data_, nullptr));
+            size_ = 0;
+            check(cudaMallocHost(&data_, size_bytes), "cudaMallocHost");
+            size_ = size_bytes;
+        }
+        return static_cast<std::byte*>(data_);
+    }
+
+private:
+    void* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Multiprocessors of the current device.
+inline int processors() {
+    int device = 0;
+    int count = 0;
+    check(cudaGetDevice(&device), "cudaGetDevice");
+    check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
+          "cudaDeviceGetAttribute");
+    return count;
+}
 
 inline void copy_to_host(void* host, const void* device, std::size_t size_bytes,
                          const Stream& stream) {

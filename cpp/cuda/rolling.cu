@@ -1,48 +1,23 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "../src/backends.hpp"
 #include "device.cuh"
+#include "rolling_kernels.cuh"
 
 namespace sep::cuda {
 namespace {
 
-constexpr int block_size = 256;
-constexpr int column_count = window_metric_count + 1;  // the metrics, then flat_ratio
-
 using Words = std::span<const std::uint64_t>;
 
-/// Where the kernel writes; a column that is not wanted has no data.
-struct DeviceColumns {
-    Column column[column_count];
-    std::uint8_t* complete;
-};
-
-// Thread t computes output t of the chunk.
-__global__ void rolling_kernel(Chunk chunk, const std::uint64_t* bits_before_word, WindowSpec spec,
-                               TableView view, std::uint64_t outputs, DeviceColumns out) {
-    const std::uint64_t t = blockIdx.x * static_cast<std::uint64_t>(blockDim.x) + threadIdx.x;
-    if (t >= outputs) return;
-    const std::uint64_t k = chunk.first_output() + t * chunk.stride;
-    const std::uint64_t up_to_k = ~std::uint64_t{0} >> (63 - k % 64);
-    const std::uint64_t bits = bits_before_word[k / 64] + ones(chunk.emitted[k / 64] & up_to_k);
-
-    bool complete = false;
-    const WindowMetrics metrics =
-        window_metrics(chunk.bits.before(bits), chunk.joined.before(bits),
-                       chunk.errors.before(bits), bits, spec, view, complete);
-    const MetricValues values = values_of(metrics);
-    for (int i = 0; i < window_metric_count; ++i) {
-        if (out.column[i]) out.column[i].store(t, values.value[i]);
-    }
-    const Column& flat_column = out.column[window_metric_count];
-    if (flat_column) {
-        const std::uint64_t price = chunk.prices_before + k;
-        flat_column.store(t, flat_ratio(chunk.flat.before(price + 1), price, spec.window));
-    }
-    if (out.complete != nullptr) out.complete[t] = complete;
-}
+// Fresh pages of the caller's arrays are the bottleneck: more than these add little.
+constexpr unsigned copy_threads = 4;
 
 /// Bits of the series before each 64 prices of the chunk.
 std::vector<std::uint64_t> count_bits_before(const Chunk& chunk) {
@@ -60,18 +35,10 @@ Words words_of(const Chunk::Series& series, std::uint64_t size) {
     return {series.words, series.words == nullptr ? 0 : word_count(size - series.forgotten)};
 }
 
+/// Chunks in the memory of the host: their words go to the device, the results come back.
 class Rolling final : public RollingBackend {
 public:
-    explicit Rolling(const WindowSpec& spec)
-        : spec_(spec),
-          tables_(spec.window, spec.groups & group_path),
-          g_(std::span<const double>(tables().g), stream_),
-          rows_(std::span<const DampedRow>(tables().rows), stream_),
-          row_of_(std::span<const std::uint8_t>(tables().row_of), stream_),
-          spans_(std::span<const DampedSpan>(tables_.spans), stream_),
-          decays_(std::span<const double>(tables_.decays), stream_),
-          decays_first_(std::span<const std::uint32_t>(tables_.decays_first), stream_),
-          templates_(std::span<const double>(tables_.templates), stream_) {}
+    explicit Rolling(const WindowSpec& spec) : kernels_(spec, stream_) {}
 
     void run(const Chunk& chunk, const RollingOutputs& out) override {
         const std::uint64_t outputs = chunk.outputs();
@@ -92,51 +59,106 @@ public:
             words_of(chunk.flat, chunk.prices_before + chunk.prices), stream_);
         const DeviceArray<std::uint64_t> emitted(Words(chunk.emitted, host_before.size()), stream_);
         const DeviceArray<std::uint64_t> before(Words(host_before), stream_);
-        Chunk on_device = chunk;
-        on_device.bits.words = bits.get();
-        on_device.joined.words = joined.get();
-        on_device.errors.words = errors.get();
-        on_device.flat.words = flat.get();
-        on_device.emitted = emitted.get();
+        DeviceChunk on_device{chunk, before.get()};
+        on_device.chunk.bits.words = bits.get();
+        on_device.chunk.joined.words = joined.get();
+        on_device.chunk.errors.words = errors.get();
+        on_device.chunk.flat.words = flat.get();
+        on_device.chunk.emitted = emitted.get();
 
-        std::array<Column, column_count> host{};
-        std::copy(out.metrics.begin(), out.metrics.end(), host.begin());
-        host[window_metric_count] = out.flat_ratio;
-        const DeviceArray<double> values(column_count * outputs, stream_);
-        const DeviceArray<std::uint8_t> complete(outputs, stream_);
-        DeviceColumns columns{};
-        for (int i = 0; i < column_count; ++i) {
-            if (host[i]) columns.column[i] = {values.get() + i * outputs, host[i].single};
+        // Columns one after the other, each at a multiple of 16 bytes.
+        std::size_t size_bytes = 0;
+        const auto place = [&](std::size_t bytes) {
+            const std::size_t at = size_bytes;
+            size_bytes += (outputs * bytes + 15) / 16 * 16;
+            return at;
+        };
+        std::array<std::size_t, window_metric_count + 1> at{};
+        for (int i = 0; i <= window_metric_count; ++i) {
+            const Column& column = column_of(out, i);
+            if (column) at[i] = place(column.single ? sizeof(float) : sizeof(double));
         }
-        columns.complete = complete.get();
-
-        const TableView view{g_.get(),     tables().log2_3, rows_.get(),         row_of_.get(),
-                             spans_.get(), decays_.get(),   decays_first_.get(), templates_.get()};
-        const auto blocks = static_cast<unsigned>((outputs + block_size - 1) / block_size);
-        rolling_kernel<<<blocks, block_size, 0, stream_.get()>>>(on_device, before.get(), spec_,
-                                                                 view, outputs, columns);
-        check(cudaGetLastError(), "rolling_kernel");
-        for (int i = 0; i < column_count; ++i) {
-            if (!host[i]) continue;
-            const std::size_t size_bytes =
-                outputs * (host[i].single ? sizeof(float) : sizeof(double));
-            copy_to_host(host[i].data, columns.column[i].data, size_bytes, stream_);
+        const std::size_t complete_at = out.complete == nullptr ? 0 : place(1);
+        const DeviceArray<std::byte> results(size_bytes, stream_);
+        RollingOutputs to = out;
+        for (int i = 0; i <= window_metric_count; ++i) {
+            if (column_of(out, i)) column_of(to, i).data = results.get() + at[i];
         }
-        if (out.complete != nullptr) copy_to_host(out.complete, complete.get(), outputs, stream_);
-        stream_.wait();
+        if (out.complete != nullptr) {
+            to.complete = reinterpret_cast<std::uint8_t*>(results.get() + complete_at);
+        }
+        kernels_.launch(on_device, outputs, to, stream_);
+        std::vector<Part> parts;
+        for (int i = 0; i <= window_metric_count; ++i) {
+            const Column& column = column_of(out, i);
+            if (!column) continue;
+            const std::size_t size = outputs * (column.single ? sizeof(float) : sizeof(double));
+            parts.push_back({column.data, at[i], size});
+        }
+        if (out.complete != nullptr) parts.push_back({out.complete, complete_at, outputs});
+        if (std::exchange(is_first_, false)) {
+            // Pinning memory takes longer than the one copy that it would save.
+            for (const Part& part : parts) {
+                copy_to_host(part.host, results.get() + part.at, part.size_bytes, stream_);
+            }
+            stream_.wait();
+        } else {
+            copy_staged(parts, results.get(), size_bytes);
+        }
     }
 
 private:
-    WindowSpec spec_;
-    WindowTables tables_;
+    static const Column& column_of(const RollingOutputs& out, int i) {
+        return i < window_metric_count ? out.metrics[i] : out.flat_ratio;
+    }
+    static Column& column_of(RollingOutputs& out, int i) {
+        return i < window_metric_count ? out.metrics[i] : out.flat_ratio;
+    }
+
+    /// A result: where it goes, and where it lies among the results on the device.
+    struct Part {
+        void* host;
+        std::size_t at;
+        std::size_t size_bytes;
+    };
+
+    /// Copy through pinned memory: threads hand parts on while the device sends later ones.
+    void copy_staged(const std::vector<Part>& parts, const std::byte* results,
+                     std::size_t size_bytes) {
+        std::byte* const pinned = pinned_.at_least(size_bytes);
+        while (sent_.size() < parts.size()) sent_.push_back(std::make_unique<Event>());
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            copy_to_host(pinned + parts[i].at, results + parts[i].at, parts[i].size_bytes, stream_);
+            sent_[i]->record(stream_);
+        }
+        std::atomic<std::size_t> next = 0;
+        std::atomic<cudaError_t> failed = cudaSuccess;
+        const auto hand_on = [&] {
+            for (std::size_t i = next++; i < parts.size(); i = next++) {
+                const cudaError_t status = sent_[i]->wait();
+                if (status != cudaSuccess) {
+                    failed = status;
+                    return;
+                }
+                std::memcpy(parts[i].host, pinned + parts[i].at, parts[i].size_bytes);
+            }
+        };
+        {
+            std::vector<std::jthread> workers;
+            const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+            for (unsigned i = 1; i < std::min(cores, copy_threads); ++i) {
+                workers.emplace_back(hand_on);
+            }
+            hand_on();
+        }
+        check(failed, "cudaEventSynchronize");
+    }
+
     Stream stream_;
-    DeviceArray<double> g_;
-    DeviceArray<DampedRow> rows_;
-    DeviceArray<std::uint8_t> row_of_;
-    DeviceArray<DampedSpan> spans_;
-    DeviceArray<double> decays_;
-    DeviceArray<std::uint32_t> decays_first_;
-    DeviceArray<double> templates_;
+    RollingKernels kernels_;
+    PinnedMemory pinned_;
+    std::vector<std::unique_ptr<Event>> sent_;  ///< of each part
+    bool is_first_ = true;
 };
 
 }  // namespace

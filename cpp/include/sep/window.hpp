@@ -240,6 +240,19 @@ SEP_HOST_DEVICE double differing_sum(const Bits& bits, const DampedRow& row, int
     return sum;
 }
 
+/// The damped sums of a window whose newest bits have this row of the tables.
+///
+/// The newest bit has the sign of the sum of all terms; each differing bit takes away twice its
+/// term. Written so, exchanging up and down changes the sign and nothing else.
+template <class Bits>
+SEP_HOST_DEVICE void set_damped(WindowMetrics& m, const Bits& bits, int row, const TableView& t) {
+    const DampedSpan span = t.spans[row];
+    const double sign = bits(0) >> 63 ? 1.0 : -1.0;
+    const double differing = differing_sum(bits, t.rows[row], span.terms);
+    m.damped = sign * (span.all_ones - (differing + differing));
+    m.damped_anchored = 0.0 - sign * differing;
+}
+
 /// Confidence and similarity of the partial sums of the damped value, k = 1 .. window-1.
 template <class Bits>
 SEP_HOST_DEVICE void set_path_metrics(WindowMetrics& m, const Bits& bits, int window, int row,
@@ -362,13 +375,7 @@ SEP_HOST_DEVICE WindowMetrics window_metrics(const Bits& bits, const Bits& joine
     if (!complete) return m;
 
     if (spec.groups & group_path) set_path_metrics(m, bits, window, row, t);
-    // The newest bit has the sign of the sum of all terms; each differing bit takes away twice its
-    // term. Written so, exchanging up and down changes the sign and nothing else.
-    const DampedSpan span = t.spans[row];
-    const double sign = bits(0) >> 63 ? 1.0 : -1.0;
-    const double differing = differing_sum(bits, t.rows[row], span.terms);
-    m.damped = sign * (span.all_ones - (differing + differing));
-    m.damped_anchored = 0.0 - sign * differing;
+    set_damped(m, bits, row, t);
     return m;
 }
 
