@@ -25,6 +25,8 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     sep::bindings::register_backends(module);
     sep::bindings::register_bits(module);
     sep::bindings::register_rolling(module);
+    sep::bindings::register_device_arrays(module);
+    sep::bindings::register_device_rolling(module);
     sep::bindings::register_stream(module);
     sep::bindings::register_sweep(module);
     sep::bindings::register_calibration(module);

@@ -138,6 +138,64 @@ class Roller:
         /,
     ) -> None: ...
 
+class DeviceArray:
+    """One-dimensional memory of a GPU: DLPack and the CUDA array interface give it to others."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def device(self) -> int:
+        """The number of the GPU, as CUDA counts the visible ones."""
+    def __len__(self) -> int: ...
+    def to_numpy(self) -> NDArray[Any]:
+        """Return a copy in the memory of the host."""
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object: ...
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]: ...
+
+def device_arrays(size: int, dtypes: Sequence[str], device: int, /) -> list[DeviceArray]: ...
+def to_device(array: NDArray[Any], device: int, /) -> DeviceArray: ...
+def to_host(name: str, array: object, /) -> NDArray[Any]:
+    """Return a copy of an array on a GPU, of whichever library."""
+
+def device_of(array: object, /) -> int:
+    """Return the number of the GPU that an array lies on."""
+
+class DeviceRoller:
+    """The rolling metrics of one series that lies on a GPU."""
+
+    def __init__(
+        self,
+        *,
+        tick: float,
+        window: int,
+        stride: int,
+        encoding: str,
+        metrics: Sequence[str],
+        predictor: str,
+        collapse_share: float,
+        device: int,
+    ) -> None: ...
+    def take_prices(self, prices: object, gap: object, /) -> int:
+        """Take the series in and return its size."""
+    def take_bits(self, bits: object, gap: object, /) -> int: ...
+    def run(
+        self, columns: dict[str, Any], progress: Callable[[int, int], object] | None, /
+    ) -> None:
+        """Write the results, and return when they are there."""
+
 class StreamMetrics:
     """What a stream knows after a price: the metrics of `RollingMetrics` as numbers."""
 

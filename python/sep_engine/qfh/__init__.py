@@ -1,6 +1,6 @@
 """Symbolic dynamics of price direction: bits, window metrics, their coin percentiles, streams."""
 
-from sep_engine._core import Stream, StreamMetrics
+from sep_engine._core import DeviceArray, Stream, StreamMetrics
 from sep_engine.qfh import legacy
 from sep_engine.qfh.bank import StreamBank
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
@@ -11,6 +11,7 @@ from sep_engine.qfh.calibration import (
     coin_distribution,
     simulated_distribution,
 )
+from sep_engine.qfh.device import DeviceRollingMetrics, rolling_bits_device, rolling_device
 from sep_engine.qfh.rolling import (
     CHEAP_METRICS,
     METRICS,
@@ -30,6 +31,8 @@ __all__ = [
     "METRICS",
     "SIMULATED_METRICS",
     "BackendName",
+    "DeviceArray",
+    "DeviceRollingMetrics",
     "Encoded",
     "Encoding",
     "Predictor",
@@ -45,7 +48,9 @@ __all__ = [
     "pack",
     "rolling",
     "rolling_bits",
+    "rolling_bits_device",
     "rolling_chunks",
+    "rolling_device",
     "rolling_many",
     "simulated_distribution",
     "unpack",
