@@ -435,7 +435,7 @@ async def test_b1_a_stream_that_falls_silent_is_noticed_and_asked_for_again(venu
     "fault",
     [{"status": 503}, {"status": 401}, {"cut": "before"}, {"cut_after": 0}, {"garble": True}],
 )
-async def test_b2_a_stream_that_is_refused_cut_or_garbled_comes_back(
+async def test_b3_a_stream_that_is_refused_cut_or_garbled_comes_back(
     venue: Venue, fault: dict[str, Any]
 ) -> None:
     venue.fault(path="transactions/stream", **fault)
@@ -466,4 +466,19 @@ async def test_a_venue_that_is_not_there_is_asked_again_and_again() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     adapter = broker_at(Venue(url), backoff=Backoff(first_s=0.01))
     assert all(isinstance(one, Deaf) for one in await told(adapter, 3))
+    await adapter.close()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_b15_a_token_that_is_refused_is_not_shown_again_and_again(
+    venue: Venue, status: int
+) -> None:
+    venue.fault(path="/v3/accounts/", status=status, times=0)
+    adapter = broker_at(venue)
+    assert adapter.unauthorised == ""
+    for _ in range(5):
+        with pytest.raises(BrokerError):
+            await adapter.account()
+    assert adapter.unauthorised == f"HTTP {status}: the token or the account is not accepted"
+    assert venue.control("GET", "")["faults_seen"] == [1]
     await adapter.close()

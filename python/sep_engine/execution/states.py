@@ -7,6 +7,9 @@ checker of the kill tests reads it.
 from enum import StrEnum
 
 from sep_engine.errors import IllegalTransition
+from sep_engine.model.order_terms import IMMEDIATE as IMMEDIATE
+from sep_engine.model.order_terms import PositionFill as PositionFill
+from sep_engine.model.order_terms import TimeInForce as TimeInForce
 
 
 class OrderState(StrEnum):
@@ -51,21 +54,6 @@ STOPS: frozenset[OrderType] = frozenset({OrderType.STOP_LOSS, OrderType.TRAILING
 """Protective orders that bound a loss."""
 
 
-class TimeInForce(StrEnum):
-    """How long an order works: until cancelled, a time, the day's end, or not at all.
-
-    The day ends at 17:00 New York time. FOK fills whole at once or not at all, IOC what it can.
-    """
-
-    GTC = "GTC"
-    GTD = "GTD"
-    GFD = "GFD"
-    FOK = "FOK"
-    IOC = "IOC"
-
-
-IMMEDIATE: frozenset[TimeInForce] = frozenset({TimeInForce.FOK, TimeInForce.IOC})
-
 TIMES_IN_FORCE: dict[OrderType, frozenset[TimeInForce]] = {
     OrderType.MARKET: IMMEDIATE,
     OrderType.LIMIT: frozenset(TimeInForce),
@@ -76,15 +64,6 @@ TIMES_IN_FORCE: dict[OrderType, frozenset[TimeInForce]] = {
     OrderType.TRAILING_STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
 }
 """What each type of order may have; the first choice is FOK for a market order, GTC else."""
-
-
-class PositionFill(StrEnum):
-    """Whether a fill reduces the position, opens, or both; DEFAULT is the venue's own choice."""
-
-    DEFAULT = "DEFAULT"
-    OPEN_ONLY = "OPEN_ONLY"
-    REDUCE_FIRST = "REDUCE_FIRST"
-    REDUCE_ONLY = "REDUCE_ONLY"
 
 
 class Origin(StrEnum):

@@ -30,6 +30,8 @@ from sep_engine.execution.core import (
     OrderEvent,
     OrderRecord,
     Rejected,
+    Replaced,
+    Replacing,
     Restarted,
     Send,
     Step,
@@ -90,14 +92,14 @@ def test_a_denied_order_keeps_the_rule_and_never_moves_again() -> None:
 
 
 @pytest.mark.parametrize("event", [Doubted("timeout"), Restarted()])
-def test_doubt_about_a_send_is_unknown_and_asks_for_a_look_up(event: OrderEvent) -> None:
+def test_o10_o11_doubt_about_a_send_is_unknown_and_asks_for_a_look_up(event: OrderEvent) -> None:
     unsure = run(order(S.SENDING), event)
     assert unsure.order.state == S.UNKNOWN
     assert unsure.order.doubt_since == NOW
     assert unsure.effects == (LookUp("a"),)
 
 
-def test_absence_needs_a_closed_send_the_late_time_and_two_reads() -> None:
+def test_o12_absence_needs_a_closed_send_the_late_time_and_two_reads() -> None:
     unsure = order(S.UNKNOWN)
     closed = Absent(send_closed=True)
     # 9 s: a send may still arrive until 10 s.
@@ -113,7 +115,7 @@ def test_absence_needs_a_closed_send_the_late_time_and_two_reads() -> None:
     assert late.state == S.EXPIRED_UNSENT
 
 
-def test_a_second_crash_starts_the_waiting_again() -> None:
+def test_o9_a_second_crash_starts_the_waiting_again() -> None:
     first = step(order(S.UNKNOWN), Absent(send_closed=True), NOW + timedelta(seconds=10), TIMING)
     again = step(first.order, Restarted(), NOW + timedelta(seconds=11), TIMING).order
     assert again.absent_since is None
@@ -136,7 +138,7 @@ def test_a_partly_filled_order_has_the_weighted_price() -> None:
     )
 
 
-def test_every_order_of_acknowledgement_fills_and_cancel_ends_the_same() -> None:
+def test_o19_every_order_of_acknowledgement_fills_and_cancel_ends_the_same() -> None:
     # The venue's ledger: accepted 7, 300 filled 8, 200 filled 9, the rest cancelled 10.
     facts: tuple[Fact, ...] = (
         Accepted(7, "7"),
@@ -152,7 +154,7 @@ def test_every_order_of_acknowledgement_fills_and_cancel_ends_the_same() -> None
         assert not [e for e in done.effects if isinstance(e, HaltAccount)]
 
 
-def test_a_fill_after_a_rejection_is_applied_and_halts() -> None:
+def test_o26_a_fill_after_a_rejection_is_applied_and_halts() -> None:
     rejected = run(order(S.SENDING), Rejected(7, "INSUFFICIENT_MARGIN"))
     late = run(rejected.order, fill(8, 1000, final=True))
     assert late.order.state == S.REJECTED
@@ -162,13 +164,13 @@ def test_a_fill_after_a_rejection_is_applied_and_halts() -> None:
     assert "REJECTED" in late.effects[1].reason
 
 
-def test_an_overfill_is_applied_and_halts() -> None:
+def test_o26_an_overfill_is_applied_and_halts() -> None:
     over = run(order(S.ACCEPTED), fill(8, 1200))
     assert (over.order.state, over.order.filled_units) == (S.FILLED, 1200)
     assert [type(effect) for effect in over.effects] == [ApplyFill, HaltAccount]
 
 
-def test_a_cancel_that_is_refused_leaves_the_order_working() -> None:
+def test_o29_a_cancel_that_is_refused_leaves_the_order_working() -> None:
     pending = run(order(S.PARTIAL, filled_units=Decimal(300)), Withdrawn())
     assert pending.order.state == S.CANCEL_PENDING
     assert pending.effects == (Cancel("a"),)
@@ -176,7 +178,32 @@ def test_a_cancel_that_is_refused_leaves_the_order_working() -> None:
     assert (back.state, back.cancel_wanted) == (S.PARTIAL, False)
 
 
-def test_a_wish_to_cancel_waits_while_the_send_is_in_doubt() -> None:
+@pytest.mark.parametrize("start", [S.ACCEPTED, S.PARTIAL])
+def test_a_replaced_order_ends_and_a_refused_change_leaves_it_working(start: OrderState) -> None:
+    filled = Decimal(300) if start == S.PARTIAL else Decimal(0)
+    asked = run(order(start, filled_units=filled), Replacing()).order
+    assert asked.state == S.REPLACE_PENDING
+    assert run(asked, Replaced(9, "7")).order.state == S.REPLACED
+    assert run(asked, CancelRefused(9, "PRICE_INVALID")).order.state == start
+    # No answer: only the venue's word ends the doubt.
+    doubt = run(asked, Doubted("timeout")).order
+    assert doubt.state == S.CHANGE_UNKNOWN
+    assert run(doubt, Replaced(9, "7")).order.state == S.REPLACED
+    assert run(doubt, Found("7")).order.state == start
+
+
+def test_an_order_that_is_being_cancelled_or_sent_is_not_replaced() -> None:
+    for state in (S.SENDING, S.UNKNOWN, S.CANCEL_PENDING, S.REPLACE_PENDING, S.FILLED):
+        with pytest.raises(IllegalTransition):
+            run(order(state), Replacing())
+
+
+def test_o27_an_order_that_somebody_else_replaces_is_cancelled_for_us() -> None:
+    gone = run(order(S.ACCEPTED), Replaced(9, "7"))
+    assert (gone.order.state, gone.order.closed_by, gone.effects) == (S.CANCELLED, 9, ())
+
+
+def test_o29_a_wish_to_cancel_waits_while_the_send_is_in_doubt() -> None:
     wished = run(order(S.UNKNOWN), Withdrawn())
     assert (wished.order.state, wished.effects) == (S.UNKNOWN, ())
     works = run(wished.order, Accepted(7, "7")).order
@@ -206,10 +233,15 @@ EVENTS = st.one_of(
     st.builds(Cancelled, NUMBERS, st.just("7"), st.just("r")),
     st.builds(Rejected, NUMBERS, st.just("r")),
     st.builds(Expired, NUMBERS, st.just("7")),
+    st.builds(Replaced, NUMBERS, st.just("7")),
+    st.builds(Replacing),
     st.builds(CancelRefused, NUMBERS, st.just("r")),
 )
-OURS = (Judged, Lapsed, Claimed)
-EVIDENCE = (Accepted, Filled, Cancelled, Rejected, Expired, Found, Absent, CancelRefused)
+OURS = (Judged, Lapsed, Claimed, Replacing)
+EVIDENCE = (
+    *(Accepted, Filled, Cancelled, Rejected, Expired),
+    *(Replaced, Found, Absent, CancelRefused),
+)
 
 
 @given(st.lists(st.tuples(EVENTS, st.integers(min_value=0, max_value=20)), max_size=25))

@@ -591,8 +591,9 @@ class Trader:
             self._price_loss = ""
             await self._db(self._announce, "The venue's price stream is heard again.")
         quote = price.quote()
-        if quote is None:
-            return
+        last = self._quotes.get(self._instrument.name)
+        if quote is None or (last is not None and quote.time < last.quote.time):
+            return  # an empty book, or a price that a later one has overtaken
         stands = "" if price.tradeable else "not tradeable at the venue"
         self._quotes[quote.instrument] = Received(quote, utc_now(), stands)
         start = bar_start(quote.time, self._feed.granularity)
@@ -1148,6 +1149,11 @@ class Trader:
             "market_updates_dropped": self._market.dropped,
             "venue_stream": "" if self._deaf is None else self._deaf[1],
         }
+        refused: str = getattr(self._broker, "unauthorised", "") if self._armed else ""
+        if refused:
+            trading_state_worsen(
+                account=self._account, state=TradingMode.HALTED, reason=refused, now=now
+            )
         names = ["trader", "relay"] if self._with_relay else ["trader"]
         for name in names:
             beat(name, started_at=self._started_at, now=now, detail=detail)

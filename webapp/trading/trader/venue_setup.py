@@ -66,11 +66,16 @@ async def venue_read(
 
     Raises:
         VenueError, DataError: no answer, an error, or an unusable answer.
-        CannotAdd: the account does not offer the instrument.
+        CannotAdd: the account does not offer the instrument, or belongs to MT4.
     """
     client = MarketDataClient(endpoint, token=token, account_id=venue_account)
     try:
         account = await client.account()
+        if account.raw.get("mt4AccountID"):
+            raise CannotAdd(
+                f"account {venue_account} belongs to MT4, where orders may carry no client id: "
+                "use another account"
+            )
         terms = {one.name: one for one in await client.instruments()}
         if instrument not in terms:
             raise CannotAdd(f"account {venue_account} does not offer {instrument}")

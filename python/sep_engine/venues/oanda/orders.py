@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sep_engine.errors import ArgumentError, DataError
-from sep_engine.execution.states import IMMEDIATE, PositionFill, TimeInForce
 from sep_engine.model import Instrument
+from sep_engine.model.order_terms import IMMEDIATE, PositionFill, TimeInForce
 from sep_engine.venues.oanda.parse import (
     Transaction,
     child,

@@ -77,6 +77,8 @@ _ENTRY_TYPES = {
     OrderType.STOP_LOSS: EntryType.STOP,
     OrderType.TAKE_PROFIT: EntryType.LIMIT,
 }
+# A token that was refused is not tried again before this long.
+UNAUTHORISED_PAUSE_S = 60.0
 logger = logging.getLogger(__name__)
 _ADOPTED = re.compile(r"venue-\d+-(\d+)", re.ASCII)
 
@@ -113,6 +115,9 @@ class OandaBroker:
         self._url = f"{endpoint.rest}/v3/accounts/{venue_account}"
         self._stream_url = f"{endpoint.stream}/v3/accounts/{venue_account}/transactions/stream"
         self._silence_s = silence_s
+        # Why the venue does not accept us ("" while it does), and when it may be asked again.
+        self.unauthorised = ""
+        self._ask_again_at = 0.0
         self._backoff = backoff or Backoff()
         self._http = httpx.AsyncClient(
             headers={
@@ -258,6 +263,8 @@ class OandaBroker:
             BrokerError: it did not reach the venue.
             BrokerUnsure: it may have, and no whole answer came.
         """
+        if self.unauthorised and time.monotonic() < self._ask_again_at:
+            raise BrokerError(self.unauthorised)
         while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
             await asyncio.sleep(wait_s)
         request = self._http.build_request(
@@ -278,6 +285,13 @@ class OandaBroker:
             raise BrokerError(f"the venue was not reached: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             raise BrokerUnsure(f"no whole answer: {type(error).__name__}") from error
+        if response.status_code in (401, 403):
+            self.unauthorised = (
+                f"HTTP {response.status_code}: the token or the account is not accepted"
+            )
+            self._ask_again_at = time.monotonic() + UNAUTHORISED_PAUSE_S
+        else:
+            self.unauthorised = ""
         return response.status_code, b"".join(parts)
 
     async def _instrument(self, name: str) -> Instrument:
