@@ -66,6 +66,16 @@ chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDU
 fuzz: $(VENV)/.dev ## Fuzz the engine with clang, each target for FUZZ_SECONDS
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
 
+.PHONY: mutation
+mutation: $(VENV)/.dev ## Change the risk gate in every single way and see that its tests notice
+	@$(MAKE) --silent --no-print-directory engine
+	@$(BIN)/python -m tests.mutation
+
+.PHONY: side-by-side
+side-by-side: $(VENV)/.dev ## Lose answers and kill the trader, 30 times each, and count orders (minutes)
+	@$(MAKE) --silent --no-print-directory engine
+	@$(BIN)/python -m tests.side_by_side
+
 .PHONY: calibrate
 calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)
 	@$(MAKE) --silent --no-print-directory engine

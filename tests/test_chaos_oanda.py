@@ -11,7 +11,7 @@ from tests.chaos.schedules import Mistake
 SCHEDULES = 60
 
 
-def test_no_schedule_loses_or_doubles_an_order() -> None:
+def test_o6_o10_o12_o13_o18_o19_c8_no_schedule_loses_or_doubles_an_order() -> None:
     told: Counter[type] = Counter()
     unknown = absent = deaths = 0
     for seed in range(SCHEDULES):

@@ -11,7 +11,7 @@ from webapp.trading.models import BrokerAccount, PerformanceSnapshot
 
 
 @pytest.mark.django_db
-def test_amounts_are_added_exactly(sample: Any) -> None:
+def test_d11_amounts_are_added_exactly(sample: Any) -> None:
     account = BrokerAccount.objects.get()
     # In binary64 the sum of these two is 0.480000000000018.
     for realised in ("1000.10", "-999.62"):

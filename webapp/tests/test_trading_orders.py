@@ -116,7 +116,7 @@ def apply(account: BrokerAccount, *facts: Transaction) -> int:
     return order_path.facts_apply(account_id=account.pk, facts=facts, now=NOW, timing=TIMING)
 
 
-def test_the_same_key_gives_the_same_order_and_another_request_a_conflict(
+def test_o1_the_same_key_gives_the_same_order_and_another_request_a_conflict(
     submit: Callable[..., Order],
 ) -> None:
     first = submit(idempotency_key="k")
@@ -148,7 +148,7 @@ def test_a_request_that_cannot_be_is_refused_by_field(
     assert not Order.objects.exists()
 
 
-def test_a_claim_is_won_once(submit: Callable[..., Order]) -> None:
+def test_o15_a_claim_is_won_once(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     assert claim(order)
     assert not claim(order)
@@ -158,7 +158,7 @@ def test_a_claim_is_won_once(submit: Callable[..., Order]) -> None:
 
 @pytest.mark.parametrize("scope", ["GLOBAL", "ACCOUNT"])
 @pytest.mark.parametrize("state", [TradingMode.REDUCING, TradingMode.HALTED])
-def test_no_claim_is_won_after_the_kill_switch(
+def test_d4_no_claim_is_won_after_the_kill_switch(
     scope: str, state: TradingMode, submit: Callable[..., Order], account: BrokerAccount
 ) -> None:
     order = queued(submit())
@@ -175,13 +175,13 @@ def test_no_claim_is_won_after_the_kill_switch(
     assert order.state == "QUEUED"
 
 
-def test_no_claim_is_won_without_the_kill_switch_s_rows(submit: Callable[..., Order]) -> None:
+def test_d7_no_claim_is_won_without_the_kill_switch_s_rows(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     TradingState.objects.filter(scope="GLOBAL").delete()
     assert not claim(order)
 
 
-def test_no_claim_is_won_while_the_flag_is_up(
+def test_d5_no_claim_is_won_while_the_flag_is_up(
     submit: Callable[..., Order], settings: Any, tmp_path: Path
 ) -> None:
     settings.SEP_VAR_PATH = tmp_path
@@ -193,21 +193,21 @@ def test_no_claim_is_won_while_the_flag_is_up(
     assert claim(order)
 
 
-def test_an_intent_that_grew_old_is_never_sent(submit: Callable[..., Order]) -> None:
+def test_o3_o15_an_intent_that_grew_old_is_never_sent(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     assert not claim(order, now=NOW + timedelta(seconds=31))
     order.refresh_from_db()
     assert order.state == "EXPIRED_UNSENT"
 
 
-def test_a_trader_of_an_older_epoch_claims_nothing(submit: Callable[..., Order]) -> None:
+def test_o18_a_trader_of_an_older_epoch_claims_nothing(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     BrokerAccount.objects.update(epoch=2)
     with pytest.raises(order_path.StaleEpoch, match="is at epoch 2, we are 1"):
         claim(order, epoch=1)
 
 
-def test_facts_are_applied_once_and_in_order(
+def test_o19_facts_are_applied_once_and_in_order(
     submit: Callable[..., Order], account: BrokerAccount
 ) -> None:
     order = queued(submit())
@@ -223,7 +223,7 @@ def test_facts_are_applied_once_and_in_order(
     assert Position.objects.get().units == Decimal(1000)
 
 
-def test_a_missing_transaction_applies_nothing(
+def test_b3_a_missing_transaction_applies_nothing(
     submit: Callable[..., Order], account: BrokerAccount
 ) -> None:
     order = queued(submit())
@@ -233,7 +233,7 @@ def test_a_missing_transaction_applies_nothing(
     assert not BrokerFact.objects.exists()
 
 
-def test_a_fill_after_a_rejection_moves_the_position_and_halts(
+def test_o26_a_fill_after_a_rejection_moves_the_position_and_halts(
     submit: Callable[..., Order], account: BrokerAccount
 ) -> None:
     order = queued(submit())
@@ -248,7 +248,7 @@ def test_a_fill_after_a_rejection_moves_the_position_and_halts(
     assert "is REJECTED" in state.reason
 
 
-def test_a_transaction_about_an_unknown_order_halts(account: BrokerAccount) -> None:
+def test_o28_a_transaction_about_an_unknown_order_halts(account: BrokerAccount) -> None:
     stranger = Transaction(id=1, kind=Kind.CANCELLED, time=NOW, venue_order_id="77")
     apply(account, stranger)
     assert TradingState.objects.get(scope="ACCOUNT").state == "HALTED"
@@ -301,7 +301,7 @@ def test_there_is_nothing_to_close_without_a_position(
     assert position_close(account=account, instrument=instrument, now=NOW) is None
 
 
-def test_a_rule_never_loosens_a_state(account: BrokerAccount) -> None:
+def test_d6_a_rule_never_loosens_a_state(account: BrokerAccount) -> None:
     def worsen(state: TradingMode) -> bool:
         return trading_state_worsen(account=account, state=state, reason="r", now=NOW)
 
@@ -317,7 +317,7 @@ def test_an_event_outside_of_a_transaction_is_refused(
         events.record(stream="orders", type="t", data={}, now=NOW)
 
 
-def test_the_chain_shows_a_changed_and_a_missing_event() -> None:
+def test_c13_the_chain_shows_a_changed_and_a_missing_event() -> None:
     for number in range(4):
         events.record(stream="system", type="t", data={"n": number}, now=NOW)
     assert events.first_fault("system") is None
@@ -327,7 +327,7 @@ def test_the_chain_shows_a_changed_and_a_missing_event() -> None:
     assert events.first_fault("system") == "system 2 is missing"
 
 
-def test_the_chain_shows_a_cut_tail() -> None:
+def test_c13_the_chain_shows_a_cut_tail() -> None:
     for number in range(3):
         events.record(stream="system", type="t", data={"n": number}, now=NOW)
     EventLog.objects.filter(seq=3).delete()
@@ -359,7 +359,7 @@ def test_the_speed_of_the_replay_is_bounded(sample: Feed) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_key_under_many_threads_gives_one_order(
+def test_o1_one_key_under_many_threads_gives_one_order(
     submit: Callable[..., Order], django_user_model: Any
 ) -> None:
     alice = django_user_model.objects.create_user("alice")
@@ -384,7 +384,7 @@ def test_one_key_under_many_threads_gives_one_order(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_order_under_many_claimants_is_sent_once(submit: Callable[..., Order]) -> None:
+def test_o15_o17_one_order_under_many_claimants_is_sent_once(submit: Callable[..., Order]) -> None:
     order = queued(submit())
     won: list[bool] = []
     together = threading.Barrier(8)

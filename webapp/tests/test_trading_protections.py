@@ -97,7 +97,7 @@ def test_the_age_of_the_last_loss_and_the_result_of_the_window(account: BrokerAc
     assert results(account).window_pl is None
 
 
-def test_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -> None:
+def test_d2_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -> None:
     first = wanted(account)
     assert recent.like_order_age_s(first) is None
     second = wanted(account)
@@ -113,7 +113,7 @@ def test_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -> N
     assert recent.like_order_age_s(second) is None
 
 
-def test_a_blackout_of_a_currency_stops_its_pairs(account: BrokerAccount) -> None:
+def test_d12_a_blackout_of_a_currency_stops_its_pairs(account: BrokerAccount) -> None:
     now = timezone.now()
     order = wanted(account)
     row = Blackout.objects.create(

@@ -54,7 +54,7 @@ def test_events_are_told_in_order_with_their_own_numbers(valkey: Any) -> None:
     assert relayed(lambda relay, client: relay.publish(client)) == 0
 
 
-def test_what_was_told_before_a_crash_is_not_told_twice_in_the_stream(valkey: Any) -> None:
+def test_o8_what_was_told_before_a_crash_is_not_told_twice_in_the_stream(valkey: Any) -> None:
     record(2)
     relayed(lambda relay, client: relay.publish(client))
     # The crash came before the mark.
@@ -63,7 +63,7 @@ def test_what_was_told_before_a_crash_is_not_told_twice_in_the_stream(valkey: An
     assert [key for key, _ in told(valkey)] == [b"1-0", b"2-0"]
 
 
-def test_a_flushed_valkey_goes_on_with_the_next_number(valkey: Any) -> None:
+def test_c2_a_flushed_valkey_goes_on_with_the_next_number(valkey: Any) -> None:
     record(2)
     relayed(lambda relay, client: relay.publish(client))
     valkey.flushall()
@@ -91,7 +91,7 @@ def test_the_group_of_the_stream_hears_the_envelope(valkey: Any) -> None:
     assert (message["envelope"]["seq"], message["envelope"]["data"]) == (1, {"n": 0})
 
 
-def test_without_valkey_events_wait_in_the_log(settings: Any) -> None:
+def test_c1_without_valkey_events_wait_in_the_log(settings: Any) -> None:
     settings.VALKEY_URL = "unix:///nonexistent/valkey.sock"
     record(1)
     with pytest.raises(ValkeyError):
@@ -111,7 +111,7 @@ def market(work: Callable[[MarketStream, Any], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def test_quotes_are_conflated_and_complete_bars_are_kept(valkey: Any) -> None:
+def test_b10_quotes_are_conflated_and_complete_bars_are_kept(valkey: Any) -> None:
     async def work(stream: MarketStream, client: Any) -> None:
         for number in range(3):
             stream.put({"quote": number}, complete=False, now=NOW)

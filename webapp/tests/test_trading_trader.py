@@ -132,7 +132,7 @@ def traded() -> list[tuple[Any, ...]]:
 BARS = 160
 
 
-def test_the_trader_trades_what_the_backtester_says(trader: Any) -> None:
+def test_d16_the_trader_trades_what_the_backtester_says(trader: Any) -> None:
     trader(playing(BARS))
     sample = cached_sample("eur_usd_h1")
     bars = sample.bars
@@ -164,7 +164,7 @@ def test_the_trader_trades_what_the_backtester_says(trader: Any) -> None:
     assert audit() == []
 
 
-def test_a_trader_that_was_restarted_decides_as_one_that_ran_through(
+def test_d16_a_trader_that_was_restarted_decides_as_one_that_ran_through(
     trader: Any, sample: Any
 ) -> None:
     trader(playing(60))
@@ -188,7 +188,7 @@ def test_a_trader_that_was_restarted_decides_as_one_that_ran_through(
     assert audit() == []
 
 
-def test_changed_prices_after_t_change_no_signal_until_t(
+def test_d16_changed_prices_after_t_change_no_signal_until_t(
     trader: Any, monkeypatch: pytest.MonkeyPatch, sample: Any
 ) -> None:
     trader(playing(40))
@@ -248,7 +248,7 @@ def test_a_position_whose_stop_was_lost_gets_a_new_one(trader: Any) -> None:
     assert audit() == []
 
 
-def test_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) -> None:
+def test_o6_o10_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         submit = one._broker.submit
 
@@ -268,7 +268,7 @@ def test_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) -> None:
     assert audit() == []
 
 
-def test_an_order_that_never_arrived_is_found_absent_and_not_sent_again(trader: Any) -> None:
+def test_o4_o12_an_order_that_never_arrived_is_found_absent_and_not_sent_again(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         submit = one._broker.submit
 
@@ -362,7 +362,7 @@ def _halt(one: Trader) -> None:
     )
 
 
-def test_nothing_is_sent_while_halted(trader: Any) -> None:
+def test_d4_nothing_is_sent_while_halted(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         await one._db(_halt, one)
         await play(one, 30)
@@ -373,7 +373,7 @@ def test_nothing_is_sent_while_halted(trader: Any) -> None:
     assert not Order.objects.filter(sent_at__isnull=False).exists()
 
 
-def test_a_day_that_loses_its_limit_only_reduces(trader: Any) -> None:
+def test_d3_a_day_that_loses_its_limit_only_reduces(trader: Any) -> None:
     # Any open loss of half a dollar: 1,000 units lose 0.13 by the spread alone.
     RiskLimit.objects.filter(name="daily_loss_max").update(value=Decimal("0.5"))
     trader(playing(60))
@@ -385,7 +385,7 @@ def test_a_day_that_loses_its_limit_only_reduces(trader: Any) -> None:
     assert audit() == []
 
 
-def test_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
+def test_o27_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
         beside = OrderRequest(
@@ -414,7 +414,7 @@ def test_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
     assert audit() == []
 
 
-def test_books_that_differ_halt_the_account_with_the_reason(trader: Any) -> None:
+def test_o28_books_that_differ_halt_the_account_with_the_reason(trader: Any) -> None:
     trader(playing(10))
     Position.objects.update_or_create(
         account=sample_account(),
@@ -475,7 +475,7 @@ def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: An
     assert audit() == []
 
 
-def test_one_account_has_one_trader(trader: Any) -> None:
+def test_o17_one_account_has_one_trader(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         now = timezone.now()
         account_id = one._account.pk

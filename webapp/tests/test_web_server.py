@@ -36,7 +36,7 @@ def bearer(server: str, alice: Any, valkey: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access']}"}
 
 
-def test_a_retry_that_overtakes_its_first_try_makes_one_order(
+def test_o1_a_retry_that_overtakes_its_first_try_makes_one_order(
     server: str, bearer: dict[str, str], sample: Feed
 ) -> None:
     body = {"instrument": "EUR_USD", "units": "1000"}

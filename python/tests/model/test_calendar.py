@@ -40,7 +40,7 @@ def nanoseconds(*times: datetime) -> np.ndarray:
         (utc(2020, 12, 31, 12, 0), True),
     ],
 )
-def test_the_fx_market_is_open_from_sunday_to_friday_17_new_york(
+def test_d12_the_fx_market_is_open_from_sunday_to_friday_17_new_york(
     at: datetime, expected: bool
 ) -> None:
     assert is_open("fx", at) is expected
@@ -71,7 +71,7 @@ def test_a_time_without_zone_is_refused() -> None:
         (utc(2017, 11, 5, 22, 0), date(2017, 11, 6)),
     ],
 )
-def test_a_trading_day_begins_at_17_new_york(at: datetime, expected: date) -> None:
+def test_d13_a_trading_day_begins_at_17_new_york(at: datetime, expected: date) -> None:
     assert trading_day(at) == expected
 
 

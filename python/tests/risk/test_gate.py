@@ -140,7 +140,7 @@ def at(hour: int, minute: int = 0, *, day: int = 1, second: int = 0) -> dict[str
     return {"quote": replace(QUOTE, time=time)}
 
 
-def test_r12_an_order_at_every_limit_passes_with_every_answer_kept() -> None:
+def test_an_order_at_every_limit_passes_with_every_answer_kept() -> None:
     verdict = judge()
     assert isinstance(verdict, Approved)
     assert {check.rule: (check.limit, check.value) for check in verdict.checks} == ANSWERS
@@ -250,6 +250,18 @@ def test_d1_what_a_rule_says_names_the_value() -> None:
     assert said("repeat", like_order_age_s=None) == ("at least 1 s", "none before", True)
     assert said("self_cross", waiting_sell_price=None) == ("any", "1.1", True)
     assert said("state", modes=(TradingMode.HALTED, TradingMode.ACTIVE))[:2] == ("ACTIVE", "HALTED")
+
+
+def test_b6_a_spread_a_hundred_times_as_wide_stops_entries_and_no_exit() -> None:
+    wide = {"quote": replace(QUOTE, bid=D("1.09000"), ask=D("1.10000"))}
+    assert said("spread_pips", **wide) == ("at most 1", "100", False)
+    assert isinstance(judge(EXIT, **wide), Approved)
+
+
+def test_b8_a_pair_that_the_venue_does_not_trade_is_not_opened() -> None:
+    stands = {"feed_stands": "not tradeable at the venue"}
+    assert said("feed", **stands) == ("running", "not tradeable at the venue", False)
+    assert isinstance(judge(**stands), Denied)
 
 
 def test_d9_a_sell_must_stay_above_our_own_buy() -> None:
