@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -107,15 +108,25 @@ SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>
 /// One kind of number for every rule, in the order of FIGURES in sweep_plan.py.
 constexpr std::size_t figure_columns = 13;
 
-void write(const SweepFigures& figures, std::int64_t* out, std::size_t rules) {
-    const Tally& t = figures.tally;
-    const std::int64_t values[figure_columns] = {
-        figures.signals, t.trades,      t.wins,     t.gross,
-        t.net,           t.day_squares, t.drawdown, t.longest_losing_run,
-        t.held,          t.exits[0],    t.exits[1], t.exits[2],
-        t.exits[3],
+/// Write rules first .. first + count - 1 into rows of one value for each of `figures`.
+void write(std::span<const SweepFigures> figures, std::size_t first, std::size_t count,
+           std::int64_t* out) {
+    const auto row = [&](const auto& value) {
+        for (std::size_t i = first; i < first + count; ++i) out[i] = value(figures[i]);
+        out += figures.size();
     };
-    for (std::size_t i = 0; i < figure_columns; ++i) out[i * rules] = values[i];
+    row([](const SweepFigures& f) { return f.signals; });
+    row([](const SweepFigures& f) { return f.tally.trades; });
+    row([](const SweepFigures& f) { return f.tally.wins; });
+    row([](const SweepFigures& f) { return f.tally.gross; });
+    row([](const SweepFigures& f) { return f.tally.net; });
+    row([](const SweepFigures& f) { return f.tally.day_squares; });
+    row([](const SweepFigures& f) { return f.tally.drawdown; });
+    row([](const SweepFigures& f) { return f.tally.longest_losing_run; });
+    row([](const SweepFigures& f) { return f.tally.held; });
+    for (std::size_t reason = 0; reason < exit_reason_count; ++reason) {
+        row([&](const SweepFigures& f) { return f.tally.exits[reason]; });
+    }
 }
 
 SurrogateSpec surrogates_of(const std::string& kind, std::uint64_t seed, double block) {
@@ -147,10 +158,17 @@ public:
             throw InvalidArgument("figures must have " + std::to_string(figure_columns) +
                                   " rows of one value a rule");
         }
-        std::vector<SweepFigures> made(count);
-        run_listening([&](const StopFlag& stop) { backend_->figures(rules, made, stop); });
-        std::int64_t* place = writable(out).data();
-        for (std::size_t i = 0; i < count; ++i) write(made[i], place + i, count);
+        made_.resize(std::max(made_.size(), count));
+        const std::span<std::int64_t> place = writable(out);
+        run_listening([&](const StopFlag& stop) {
+            backend_->figures(rules, std::span(made_).first(count), stop);
+            // A few rules at a time, so that the 13 rows are written in runs.
+            constexpr std::size_t run = 1024;
+            for (std::size_t first = 0; first < count && !stop.stopped(); first += run) {
+                write(std::span(made_).first(count), first, std::min(run, count - first),
+                      place.data());
+            }
+        });
     }
 
     void best(const SweepRules& rules, const SurrogateSpec& spec, std::uint64_t first, bool sharpe,
@@ -206,6 +224,7 @@ private:
     SweepBars bars_;
     int threads_;
     std::unique_ptr<SweepBackend> backend_;
+    std::vector<SweepFigures> made_;  ///< kept from call to call: its pages are there
 };
 
 }  // namespace

@@ -11,12 +11,21 @@
 
 namespace sep::cuda {
 
+/// The device has too little memory left.
+class OutOfMemory : public BackendError {
+public:
+    using BackendError::BackendError;
+};
+
 /// @throws BackendError  naming the call and what CUDA said. The error is taken off the runtime, so
 ///                       that the next call starts clean.
 inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
     cudaGetLastError();
-    throw BackendError(std::string("backend cuda: ") + call + ": " + cudaGetErrorString(status));
+    const std::string what =
+        std::string("backend cuda: ") + call + ": " + cudaGetErrorString(status);
+    if (status == cudaErrorMemoryAllocation) throw OutOfMemory(what);
+    throw BackendError(what);
 }
 
 class Stream {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "sep/rolling.hpp"
+#include "sep/sweep.hpp"
 
 namespace sep {
 
@@ -45,5 +46,7 @@ struct Status {
 
 Status status();
 std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec);
+/// On all devices that are visible, for bars that `check` has passed.
+std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars);
 
 }  // namespace sep::cuda

@@ -23,4 +23,6 @@ int device_of(const void*) { refuse(); }
 void wait_for_stream(std::uintptr_t, int) { refuse(); }
 std::unique_ptr<DeviceRoller> make_device_roller(const RollingSpec&, int) { refuse(); }
 
+std::unique_ptr<SweepBackend> make_sweep(const SweepBars&) { refuse(); }
+
 }  // namespace sep::cuda

@@ -442,7 +442,9 @@ std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend,
     const int count = thread_count(backend, threads);
     if (backend == Backend::scalar) return std::make_unique<ReferenceSweep>(bars);
     if (backend != Backend::cuda) return std::make_unique<BlockSweep>(bars, backend, count);
-    throw BackendError("backend cuda cannot run sweeps here");
+    const cuda::Status gpu = cuda::status();
+    if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
+    return cuda::make_sweep(bars);
 }
 
 void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules,

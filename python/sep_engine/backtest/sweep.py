@@ -13,6 +13,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -36,10 +37,15 @@ Floats = NDArray[np.float64]
 Statistic = Literal["sharpe", "net_ticks"]
 STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 Progress = Callable[[int, int], object]
+Made = tuple[Ints, _core.SweepRules]  # numbers of rules, and the rules
 Rows = np.memmap[Any, np.dtype[np.int64]]
 
 _FORMAT: Final = "sep-sweep-1"
 _RULES_IN_BLOCK: Final = 8_192
+_DECISIONS_IN_BLOCK: Final = 512
+# A GPU walks a rule for every thread, and cuts by itself what its memory does not hold.
+_RULES_IN_BLOCK_OF_GPU: Final = 1_048_576
+_DECISIONS_IN_BLOCK_OF_GPU: Final = 65_536
 _DECISION_BITS_MAX: Final = 2**31  # of the decisions that are kept at a time: 256 MiB
 _CHECKPOINT_EVERY_S: Final = 10.0
 
@@ -112,7 +118,7 @@ class SweepResult:
 
     def best(self, by: Statistic = "sharpe", count: int = 10) -> Ints:
         """Return the numbers of the best rules, the best first; of equals the smaller number."""
-        order = _best_first(self._statistic(by), self.numbers)[:count]
+        order = _best_first(self._statistic(by), self.numbers, count)
         return self.numbers[order]
 
     def backtest(self, number: int) -> BacktestResult:
@@ -189,6 +195,7 @@ def sweep(
         top=top,
         by=by,
         days=made.days,
+        on_gpu=backend == "cuda",
     )
     engine = made.compiled(backend, threads)
     kept = _Kept.fresh(job)
@@ -198,7 +205,7 @@ def sweep(
     rows = None if table is None else _table(Path(table), len(job.rules), resumed=kept.blocks > 0)
     done, saved_at = kept.rules, time.monotonic()
     try:
-        for numbers, compiled in job.blocks(kept.blocks):
+        for numbers, compiled in _ahead(job.blocks(kept.blocks)):
             figures = np.empty((len(FIGURES), numbers.size), dtype=np.int64)
             engine.figures(compiled, figures)
             if rows is not None:
@@ -336,6 +343,7 @@ class _Job:
     top: int | None
     by: Statistic
     days: int
+    on_gpu: bool
 
     def __post_init__(self) -> None:
         if self.top is not None and self.top < 1:
@@ -344,20 +352,26 @@ class _Job:
             raise ArgumentError(f"by must be one of {', '.join(STATISTICS)}; was {self.by!r}")
 
     @property
-    def decisions_max(self) -> int:
-        return max(1, min(512, _DECISION_BITS_MAX // (2 * max(self.bars, 1))))
+    def rules_max(self) -> int:
+        return _RULES_IN_BLOCK_OF_GPU if self.on_gpu else _RULES_IN_BLOCK
 
-    def blocks(self, first: int) -> Iterator[tuple[Ints, _core.SweepRules]]:
+    @property
+    def decisions_max(self) -> int:
+        if self.on_gpu:
+            return _DECISIONS_IN_BLOCK_OF_GPU
+        return max(1, min(_DECISIONS_IN_BLOCK, _DECISION_BITS_MAX // (2 * max(self.bars, 1))))
+
+    def blocks(self, first: int) -> Iterator[Made]:
         """Yield the numbers of the rules of each block from `first` on, and the rules."""
         if isinstance(self.rules, Grid):
             made: Sequence[Block] = blocks(
-                self.rules, rules_max=_RULES_IN_BLOCK, decisions_max=self.decisions_max
+                self.rules, rules_max=self.rules_max, decisions_max=self.decisions_max
             )
             for block in made[first:]:
                 yield block.numbers(self.rules), block.compiled(self.rules)
             return
         # Rules that are no grid may all have decisions of their own.
-        size = min(_RULES_IN_BLOCK, self.decisions_max)
+        size = min(self.rules_max, self.decisions_max)
         for begin in range(first * size, len(self.rules), size):
             some = self.rules[begin : begin + size]
             numbers = np.arange(begin, begin + len(some), dtype=np.int64)
@@ -378,7 +392,7 @@ class _Job:
             "entry": self.entry,
             "top": self.top,
             "by": self.by,
-            "blocks": [_RULES_IN_BLOCK, self.decisions_max],
+            "blocks": [self.rules_max, self.decisions_max],
             "table": table is not None,
         }
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
@@ -399,12 +413,16 @@ class _Kept:
         return cls(0, 0, none, np.empty((len(FIGURES), 0), dtype=np.int64))
 
     def with_block(self, job: _Job, numbers: Ints, figures: Ints) -> "_Kept":
+        done = self.rules + numbers.size
+        if job.top is not None:  # before it is put beside the others: few of many stay
+            order = _best_first(_statistics(figures, job.by, job.days), numbers, job.top)
+            numbers, figures = numbers[order], figures[:, order]
         all_numbers = np.concatenate([self.numbers, numbers])
         all_figures = np.concatenate([self.figures, figures], axis=1)
         if job.top is not None:
-            order = _best_first(_statistics(all_figures, job.by, job.days), all_numbers)[: job.top]
+            order = _best_first(_statistics(all_figures, job.by, job.days), all_numbers, job.top)
             all_numbers, all_figures = all_numbers[order], all_figures[:, order]
-        return _Kept(self.blocks + 1, self.rules + numbers.size, all_numbers, all_figures)
+        return _Kept(self.blocks + 1, done, all_numbers, all_figures)
 
     def in_order(self, job: _Job) -> "_Kept":
         """All rules by number; the best ones stay in the order of their rank."""
@@ -485,5 +503,19 @@ def _statistics(figures: Ints, by: Statistic, days: int) -> Floats:
     return _core.daily_t_values(net, squares, days)
 
 
-def _best_first(statistics: Floats, numbers: Ints) -> Ints:
-    return np.lexsort((numbers, -statistics))
+def _best_first(statistics: Floats, numbers: Ints, count: int) -> Ints:
+    """Places of the largest statistics, the largest first; of equals the smaller number."""
+    if not 0 < count < statistics.size:
+        return np.lexsort((numbers, -statistics))[: max(count, 0)]
+    last = statistics.size - count
+    near = np.flatnonzero(statistics >= np.partition(statistics, last)[last])
+    return np.asarray(near[np.lexsort((numbers[near], -statistics[near]))[:count]])
+
+
+def _ahead(blocks: Iterator[Made]) -> Iterator[Made]:
+    """Yield the blocks; while one is worked on the next is made."""
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        coming = maker.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = maker.submit(next, blocks, None)
+            yield block
