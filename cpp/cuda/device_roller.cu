@@ -106,6 +106,9 @@ void copy_from_device(void* host, const void* on_device, std::size_t size_bytes,
 void copy_to_device(void* on_device, const void* host, std::size_t size_bytes, int device) {
     const CurrentDevice current(device);
     check(cudaMemcpy(on_device, host, size_bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+    // From pageable memory cudaMemcpy returns once the values are staged; a stream that does not
+    // wait for the default one could still read what was there before.
+    check(cudaStreamSynchronize(cudaStreamLegacy), "cudaStreamSynchronize");
 }
 
 int device_of(const void* memory) {

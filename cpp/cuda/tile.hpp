@@ -18,15 +18,15 @@
 /// summed again in the canonical order. So the bytes do not depend on the way.
 namespace sep::cuda {
 
-/// Terms of the damped sum that are added in binary64; the rest, which weigh e^(-28 lambda) or
+/// Terms of the damped sum that are added in binary64; the rest, which weigh e^(-30 lambda) or
 /// less, come from binary32 tables of six bits.
-inline constexpr int exact_terms = 28;
+inline constexpr int exact_terms = 30;
 inline constexpr int chunk_bits = 6;
 inline constexpr int chunk_values = 1 << chunk_bits;
 /// Chunks that reach the end of a window of 64 bits; and those that suffice for any window, because
 /// what lies beyond weighs less than the bound of the error.
 inline constexpr int chunks_short = 6;
-inline constexpr int chunks_long = 10;
+inline constexpr int chunks_long = 9;
 inline constexpr int terms_long = exact_terms + chunk_bits * chunks_long;
 static_assert(exact_terms + chunk_bits * chunks_short >= 64 && terms_long <= 96);
 /// Below this many bits a window is too short for `exact_terms`.

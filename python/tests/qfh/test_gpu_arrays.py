@@ -266,3 +266,38 @@ except BackendError as error:
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
     assert "no CUDA-capable device is detected" in result.stdout
+
+
+@gpu
+@pytest.mark.gpu
+def test_after_a_fork_the_child_gets_a_named_error_and_the_parent_goes_on() -> None:
+    code = """
+import os
+import numpy as np
+from sep_engine import qfh
+from sep_engine.errors import BackendError
+
+bits = np.zeros(1000, dtype=np.uint8)
+metrics = qfh.rolling_bits_device(bits)
+child = os.fork()
+if child == 0:
+    refused = 0
+    for call in (metrics.to_numpy, lambda: qfh.rolling_bits_device(bits)):
+        try:
+            call()
+        except BackendError:
+            refused += 1
+    del metrics
+    os._exit(refused)
+status = os.waitpid(child, 0)[1]
+assert metrics.to_numpy().complete[-1]
+print(os.waitstatus_to_exitcode(status))
+"""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout.strip() == "2"
