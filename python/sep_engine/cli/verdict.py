@@ -36,11 +36,16 @@ from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from sep_engine.data import Bars
     from sep_engine.data.store import Stored
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.lab import Costs
     from sep_engine.evidence.settings import Count
+
+    _Material = tuple[Bars, Costs, NDArray[np.int64] | None, dict[str, Any]]
 
 # The causality gate runs its fewest cuts always and more while there is time.
 _GATE_S = 60.0
@@ -264,7 +269,7 @@ def judge(
     from sep_engine.evidence.settings import Settings
 
     family = family_of(options.strategy, options.grid)
-    bars, costs, origin = _material(source, options)
+    bars, costs, spreads, origin = _material(source, options)
     provenance = {
         "name": bars.name,
         "sha256": bars.sha256,
@@ -297,14 +302,15 @@ def judge(
         provenance=provenance,
         settings=settings,
         count=counted(bars, family),
+        spreads=spreads,
         enough=lambda: time.monotonic() - started > _GATE_S,
         progress=on_progress,
     )
     return {**report.document, "engine": __version__}
 
 
-def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, Any]]:
-    """Return the bars, what a round trip costs, and what is known of where the bars are from."""
+def _material(source: Source, options: VerdictOptions) -> _Material:
+    """Return the bars, what a round trip costs, each bar's spread if measured, and the origin."""
     from sep_engine.evidence.lab import Costs
 
     if source.is_stored:
@@ -313,7 +319,8 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dic
         bars = source.bars()
         pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
         quotes = None if options.quotes is None else Path(options.quotes)
-        return bars, _costs(bars, pip_price, options.spread_pips, quotes, options.measured), {}
+        costs, spreads = _costs(bars, pip_price, options.spread_pips, quotes, options.measured)
+        return bars, costs, spreads, {}
     if options.measured:
         raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
     given = source.sample()
@@ -328,10 +335,10 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Bars, Costs, dic
         "price_side": metadata["price_side"],
         "time_zone": metadata["time_zone_evidence"],
     }
-    return given.bars, costs, origin
+    return given.bars, costs, None, origin
 
 
-def _stored_material(stored: Stored, options: VerdictOptions) -> tuple[Bars, Costs, dict[str, Any]]:
+def _stored_material(stored: Stored, options: VerdictOptions) -> _Material:
     import numpy as np
 
     from sep_engine.evidence.lab import Costs
@@ -339,17 +346,19 @@ def _stored_material(stored: Stored, options: VerdictOptions) -> tuple[Bars, Cos
     bars, pip = stored.bars, decimal_option("--pip", options.pip) or stored.pip
     quotes = None if options.quotes is None else Path(options.quotes)
     if stored.spread is None or options.spread_pips is not None or quotes is not None:
-        costs = _costs(bars, pip, options.spread_pips, quotes, options.measured)
+        costs, spreads = _costs(bars, pip, options.spread_pips, quotes, options.measured)
     else:
-        ticks = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
-        costs = Costs(int(np.median(ticks)), float(pip / bars.tick), False, "median of its closes")
+        spreads = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
+        costs = Costs(
+            int(np.median(spreads)), float(pip / bars.tick), False, "median of its closes"
+        )
     known = {"instrument": stored.metadata["instrument"], **stored.metadata["origin"]}
-    return bars, costs, known
+    return bars, costs, spreads, known
 
 
 def _costs(
     bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None, measured: bool
-) -> Costs:
+) -> tuple[Costs, NDArray[np.int64] | None]:
     import numpy as np
 
     from sep_engine.evidence.lab import Costs
@@ -357,13 +366,13 @@ def _costs(
     pip_ticks = float(pip_price / bars.tick)
     if quotes is not None:
         series = spread_series(quotes, bars)
-        return Costs(int(np.median(series)), pip_ticks, False, f"median of {quotes.name}")
+        return Costs(int(np.median(series)), pip_ticks, False, f"median of {quotes.name}"), series
     if measured:
         raise ArgumentError("--costs measured needs --quotes FILE, or stored data with both sides")
     if spread_pips is None:
         raise ArgumentError("say what the spread is: --costs 1.3, or --quotes FILE")
     spread = whole_ticks("--costs", spread_pips, pip_price, bars.tick)
-    return Costs(spread, pip_ticks, True, "given on the command line")
+    return Costs(spread, pip_ticks, True, "given on the command line"), None
 
 
 def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Path:

@@ -105,6 +105,7 @@ def evaluate(
     count: Callable[[Sequence[float | None]], Count] | None = None,
     enough: Callable[[], bool] = lambda: False,
     worlds: Callable[[Kind, int], Iterable[World]] | None = None,
+    spreads: Ints | None = None,
     progress: Progress = lambda part, done, total: None,
 ) -> Report:
     """Return the report on a family of rules.
@@ -117,11 +118,16 @@ def evaluate(
         enough: asked by the causality gate after its fewest runs: has its time been used up?
         worlds: gives the worlds of a kind, as many as asked for and in their order, when they
             were computed elsewhere by `null_worlds`. None computes them here.
+        spreads: (n,) the spread of each bar in ticks, where it was measured. All rules are
+            compared at the one spread of `costs`; the best one's gain, which the verdict asks
+            for, then pays half of the spread of each of its fills.
         progress: called with the part's name, how much of it is done, and how much there is.
 
     Raises:
         ArgumentError: the market is too short, or the settings do not fit it.
     """
+    if spreads is not None and spreads.shape != (len(market),):
+        raise ArgumentError(f"spreads must be ({len(market)},), were {spreads.shape}")
     case = _case(market, family, costs, settings or Settings())
     ratios = t_values(case.net) / math.sqrt(case.days)
     sharpes = [float(ratio) if math.isfinite(ratio) else None for ratio in ratios]
@@ -134,7 +140,7 @@ def evaluate(
     progress("figures", 1, 3)
     chosen = _selection(case, counted)
     progress("figures", 2, 3)
-    money = _money(case)
+    money = _money(case, spreads)
     figures: dict[str, float | None] = {
         "leaks": float(len(gate.findings)),
         "sign_flip_p": controls["sign"]["best_p"],
@@ -142,7 +148,7 @@ def evaluate(
         "days": float(direction["days_traded"]),
         "gross_low": low_end(direction["gross"]),
         "beyond_low": low_end(direction["out_of_sample"]["difference"]),
-        "net": money["levels"]["measured"]["net"],
+        "net": (money["own_spreads"] or money["levels"]["measured"])["net"],
         **case.choice.figures(counted),
     }
     synthetic = bool(provenance.get("synthetic", False))
@@ -545,7 +551,30 @@ def _joined(parts: list[_Trades]) -> tuple[Floats, Ints]:
 # Section 5: money.
 
 
-def _money(case: _Case) -> dict[str, Any]:
+def _own_spreads(case: _Case, spreads: Ints) -> dict[str, Any] | None:
+    """What the best rule's trades gain when each pays half of the spread of both its bars."""
+    best = case.best
+    trips = round_trips(
+        case.market.bars,
+        case.decided[:, best],
+        case.family.exits[best],
+        spread=case.costs.spread,
+    )
+    if not trips.decided.size:
+        return None
+    gross = trips.direction * (trips.exit - trips.entry)
+    paid = (spreads[trips.entered] + spreads[trips.exited]) / 2
+    net = gross - paid
+    return {
+        "cost": float(paid.mean()),
+        "cost_pips": float(paid.mean()) / case.costs.pip,
+        "net": float(net.mean()),
+        "net_pips": float(net.mean()) / case.costs.pip,
+        "interval": clustered(net, case.day[trips.decided]),
+    }
+
+
+def _money(case: _Case, spreads: Ints | None) -> dict[str, Any]:
     trades, costs = case.trades(case.best), case.costs
     gross = float(trades.gross.mean()) if trades.gross.size else None
     move = float(np.abs(trades.gross).mean()) if trades.gross.size else 0.0
@@ -566,6 +595,7 @@ def _money(case: _Case) -> dict[str, Any]:
             }
             for name, cost in levels.items()
         },
+        "own_spreads": None if spreads is None else _own_spreads(case, spreads),
         "mean_abs_move_pips": move / costs.pip,
         "break_even_hit_rate": st.break_even_hit_rate(cost=costs.spread, mean_abs_move=move)
         if move > 0

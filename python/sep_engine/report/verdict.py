@@ -283,6 +283,7 @@ def _money(document: Document, synthetic: bool) -> list[str]:
         ),
         table(
             [
+                *_own_spreads(money),
                 ("mean size of a move, pips", number(money["mean_abs_move_pips"])),
                 ("break-even hit rate", number(money["break_even_hit_rate"])),
                 ("break-even cost, pips", number(money["break_even_cost_pips"])),
@@ -324,6 +325,17 @@ def _money(document: Document, synthetic: bool) -> list[str]:
         finish(figure, [axes], synthetic)
         parts.append(figure_svg(figure, label="Net by cost"))
     return parts
+
+
+def _own_spreads(money: Document) -> list[tuple[str, str]]:
+    """Return rows for the spread of each trade's own bars, where they were measured."""
+    own = money.get("own_spreads")
+    if own is None:
+        return []
+    return [
+        ("spread of its own trades' bars, pips", number(own["cost_pips"], 3)),
+        ("net at those, pips a trade", number(own["net_pips"], 3)),
+    ]
 
 
 def _selection(document: Document, synthetic: bool) -> list[str]:

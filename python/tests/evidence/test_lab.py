@@ -255,3 +255,32 @@ def test_the_sample_shows_no_edge_after_costs() -> None:
     assert result.verdict.text == "No evidence of edge after costs."
     assert result.document["causality"]["passed"]
     assert result.document["costs"]["assumed"] is True
+
+
+def test_the_best_rule_pays_the_spread_of_its_own_bars() -> None:
+    one = (replace(RULES[0], gates=()),)
+
+    def judged(spreads: np.ndarray | None) -> Report:
+        return evaluate(
+            worlds.market(2000, seed=9),
+            rule_family(one),
+            costs=replace(FREE, spread=10),
+            provenance={},
+            settings=QUICK,
+            spreads=spreads,
+        )
+
+    constant = judged(np.full(2000, 10, dtype=np.int64)).document["money"]
+    # At a constant spread both are one figure, but for the last trade, which the data cut short.
+    assert constant["own_spreads"]["net"] == pytest.approx(
+        constant["levels"]["measured"]["net"], abs=0.2
+    )
+    # At an even bar 4 ticks, at an odd one 20: a bar from entry to exit pays half of each.
+    varying = judged(np.where(np.arange(2000) % 2, 20, 4))
+    own = varying.document["money"]["own_spreads"]
+    assert own["cost"] == 12.0
+    assert varying.document["verdict"]["figures"]["net"] == own["net"]
+    assert own["net"] == pytest.approx(constant["own_spreads"]["net"] - 2)
+    assert judged(None).document["money"]["own_spreads"] is None
+    with pytest.raises(ArgumentError, match="spreads must be"):
+        judged(np.zeros(3, dtype=np.int64))
