@@ -28,6 +28,7 @@ from sep_engine.cli.text import duration_text, time_text
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from sep_engine.data import Bars, QualityReport
@@ -88,6 +89,10 @@ def import_file(
     bars_of: Annotated[
         str | None, typer.Option(metavar="M1|H1|…", help="Make bars of this length from ticks.")
     ] = None,
+    point: Annotated[
+        str | None,
+        typer.Option(metavar="PRICE", help="Prices are whole numbers of points of this price."),
+    ] = None,
     pip: Annotated[
         str | None, typer.Option(metavar="PRICE", help="Price of a pip; guessed from the tick.")
     ] = None,
@@ -131,7 +136,16 @@ def import_file(
             accept=accept or (),
             synthetic=synthetic,
         )
-        made = columns_of(bars, spread=None if quotes is None else _spread(quotes, bars))
+        spread = None if quotes is None else _spread(quotes, bars, accept or ())
+        made = columns_of(bars, spread=spread)
+        size = decimal_option("--point", point)
+        if size is not None:
+            made = _in_points(bars, size, spread)
+            step, own_pip = size, own_pip or usual_pip(size)
+        elif bars.tick >= 1 and own_pip is None:
+            raise ArgumentError(
+                "prices are whole numbers: say --point 0.00001 if they count points, or --pip"
+            )
         own_pip = own_pip or usual_pip(bars.tick)
     metadata = save(
         made,
@@ -217,12 +231,30 @@ def delete(
     typer.echo(f"Deleted {name}")
 
 
-def _spread(path: Path, bars: Bars) -> Any:
+def _in_points(bars: Bars, point: Decimal, spread: Any) -> BarColumns:
+    """Return bars whose prices count points of a price, as prices on that grid."""
+    import numpy as np
+
+    from sep_engine.data.store import BarColumns
+    from sep_engine.data.table import BAR_COLUMNS
+
+    if bars.tick < 1:
+        raise ArgumentError(f"--point: prices are no whole numbers, their tick is {bars.tick}")
+    decimals = max(0, -int(point.as_tuple().exponent))
+    # Vendors write 103428.00000000001: the whole number is what is meant, and all that is kept.
+    own = {
+        name: np.round(np.rint(getattr(bars, name)) * float(point), decimals)
+        for name in BAR_COLUMNS
+    }
+    return BarColumns(times=bars.times, own=own, spread=spread, volume=bars.volume)
+
+
+def _spread(path: Path, bars: Bars, accept: Sequence[str]) -> Any:
     import numpy as np
 
     from sep_engine.data import load_quotes
 
-    quotes = load_quotes(path)
+    quotes = load_quotes(path, accept=accept)
     if not np.array_equal(quotes.times, bars.times):
         raise ArgumentError(f"{path}: its times must be those of the bars, one quote a bar")
     return quotes.ask - quotes.bid

@@ -102,6 +102,23 @@ def test_ticks_need_the_length_of_their_bars(sep: Sep, tmp_path: Path) -> None:
     assert "written as M1, H4 or D1" in imported(sep, "--bars-of", "4h", file=quotes).err
 
 
+def test_prices_in_points_need_the_size_of_a_point(sep: Sep, tmp_path: Path) -> None:
+    rows = ["time,open,high,low,close"]
+    for line in BARS.read_text().splitlines()[1:]:
+        time, *prices = line.split(",")[:5]
+        # As a vendor writes them: 1.05 is 105000.00000000001 points.
+        rows.append(",".join([time, *(repr(float(price) * 100_000) for price in prices)]))
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join(rows) + "\n")
+    assert "say --point 0.00001 if they count points" in imported(sep, file=path).err
+    assert imported(sep, "--point", "0.00001", file=path).code == 0
+    assert imported(sep, name="prices").code == 0
+    points, prices = sep("data", "list", "--json").document
+    assert points["content_sha256"] == prices["content_sha256"]
+    assert (points["tick"], points["pip"]) == ("0.00001", "0.0001")
+    assert "no whole numbers" in imported(sep, "--point", "1", name="third").err
+
+
 def test_options_of_reading_do_not_change_stored_data(sep: Sep) -> None:
     imported(sep)
     assert "stored data are read as they were" in sep("analyze", "mine", "--time-zone", "UTC").err
