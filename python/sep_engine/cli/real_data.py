@@ -57,7 +57,7 @@ SEP and three files that their vendors do not let us pass on. Each is a first lo
 {surrogates} worlds of coin flips.
 
 ```
-sep study real-data --data DIR --out docs/studies/real-data.md
+sep study real-data --data DIR --surrogates {surrogates} --out docs/studies/real-data.md
 ```
 
 """
