@@ -43,6 +43,13 @@ def test_the_page_loads_what_was_built(person: Client, monkeypatch: pytest.Monke
     assert 'data-staff="no"' in text
 
 
+@pytest.mark.parametrize("address", ["/orders/17", "/reconciliation"])
+def test_orders_and_books_have_addresses_of_their_own(client: Client, address: str) -> None:
+    response = client.get(address)
+    assert response.status_code == 302
+    assert response["Location"] == f"/login?next={address}"
+
+
 def test_a_page_that_is_not_built_says_how_to_build_it(
     person: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
