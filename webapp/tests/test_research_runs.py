@@ -144,6 +144,17 @@ def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], v
     assert in_pieces["verdict"] == whole.document["verdict"]
 
 
+def test_a_grid_is_judged_as_the_rules_that_it_holds(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    body = ask(api, "evidence", {"data": short, "grid": GRID, "surrogates": 19}).json()
+    assert body["name"] == "4 rules on EUR_USD"
+    work()
+    run = Run.objects.get()
+    assert (run.state, run.error) == ("DONE", "")
+    assert json.loads(run.result.document)["selection"]["trials"] == 4
+
+
 def test_the_same_question_is_one_run(api: Any, short: dict[str, Any], valkey: Any) -> None:
     first = ask(api, "backtests", {"data": short, "rule": RULE})
     work()
@@ -252,6 +263,8 @@ def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], val
         ("backtests", {"rule": {**RULE, "units": 5}}, "rule.units"),
         ("backtests", {"spread_pips": "1.33333"}, "data"),
         ("backtests", {"colour": "red"}, "colour"),
+        ("evidence", {"grid": {**GRID, "entry": "close"}}, "grid"),
+        ("evidence", {"grid": GRID, "rules": [RULE]}, "grid"),
         ("sweeps", {}, "grid"),
         ("sweeps", {"grid": {**GRID, "window": [16, 3]}}, "grid.window"),
     ],

@@ -109,6 +109,7 @@ class EvidenceIn(_OnBars):
     rules = serializers.ListField(
         child=RuleIn(), required=False, min_length=1, max_length=RULES_MAX
     )
+    grid = GridIn(required=False)
     strategy = serializers.IntegerField(required=False, min_value=1)
     surrogates = serializers.IntegerField(default=200, min_value=19, max_value=5_000)
     folds = serializers.IntegerField(default=8, min_value=2, max_value=50)
@@ -118,13 +119,17 @@ class EvidenceIn(_OnBars):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         _pips(attrs, "spread_pips")
         if "strategy" in attrs:
-            for name in ("rules", "synthetic", "spread_pips"):
+            for name in ("rules", "grid", "synthetic", "spread_pips"):
                 if attrs.get(name):
                     raise ValidationError({name: ["A strategy is judged as it trades."]})
             if {"from", "to"} & set(attrs.get("data", ())):
                 raise ValidationError({"data": ["A strategy is judged on all its candles."]})
             if attrs["surrogates"] < 200:
                 raise ValidationError({"surrogates": ["A strategy is judged with 200 at least."]})
+        if "grid" in attrs and "rules" in attrs:
+            raise ValidationError({"grid": ["Name rules or a grid of them, not both."]})
+        if attrs.get("grid", {}).get("entry", ["open"]) != ["open"]:
+            raise ValidationError({"grid": ["Evidence is taken of entries at the open."]})
         names = [json_text(rule) for rule in attrs.get("rules", ())]
         if len(set(names)) != len(names):
             raise ValidationError({"rules": ["Each rule must be there once."]})

@@ -108,7 +108,7 @@ class Evidence(_Submit):
 
     def configuration(self, wanted: Json, strategy: Strategy | None) -> Json:
         rules = wanted.get("rules") if strategy is None else [strategy.rule]
-        return {**wanted, "rules": rules}
+        return {"grid": None, **wanted, "rules": rules}
 
 
 class Backtests(_Submit):

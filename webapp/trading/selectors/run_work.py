@@ -159,6 +159,8 @@ def _parts(count: int, a_piece: int) -> list[Json]:
 def _family(configuration: Mapping[str, Any]) -> "Family":
     from sep_engine.evidence.family import default_rules, rule_family
 
+    if configuration["grid"] is not None:
+        return rule_family(list(Grid.from_json(configuration["grid"]).rules()))
     rules = configuration["rules"]
     return rule_family(
         default_rules() if rules is None else [Rule.from_json(rule) for rule in rules]

@@ -28,6 +28,12 @@ test('one rule of my own is a list of one', () => {
   expect(body).toMatchObject({ rules: [{ window: 16 }], spread_pips: '1.0' });
 });
 
+test('a grid is judged whole', () => {
+  const { body } = askOf({ ...START, family: 'grid', grid: '{"window": [16, 32]}' });
+  expect(body).toMatchObject({ grid: { window: [16, 32] } });
+  expect(body).not.toHaveProperty('rules');
+});
+
 test('text that is no JSON is a fault before anything is asked', () => {
   expect(faultOf({ ...START, kind: 'sweep', grid: '{"window": [16' })).toBe('This is not JSON yet.');
   // It is not what is asked for, so it does no harm.

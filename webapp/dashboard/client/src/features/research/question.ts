@@ -7,8 +7,8 @@ export type Question = {
   source: string;
   from: string;
   to: string;
-  /** Of evidence: the rules that SEP starts with, or those of `rules`. */
-  family: 'default' | 'own';
+  /** Of evidence: the rules that SEP starts with, those of `rules`, or all of `grid`. */
+  family: 'default' | 'own' | 'grid';
   rules: string;
   rule: string;
   grid: string;
@@ -67,7 +67,7 @@ export function faultOf(question: Question): string | null {
 /** The JSON text that the kind of question needs, null for none. */
 function textOf({ kind, family, rules, rule, grid }: Question): string | null {
   if (kind === 'backtest') return rule;
-  if (kind === 'sweep') return grid;
+  if (kind === 'sweep' || family === 'grid') return grid;
   return family === 'own' ? rules : null;
 }
 
@@ -79,7 +79,12 @@ export function askOf(question: Question): RunAsk {
   const parsed = parse(textOf(question));
   if (question.kind === 'backtest') return { kind: 'backtest', body: { data, ...costs, rule: parsed } };
   if (question.kind === 'sweep') return { kind: 'sweep', body: { data, ...costs, grid: parsed } };
-  const rules = parsed === undefined ? {} : { rules: Array.isArray(parsed) ? parsed : [parsed] };
+  const rules =
+    parsed === undefined
+      ? {}
+      : question.family === 'grid'
+        ? { grid: parsed }
+        : { rules: Array.isArray(parsed) ? parsed : [parsed] };
   return {
     kind: 'evidence',
     body: {

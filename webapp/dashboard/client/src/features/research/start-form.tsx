@@ -102,6 +102,7 @@ export function StartForm({ status }: { status: Status }) {
             <select {...field('family')}>
               <option value="default">The 145 that SEP starts with</option>
               <option value="own">My own, as JSON</option>
+              <option value="grid">Every rule of a grid</option>
             </select>
           </label>
         ) : null}
@@ -111,7 +112,7 @@ export function StartForm({ status }: { status: Status }) {
         {kind === 'backtest' ? (
           <textarea rows={11} spellCheck={false} aria-label="Rule as JSON" {...field('rule')} />
         ) : null}
-        {kind === 'sweep' ? (
+        {kind === 'sweep' || (kind === 'evidence' && family === 'grid') ? (
           <textarea rows={13} spellCheck={false} aria-label="Grid as JSON" {...field('grid')} />
         ) : null}
         <div className="pair">

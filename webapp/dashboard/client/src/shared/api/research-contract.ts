@@ -14,5 +14,5 @@ export type ResearchContract = [
   Reads<typeof research.dataSets, Server['DataSetsOut']>,
   Reads<typeof research.compared, Server['ComparedOut']>,
   Sends<Partial<Server['DataInRequest']>, research.RunData>,
-  Sends<Partial<Server['EvidenceInRequest']>, Omit<research.EvidenceAsk, 'rules'>>,
+  Sends<Partial<Server['EvidenceInRequest']>, Omit<research.EvidenceAsk, 'rules' | 'grid'>>,
 ];

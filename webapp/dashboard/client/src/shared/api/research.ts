@@ -141,6 +141,7 @@ export type EvidenceAsk = {
   data?: RunData;
   strategy?: number;
   rules?: unknown[];
+  grid?: unknown;
   spread_pips?: string | null;
   surrogates?: number;
   folds?: number;
