@@ -18,9 +18,19 @@ namespace {
 
 // Bars whose outcomes are made at a time: their table stays in the second-level cache while all
 // rules with the exit go over it.
-constexpr std::int32_t block_bars = 4096;
+constexpr std::int32_t block_bars = 2048;
 // Rules that go over a table before it is given up; their sums stay in the cache too.
 constexpr std::size_t rules_per_task = 512;
+
+/// Ask for the decisions of these bars, which a walk will need soon.
+inline void fetch(const DecisionBits& bits, std::int32_t first, std::int32_t last) {
+#if defined(__GNUC__)
+    constexpr std::int32_t bars_a_line = 64 * 64 / sizeof(DecisionWord);
+    for (std::int32_t bar = first; bar < last; bar += bars_a_line) {
+        __builtin_prefetch(&bits.words[static_cast<std::size_t>(bar) / 64]);
+    }
+#endif
+}
 
 /// Follow the trades of all `accounts` from bar `first` to before `last`.
 ///
@@ -30,23 +40,26 @@ constexpr std::size_t rules_per_task = 512;
 template <class Account, class Bits, class Trade>
 void walk(std::span<Account> accounts, std::int32_t first, std::int32_t last, const Bits& bits_of,
           const Trade& trade) {
+    const auto end = static_cast<std::uint32_t>(last);
     for (std::size_t i = 0; i < accounts.size(); ++i) {
+        if (i + 1 < accounts.size()) fetch(bits_of(i + 1), first, last);
         Account& account = accounts[i];
-        const std::uint64_t* decided = bits_of(i).decided.data();
-        const std::uint64_t* bought = bits_of(i).bought.data();
-        std::int32_t at = std::max(first, account.free_from);
-        while (at < last) {
+        const DecisionWord* words = bits_of(i).words.data();
+        auto at = static_cast<std::uint32_t>(std::max(first, account.free_from));
+        while (at < end) {
             // The 64 decisions from `at` on: a jump over an end of a word would be mispredicted.
-            const int skipped = at % 64;
-            const std::uint64_t* word = decided + at / 64;
-            const std::uint64_t bits = word[0] >> skipped | word[1] << 1 << (63 - skipped);
+            const unsigned skipped = at % 64;
+            const DecisionWord* word = words + at / 64;
+            const std::uint64_t bits = word[0].decided >> skipped | word[1].decided
+                                                                        << 1 << (63 - skipped);
             if (bits == 0) {
                 at += 64;
                 continue;
             }
-            at += std::countr_zero(bits);
-            if (at >= last) break;
-            at = trade(account, at, bought[at / 64] >> (at % 64) & 1);
+            at += static_cast<unsigned>(std::countr_zero(bits));
+            if (at >= end) break;
+            const std::uint64_t side = words[at / 64].bought >> (at % 64) & 1;
+            at = static_cast<std::uint32_t>(trade(account, static_cast<std::int32_t>(at), side));
         }
     }
 }
@@ -109,12 +122,12 @@ public:
         tallies_.assign(task.rules.size(), Tally{});
         each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, outcomes_);
-            walk(std::span(tallies_), first, last, BitsOf{rules, decisions, task},
-                 [&](Tally& tally, std::int32_t decided, std::uint64_t side) {
-                     take(tally, outcomes_[2 * static_cast<std::size_t>(decided - first) + side],
-                          decided);
-                     return tally.free_from;
-                 });
+            follow(exit, std::span(tallies_), first, last, BitsOf{rules, decisions, task},
+                   [&](Tally& tally, std::int32_t decided, std::uint64_t side) {
+                       take(tally, outcomes_[2 * static_cast<std::size_t>(decided - first) + side],
+                            decided);
+                       return tally.free_from;
+                   });
         });
         for (std::size_t i = 0; i < task.rules.size(); ++i) {
             const std::uint32_t rule = task.rules[i];
@@ -132,19 +145,19 @@ public:
         days_.assign(task.rules.size(), DaySums{});
         each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, true, gains_);
-            walk(std::span(days_), first, last, BitsOf{rules, decisions, task},
-                 [&](DaySums& sums, std::int32_t decided, std::uint64_t side) {
-                     const Gain& gain =
-                         gains_[2 * static_cast<std::size_t>(decided - first) + side];
-                     if (gain.exit_bar >= sums.day_end) {
-                         sums.close_day();
-                         const auto day = static_cast<std::size_t>(bars_.day[gain.exit_bar]);
-                         sums.day_end = day_ends[day];
-                     }
-                     sums.day_net += gain.gain;
-                     sums.free_from = gain.exit_bar;
-                     return gain.exit_bar;
-                 });
+            follow(exit, std::span(days_), first, last, BitsOf{rules, decisions, task},
+                   [&](DaySums& sums, std::int32_t decided, std::uint64_t side) {
+                       const Gain& gain =
+                           gains_[2 * static_cast<std::size_t>(decided - first) + side];
+                       if (gain.exit_bar >= sums.day_end) {
+                           sums.close_day();
+                           const auto day = static_cast<std::size_t>(bars_.day[gain.exit_bar]);
+                           sums.day_end = day_ends[day];
+                       }
+                       sums.day_net += gain.gain;
+                       sums.free_from = gain.exit_bar;
+                       return gain.exit_bar;
+                   });
         });
         for (std::size_t i = 0; i < task.rules.size(); ++i) {
             days_[i].close_day();
@@ -170,22 +183,22 @@ public:
         };
         each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
             tables_.fill(exit, first, last, false, gains_);
-            walk(std::span(cells_), first, last, BitsOf{rules, decisions, task},
-                 [&](DayCell& cell, std::int32_t decided, std::uint64_t side) {
-                     const Gain& gain =
-                         gains_[2 * static_cast<std::size_t>(decided - first) + side];
-                     if (decided >= cell.day_end) {
-                         flush(cell);
-                         const auto day = static_cast<std::size_t>(bars_.day[decided]);
-                         cell.cell = day * width + cell.cell % width;
-                         cell.day_end = day_ends[day];
-                         cell.gross = cell.trades = 0;
-                     }
-                     cell.gross += gain.gain;
-                     ++cell.trades;
-                     cell.free_from = gain.exit_bar;
-                     return gain.exit_bar;
-                 });
+            follow(exit, std::span(cells_), first, last, BitsOf{rules, decisions, task},
+                   [&](DayCell& cell, std::int32_t decided, std::uint64_t side) {
+                       const Gain& gain =
+                           gains_[2 * static_cast<std::size_t>(decided - first) + side];
+                       if (decided >= cell.day_end) {
+                           flush(cell);
+                           const auto day = static_cast<std::size_t>(bars_.day[decided]);
+                           cell.cell = day * width + cell.cell % width;
+                           cell.day_end = day_ends[day];
+                           cell.gross = cell.trades = 0;
+                       }
+                       cell.gross += gain.gain;
+                       ++cell.trades;
+                       cell.free_from = gain.exit_bar;
+                       return gain.exit_bar;
+                   });
         });
         for (const DayCell& cell : cells_) flush(cell);
     }
@@ -212,6 +225,23 @@ private:
         std::int32_t day_end = 0;
         std::int32_t free_from = 0;
     };
+
+    /// `walk`, with what is known of every exit before it is looked up: without stop and target,
+    /// and away from the end, a position is held for the horizon. The next decision need not wait
+    /// then.
+    template <class Account, class Trade>
+    void follow(const ExitSpec& exit, std::span<Account> accounts, std::int32_t first,
+                std::int32_t last, const BitsOf& bits_of, const Trade& trade) const {
+        if (exit.stop == 0 && exit.target == 0 && last <= bars_.size - 1 - exit.horizon) {
+            walk(accounts, first, last, bits_of,
+                 [&](Account& account, std::int32_t decided, std::uint64_t side) {
+                     trade(account, decided, side);
+                     return decided + 1 + exit.horizon;
+                 });
+        } else {
+            walk(accounts, first, last, bits_of, trade);
+        }
+    }
 
     template <class Block>
     void each_block(const ExitSpec& exit, const StopFlag& stop, const Block& block) const {
@@ -349,8 +379,9 @@ private:
             Tally tally;
             for (std::int32_t t = 0; t < decisions_end(view, exit.entry); ++t) {
                 const std::size_t word = static_cast<std::size_t>(t) / 64;
-                if (t < tally.free_from || (bits.decided[word] >> (t % 64) & 1) == 0) continue;
-                const std::int32_t side = (bits.bought[word] >> (t % 64) & 1) != 0 ? 1 : -1;
+                if (t < tally.free_from || (bits.words[word].decided >> (t % 64) & 1) == 0)
+                    continue;
+                const std::int32_t side = (bits.words[word].bought >> (t % 64) & 1) != 0 ? 1 : -1;
                 take(tally, outcome_of(view, exit, t, side), t);
             }
             finish(tally);

@@ -189,8 +189,7 @@ private:
 DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules,
                            const BarBits& bar, const FamilyMetrics& metrics, GateBits& gates) {
     const std::size_t words = bar.counted.size();
-    DecisionBits result{std::vector<std::uint64_t>(words + 1),
-                        std::vector<std::uint64_t>(words + 1), 0};
+    DecisionBits result{std::vector<DecisionWord>(words + 1), 0};
     const std::uint64_t turn = decision.invert ? ~std::uint64_t{0} : 0;
     for (std::size_t w = 0; w < words; ++w) {
         std::uint64_t decided = bar.counted[w];
@@ -214,17 +213,16 @@ DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules
                 break;
             }
         }
-        result.decided[w] = decided;
-        result.bought[w] = bought ^ turn;
+        result.words[w] = {decided, bought ^ turn};
     }
     for (int g = 0; g < decision.gates_count; ++g) {
         const auto& passing =
             gates.of(rules.gates[static_cast<std::size_t>(decision.gates_first + g)]);
-        for (std::size_t w = 0; w < words; ++w) result.decided[w] &= passing[w];
+        for (std::size_t w = 0; w < words; ++w) result.words[w].decided &= passing[w];
     }
     for (std::size_t w = 0; w < words; ++w) {
-        result.bought[w] &= result.decided[w];
-        result.signals += ones(result.decided[w]);
+        result.words[w].bought &= result.words[w].decided;
+        result.signals += ones(result.words[w].decided);
     }
     return result;
 }

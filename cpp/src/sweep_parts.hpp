@@ -10,11 +10,16 @@
 /// The parts of a sweep on the processor: decisions as bits, outcomes as tables.
 namespace sep {
 
-/// The decisions after all bars, packed as by `pack`, and a word of 0 after them. Bars that nothing
-/// can be entered after count.
+/// The decisions after 64 bars, side by side because whoever needs one needs the other.
+struct DecisionWord {
+    std::uint64_t decided = 0;
+    std::uint64_t bought = 0;  ///< among them, those to buy
+};
+
+/// The decisions after all bars, bit i of word k for bar 64 k + i, and an empty word after them.
+/// Bars that nothing can be entered after count.
 struct DecisionBits {
-    std::vector<std::uint64_t> decided;
-    std::vector<std::uint64_t> bought;  ///< among them, those to buy
+    std::vector<DecisionWord> words;
     std::int64_t signals = 0;
 };
 
