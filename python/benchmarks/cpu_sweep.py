@@ -1,6 +1,6 @@
 """Measure sweeps against vectorbt and backtesting.py, on the same bars and rules.
 
-python scripts/measure_sweep.py BARS.csv
+Usage: python -m python.benchmarks.cpu_sweep BARS.csv
 
 Rates are bar-evaluations (bars times rules) a second of processor time, one thread. A peer that is
 not installed is left out. The peers are given the entries and exits that the sweep found, which
