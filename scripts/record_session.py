@@ -18,7 +18,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from scripts.screenshot import call
 from tests.stack import ROOT, Stack, running_stack
 
 ACCOUNT = "101-004-1435156-001"
@@ -31,7 +30,7 @@ class Session:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         login = {"username": stack.username, "password": stack.password}
-        self.token = call(stack, "auth/token", body=login)["access"]
+        self.token = stack.call("auth/token", body=login)["access"]
         environment = _environment_of_trader(stack)
         self.venue = environment["SEP_OANDA_URL"]
         self.venue_token = (stack.var_path / "oanda_token").read_text().strip()
@@ -82,7 +81,7 @@ class Session:
 
     def bid(self) -> Decimal:
         for _ in range(60):
-            found = call(self.stack, "market-data", self.token)["instruments"][0]["quote"]
+            found = self.stack.call("market-data", self.token)["instruments"][0]["quote"]
             if found is not None:
                 return Decimal(found["bid"])
             time.sleep(0.5)
@@ -90,7 +89,7 @@ class Session:
 
     def life(self, order: str) -> None:
         """Show every event of an order with its cause."""
-        events = call(self.stack, f"orders/{order}", self.token)["events"]
+        events = self.stack.call(f"orders/{order}", self.token)["events"]
         lines = [f"{one['time'][11:23]} {one['state']:<9} {one['cause']}" for one in events]
         print("```\n" + "\n".join(lines) + "\n```", flush=True)
 
@@ -121,7 +120,7 @@ def main() -> None:
 def record(one: Session) -> None:
     print("# A session at the local OANDA server\n")
     print("Printed by `python -m scripts.record_session`. Nothing in it was written by hand.")
-    call(one.stack, "feed", one.token, {"bars_per_second": 0.1})
+    one.stack.call("feed", one.token, {"bars_per_second": 0.1})
     bid = one.bid()
     one.say("A market order with a stop and a trailing stop, filled at once:")
     entry = one.order(
@@ -150,13 +149,13 @@ def record(one: Session) -> None:
     time.sleep(1.5)
     one.manage("order", "list", "--limit", "2")
     one.say("A part of the trade is closed, then the rest:")
-    trade = call(one.stack, "trades", one.token)["results"][0]["id"]
+    trade = one.stack.call("trades", one.token)["results"][0]["id"]
     one.manage("order", "close", trade, "--units", "400")
     one.manage("order", "close", trade)
     one.say(f"The whole life of order {entry}:")
     one.life(entry)
     one.say("The comparisons of the books so far, newest first:")
-    runs = call(one.stack, "reconciliations?limit=5", one.token)["results"]
+    runs = one.stack.call("reconciliations?limit=5", one.token)["results"]
     lines = [
         f"{run['started_at'][11:19]} {run['cause']:<7} {run['outcome']:<10} "
         f"{run['facts_read']} read, {run['adopted']} adopted, {run['took_ms']} ms"

@@ -3,37 +3,17 @@
 Usage: python -m scripts.screenshot [FOLDER]
 """
 
-import json
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
-from tests.stack import ROOT, Stack, running_stack
+from tests.stack import ROOT, running_stack
 
 TRADES = 8
 TIMEOUT_S = 180
 SIZES = {"dashboard": (1440, 900), "dashboard-narrow": (390, 844)}
-
-
-def call(
-    stack: Stack, path: str, token: str = "", body: object = None, *, key: str = ""
-) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"{stack.url}/api/{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={
-            "Content-Type": "application/json",
-            **({"Authorization": f"Bearer {token}"} if token else {}),
-            **({"Idempotency-Key": key} if key else {}),
-        },
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        content: dict[str, Any] = json.load(answer)
-    return content
 
 
 def main() -> None:
@@ -44,14 +24,14 @@ def main() -> None:
         running_stack(Path(var)) as stack,
     ):
         login = {"username": stack.username, "password": stack.password}
-        token = call(stack, "auth/token", body=login)["access"]
-        call(stack, "feed", token, {"bars_per_second": 20})
+        token = stack.call("auth/token", body=login)["access"]
+        stack.call("feed", token, {"bars_per_second": 20})
         deadline = time.monotonic() + TIMEOUT_S
-        while call(stack, "performance/current", token)["trades"] < TRADES:
+        while stack.call("performance/current", token)["trades"] < TRADES:
             if time.monotonic() > deadline:
                 raise SystemExit(f"fewer than {TRADES} trades in {TIMEOUT_S} s")
             time.sleep(0.5)
-        call(stack, "feed", token, {"bars_per_second": 1})
+        stack.call("feed", token, {"bars_per_second": 1})
         for name, (width, height) in SIZES.items():
             subprocess.run(
                 ["node", "scripts/screenshot.mjs", stack.url, stack.username, stack.password,

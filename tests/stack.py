@@ -43,6 +43,27 @@ class Stack:
             health: dict[str, Any] = json.load(answer)
         return health
 
+    def call(
+        self, path: str, token: str = "", body: object = None, *, key: str = ""
+    ) -> dict[str, Any]:
+        """Return what the API says at `path`: to a POST of `body`, if there is one.
+
+        Raises:
+            urllib.error.HTTPError: the API refused.
+        """
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+                **({"Idempotency-Key": key} if key else {}),
+            },
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            content: dict[str, Any] = json.load(answer)
+        return content
+
 
 def free_port() -> int:
     with socket.socket() as probe:

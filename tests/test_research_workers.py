@@ -6,7 +6,6 @@ import sqlite3
 import time
 from typing import Any
 
-from scripts.screenshot import call
 from tests.stack import Stack
 
 LEASE_S = 30
@@ -36,9 +35,9 @@ def rows(stack: Stack, query: str) -> list[Any]:
 
 def test_a_killed_worker_s_shard_is_done_again_and_nothing_twice(stack: Stack) -> None:
     login = {"username": stack.username, "password": stack.password}
-    token = call(stack, "auth/token", body=login)["access"]
+    token = stack.call("auth/token", body=login)["access"]
     killed = worker_pid(stack)
-    asked = call(stack, "evidence", token, {"surrogates": 40, "seed": 7}, key="kill-test")
+    asked = stack.call("evidence", token, {"surrogates": 40, "seed": 7}, key="kill-test")
     address = asked["id"]
 
     # In the middle: a shard of the run has its process.
@@ -51,7 +50,7 @@ def test_a_killed_worker_s_shard_is_done_again_and_nothing_twice(stack: Stack) -
 
     deadline = time.monotonic() + LEASE_S + 180
     while True:
-        run = call(stack, f"runs/{address}", token)
+        run = stack.call(f"runs/{address}", token)
         if run["state"] not in ("QUEUED", "RUNNING"):
             break
         assert time.monotonic() < deadline, run
