@@ -264,6 +264,30 @@ def test_b8_a_pair_that_the_venue_does_not_trade_is_not_opened() -> None:
     assert isinstance(judge(**stands), Denied)
 
 
+def test_the_smallest_of_everything_is_judged_as_the_rest() -> None:
+    one = replace(INTENT, units=D(1))
+    assert said("notional", one)[1] == "1.1"  # a buy of one unit is at the ask
+    assert said("notional", replace(SELL, units=D(-1)))[1] == "1.0999"
+    assert said("position_units", one)[1] == "2001"
+    assert said("currency_exposure", one)[1] == "901.1"
+    assert said("self_cross", one)[0] == "below our own sell at 1.10001"
+    assert said("equity_percent", equity=D(1))[1] == "110000"
+    for seconds, age in ((0, "0.000 s"), (0.5, "0.500 s")):
+        received = {"quote_received_at": NOW - timedelta(seconds=seconds)}
+        assert said("quote_age", **received) == ("at most 10 s", age, True)
+    tick = replace(INTENT, stop_loss=None, stop_distance=D("0.00001"))
+    assert said("stop_loss", tick)[1:] == ("distance 0.00001", True)
+    assert said("stop_loss", replace(INTENT, stop_loss=D("0.00001")))[2] is True
+    assert said("drawdown_percent", equity=D("0.9"), peak_equity=D(1))[1] == "10"
+
+
+def test_d1_a_sell_is_held_to_the_same_sizes() -> None:
+    assert said("size", replace(SELL, units=D(-1001))) == ("at most 1000", "1001", False)
+    assert said("stop_risk_percent", SELL)[1] == "0.2"  # 1.1099 - 1.0999 is 0.01 too
+    assert said("currency_exposure", SELL, currency_values={"EUR": D(-500)})[1] == "1599.9"
+    assert said("currency_exposure", SELL, currency_values={"USD": D(500)})[1] == "1599.9"
+
+
 def test_d9_a_sell_must_stay_above_our_own_buy() -> None:
     # A market sell gets the bid of 1.09990; our own waiting buy is at 1.09989.
     assert said("self_cross", SELL) == ("above our own buy at 1.09989", "1.0999", True)
