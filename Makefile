@@ -49,7 +49,7 @@ lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(BIN)/python scripts/run_tests.py lint
 
 .PHONY: bench
-bench: $(VENV)/.dev ## Measure the engine on this machine
+bench: $(VENV)/.bench ## Measure the engine beside its peers on this machine
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m python.benchmarks
 
@@ -125,6 +125,11 @@ $(VENV)/.run: requirements/run.txt requirements/build.txt $(VENV)/.uv
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@sh scripts/step.sh "Installing the tools for tests" tools \
+	    $(BIN)/uv pip install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@sh scripts/step.sh "Installing the peers to measure against" peers \
 	    $(BIN)/uv pip install --require-hashes -r $<
 	@touch $@
 

@@ -14,3 +14,4 @@ compile run pyproject.toml --group web
 compile build --group build --constraint requirements/run.txt
 compile dev pyproject.toml --group web --group dev --constraint requirements/run.txt \
     --constraint requirements/build.txt
+compile bench --group bench --constraint requirements/dev.txt
