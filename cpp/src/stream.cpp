@@ -303,8 +303,7 @@ void StreamBank::write_batch(const RollingOutputs& out) {
         const bool computed = (streams_[0].spec().window.groups & group) != 0;
         if (out.metrics[m] && computed) columns.data[m] = batch_->column[m].data();
     }
-    // The bank lives long: its records are made whatever its size.
-    const simd::KernelTables tables = batch_->kernels.tables_for(~std::uint64_t{0}, false);
+    const simd::KernelTables tables = batch_->kernels.tables_for(size(), false);
     block.given = true;
     for (std::size_t first = 0; first < size();) {
         block.count = 0;

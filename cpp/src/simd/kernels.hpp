@@ -18,7 +18,7 @@ inline constexpr int count_columns = 8;
 inline constexpr int key_count = 400;
 inline constexpr int key_count_used = 210;
 /// Longer windows have no table of records.
-inline constexpr int record_window_max = 128;
+inline constexpr int record_window_max = 512;
 
 /// Columns of a block, in the order of the first members of WindowMetrics.
 enum ColumnIndex {
@@ -85,6 +85,7 @@ struct Block {
     alignas(64) std::int64_t n11[block_windows];
     alignas(64) std::uint32_t record[block_windows];
     alignas(64) std::uint16_t key[block_windows];
+    alignas(64) double sum[block_windows];
     alignas(64) std::uint64_t turned[block_windows];
     // In the order of keys; a group of `lanes` places has one key.
     static constexpr int sorted_size = block_windows + lanes * key_count_used;

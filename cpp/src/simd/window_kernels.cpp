@@ -1,13 +1,6 @@
 #include "window_kernels.hpp"
 
 namespace sep::simd {
-namespace {
-
-// Making the records costs as much as this many windows.
-constexpr std::uint64_t windows_per_table = 4'096;
-
-}  // namespace
-
 WindowKernels::WindowKernels(const WindowSpec& spec, const Kernels& kernels,
                              const WindowTables& tables)
     : window_(spec.window), kernels_(kernels) {
@@ -30,7 +23,10 @@ KernelTables WindowKernels::tables_for(std::uint64_t windows, bool single) {
         window_,          t.g.data(), (window_ - 1) * t.log2_3, shares_.data() + (window_ - 1),
         nullptr,          nullptr,    lambda_of_.data(),        lambda_single_of_.data(),
         damped_of_.data()};
-    if (window_ > record_window_max || windows < windows_per_table) return made;
+    // A record costs two to three windows, and there are at most three quarters of window^2.
+    const auto enough =
+        2 * static_cast<std::uint64_t>(window_) * static_cast<std::uint64_t>(window_);
+    if (window_ > record_window_max || (windows_ += windows) < enough) return made;
     if (single) {
         std::call_once(single_made_, [this] { records_single_ = make_records<float>(); });
         made.records_single = records_single_.get();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -27,8 +28,8 @@ public:
 
     const Kernels& kernels() const { return kernels_; }
 
-    /// What the kernels read. The records of all count metrics are made once, and only for so many
-    /// windows that they cost less than they save. Threads may call this together.
+    /// What the kernels read for so many more windows. The records of all count metrics are made
+    /// once there have been enough to be worth it. Threads may call this together.
     KernelTables tables_for(std::uint64_t windows, bool single);
 
 private:
@@ -41,6 +42,7 @@ private:
     std::array<double, key_count> lambda_of_;
     std::array<float, key_count> lambda_single_of_;
     std::array<DampedKey, key_count> damped_of_;
+    std::atomic<std::uint64_t> windows_{0};
     std::once_flag single_made_;
     std::once_flag wide_made_;
     AlignedArray<float> records_single_;
