@@ -22,7 +22,7 @@ def theme_of(request: HttpRequest) -> dict[str, str]:
 @never_cache
 @login_required
 def page(request: HttpRequest, **address: str) -> HttpResponse:
-    """Answer with the dashboard, whatever it is asked to show, or with 503 and the reason while it is not built."""
+    """Answer with the dashboard at any of its addresses, or with 503 while it is not built."""
     try:
         assets = read_assets()
     except NotBuiltError as error:
