@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 
 CLIENT = ROOT / "webapp" / "dashboard" / "client"
 VISIT = Path(__file__).parent / "visit.mjs"
-VISIT_TIMEOUT_S = 200
-STREAMS_WITHOUT_GAPS = ("signals", "orders", "positions", "performance", "system", "alerts")
+VISIT_TIMEOUT_S = 330
+STREAMS_WITHOUT_GAPS = ("signals", "orders", "positions", "performance", "runs", "system", "alerts")
 
 Seen = dict[str, Any]
 
@@ -108,6 +108,13 @@ def test_events_come_without_gaps_across_the_cut(seen: Seen, stream: str) -> Non
 
 def test_orders_had_events_to_lose(seen: Seen) -> None:
     assert sum(event["stream"] == "orders" for event in seen["events"]) >= 5
+
+
+def test_the_lab_answers_by_the_socket_and_its_page_can_run_nothing(seen: Seen) -> None:
+    assert "lab_failure" not in seen, seen["lab_failure"]
+    assert "one backtest proves nothing" in seen["backtest"]
+    assert seen["report_policy"].startswith("sandbox; default-src 'none'")
+    assert seen["back_at"] == "/research"
 
 
 def test_every_view_fits_a_telephone(seen: Seen) -> None:
