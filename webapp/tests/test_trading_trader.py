@@ -1,6 +1,7 @@
 """The trader with a real database and a real paper ledger, driven event by event."""
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from sep_engine.backtest import Costs, trade
@@ -514,3 +517,28 @@ def test_the_audit_sees_what_was_taken_from_the_books(trader: Any) -> None:
     found = {line.split(" ")[0] for line in audit()}
     # I4: the fill is only at the venue; I3: fills and position differ; I5: the log has a hole.
     assert {"I3", "I4", "I5", "feed"} <= found
+
+
+def test_c13_the_tables_follow_from_the_log_and_positions_are_made_again(trader: Any) -> None:
+    trader(playing(BARS))
+    out = io.StringIO()
+    call_command("rebuild", check=True, stdout=out)
+    assert out.getvalue().startswith("The tables follow from the log: ")
+    assert Fill.objects.count() > 5
+    kept = Position.objects.get()
+    Position.objects.update(units=kept.units + 7, average_price=Decimal("1.5"))
+    with pytest.raises(CommandError, match="1 differences"):
+        call_command("rebuild", check=True, stdout=io.StringIO())
+    call_command("rebuild", stdout=out)
+    assert "1 positions were written." in out.getvalue()
+    again = Position.objects.get()
+    assert (again.units, again.average_price, again.realised_pl) == (
+        kept.units,
+        kept.average_price,
+        kept.realised_pl,
+    )
+    event = EventLog.objects.filter(stream="orders").first()
+    assert event is not None
+    event.delete()
+    with pytest.raises(CommandError, match="broken log"):
+        call_command("rebuild", check=True)
