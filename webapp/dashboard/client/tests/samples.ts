@@ -121,7 +121,6 @@ export function performanceWith(change: Record<string, unknown>): model.Performa
     realised_pl: '0.00',
     open_pl: '1.00',
     day_pl: '1.00',
-    day_pl: '1.00',
     trades: 0,
     wins: 0,
     win_rate: null,

@@ -397,7 +397,6 @@ export const performance = z.object({
   realised_pl: decimalText,
   open_pl: decimalText.nullable(),
   day_pl: decimalText.nullable(),
-  day_pl: decimalText.nullable(),
   trades: z.number(),
   wins: z.number(),
   win_rate: z.number().nullable(),
