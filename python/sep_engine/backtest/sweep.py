@@ -308,12 +308,14 @@ def reality_check(
         raise ArgumentError("there must be at least one rule")
     observed = float(found._statistic(statistic)[0])
     engine = SweepBars.of(bars, costs, side).compiled(backend, threads)
-    compiled = compiled_rules(
-        (found.rule(number), found.entry_of(number)) for number in range(len(found.rules))
-    )
+    if isinstance(found.rules, Grid):
+        whole = Block(range(found.rules.decisions), range(found.rules.exits))
+        compiled = whole.compiled(found.rules)
+    else:
+        compiled = compiled_rules((rule, entry) for rule in found.rules)
     null, null_best = np.empty(count), np.empty(count, dtype=np.int64)
     # A GPU works on many worlds at a time; threads share a few.
-    step = 512 if backend == "cuda" else 8 * (threads or os.cpu_count() or 1)
+    step = 1024 if backend == "cuda" else 8 * (threads or os.cpu_count() or 1)
     for first in range(0, count, step):
         part = slice(first, min(first + step, count))
         sharpe = statistic == "sharpe"
