@@ -1,9 +1,9 @@
 """Measure sweeps and reality checks on the GPUs of this machine.
 
-Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--json FILE]
+Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--json FILE] [--repeats N]
 
 Without a file the shipped sample is taken. Times are from the call in Python to its result, the
-best of three; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work.
+best of N; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work.
 """
 
 import argparse
@@ -118,11 +118,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bars", type=Path, nargs="?")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
     bars = load_sample().bars if asked.bars is None else load_bars(asked.bars)
     gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
     print(f"cuda: {gpu.detail}; bars: {bars.name}")
-    measured = rows(bars)
+    measured = rows(bars, repeats=asked.repeats)
     for row in measured:
         print(row.line())
     if asked.json is not None:

@@ -1,0 +1,271 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../src/window_tables.hpp"
+#include "device.cuh"
+#include "sep/sweep.hpp"
+#include "sweep_rules.cuh"
+
+/// What a sweep holds on a device and brings back from it.
+namespace sep::cuda {
+
+// Figures come home launch by launch; a few launches at a time keep the device busy to the end of
+// each.
+constexpr std::size_t launch_rules_max = std::size_t{1} << 16;
+constexpr int launches = 4;
+
+template <class T>
+std::span<const T> view(const std::vector<T>& values) {
+    return values;
+}
+
+/// Host memory that the device copies to and from without a stop.
+template <class T>
+class PinnedArray {
+public:
+    explicit PinnedArray(std::size_t size) {
+        check(cudaMallocHost(&data_, std::max<std::size_t>(1, size) * sizeof(T)), "cudaMallocHost");
+    }
+    ~PinnedArray() { cudaFreeHost(data_); }
+    PinnedArray(const PinnedArray&) = delete;
+    PinnedArray& operator=(const PinnedArray&) = delete;
+    T* get() const { return data_; }
+
+private:
+    T* data_ = nullptr;
+};
+
+/// The tables of windows on the device, made when they are first asked for.
+class Windows {
+public:
+    explicit Windows(const Stream& stream)
+        : stream_(stream),
+          g_(std::span<const double>(tables().g), stream),
+          rows_(std::span<const DampedRow>(tables().rows), stream),
+          row_of_(std::span<const std::uint8_t>(tables().row_of), stream) {}
+
+    TableView of(const WindowSpec& spec) {
+        const bool with_path = (spec.groups & group_path) != 0;
+        std::unique_ptr<Window>& window = windows_[{spec.window, with_path}];
+        if (!window) {
+            const WindowTables host(spec.window, with_path);
+            window = std::make_unique<Window>(host, stream_);
+            stream_.wait();  // `host` goes away
+        }
+        return {g_.get(),
+                tables().log2_3,
+                rows_.get(),
+                row_of_.get(),
+                window->spans.get(),
+                window->decays.get(),
+                window->decays_first.get(),
+                window->templates.get()};
+    }
+
+private:
+    struct Window {
+        Window(const WindowTables& host, const Stream& stream)
+            : spans(view(host.spans), stream),
+              decays(view(host.decays), stream),
+              decays_first(view(host.decays_first), stream),
+              templates(view(host.templates), stream) {}
+        DeviceArray<DampedSpan> spans;
+        DeviceArray<double> decays;
+        DeviceArray<std::uint32_t> decays_first;
+        DeviceArray<double> templates;
+    };
+
+    const Stream& stream_;
+    DeviceArray<double> g_;
+    DeviceArray<DampedRow> rows_;
+    DeviceArray<std::uint8_t> row_of_;
+    std::map<std::pair<int, bool>, std::unique_ptr<Window>> windows_;
+};
+
+/// The features of a plan and their predicates, as kernels take them.
+struct Features {
+    std::vector<Feature> features;
+    std::vector<Predicate> predicates;
+
+    Features(const Plan& plan, Windows& windows) {
+        for (std::size_t i = 0; i < plan.features.size(); ++i) {
+            const auto& [encoding, spec] = plan.features[i];
+            features.push_back({spec, windows.of(spec), encoding,
+                                static_cast<std::int32_t>(predicates.size()),
+                                static_cast<std::int32_t>(plan.predicates[i].size())});
+            predicates.insert(predicates.end(), plan.predicates[i].begin(),
+                              plan.predicates[i].end());
+        }
+    }
+};
+
+/// What is freed on a device stays with it while this lives: bringing memory in costs more than
+/// many a call.
+class KeptMemory {
+public:
+    explicit KeptMemory(int device) {
+        check(cudaDeviceGetDefaultMemPool(&pool_, device), "cudaDeviceGetDefaultMemPool");
+        keep(UINT64_MAX);
+    }
+    ~KeptMemory() {
+        std::uint64_t nothing = 0;
+        cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &nothing);
+        cudaMemPoolTrimTo(pool_, 0);
+    }
+    KeptMemory(const KeptMemory&) = delete;
+    KeptMemory& operator=(const KeptMemory&) = delete;
+
+    /// Bytes that can be taken on the current device.
+    double free_bytes() const {
+        std::size_t free = 0;
+        std::size_t total = 0;
+        check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+        std::uint64_t reserved = 0;
+        std::uint64_t used = 0;
+        check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrReservedMemCurrent, &reserved),
+              "cudaMemPoolGetAttribute");
+        check(cudaMemPoolGetAttribute(pool_, cudaMemPoolAttrUsedMemCurrent, &used),
+              "cudaMemPoolGetAttribute");
+        return static_cast<double>(free) + static_cast<double>(reserved - used);
+    }
+    /// Give back what is not in use.
+    void trim() const { check(cudaMemPoolTrimTo(pool_, 0), "cudaMemPoolTrimTo"); }
+
+private:
+    void keep(std::uint64_t bytes) const {
+        check(cudaMemPoolSetAttribute(pool_, cudaMemPoolAttrReleaseThreshold, &bytes),
+              "cudaMemPoolSetAttribute");
+    }
+    cudaMemPool_t pool_ = nullptr;
+};
+
+/// The device that calls on this thread go to, for the time of a scope.
+class OnDevice {
+public:
+    explicit OnDevice(int device) {
+        check(cudaGetDevice(&before_), "cudaGetDevice");
+        check(cudaSetDevice(device), "cudaSetDevice");
+    }
+    ~OnDevice() { cudaSetDevice(before_); }
+    OnDevice(const OnDevice&) = delete;
+    OnDevice& operator=(const OnDevice&) = delete;
+
+private:
+    int before_ = 0;
+};
+
+/// A word on the device that walks look at: how a stop reaches kernels that run.
+///
+/// A word of the host that the device reads would do without a copy, but every look at it takes a
+/// microsecond of the bus, one after the other: measured, a third of the walks' time.
+class StopWord {
+public:
+    StopWord() : word_(1, stream_), host_(2) {
+        host_.get()[0] = 0;
+        host_.get()[1] = 1;
+        write(0);
+        stream_.wait();
+    }
+
+    const int* on_device() const { return word_.get(); }
+
+    /// Let the walks to come begin.
+    void clear() {
+        write(0);
+        stream_.wait();
+    }
+
+    /// Wait for a stream; when `stop` says so its walks end early.
+    void wait(const Stream& stream, const StopFlag& stop) {
+        constexpr std::chrono::microseconds between_questions{100};
+        for (;;) {
+            const cudaError_t status = cudaStreamQuery(stream.get());
+            if (status != cudaErrorNotReady) {
+                check(status, "cudaStreamQuery");
+                return;
+            }
+            if (stop.stopped()) write(1);
+            std::this_thread::sleep_for(between_questions);
+        }
+    }
+
+private:
+    void write(int value) {
+        check(cudaMemcpyAsync(word_.get(), host_.get() + value, sizeof(int), cudaMemcpyHostToDevice,
+                              stream_.get()),
+              "cudaMemcpyAsync to the device");
+    }
+
+    Stream stream_;
+    DeviceArray<int> word_;
+    PinnedArray<int> host_;
+};
+
+/// Launches in flight, and the way of their figures to the caller's list.
+class Returns {
+public:
+    explicit Returns(std::size_t size) : size_(size) {
+        for (int i = 0; i < launches; ++i) slots_.push_back(std::make_unique<Slot>(size));
+    }
+
+    /// Figures of one launch, at the most.
+    std::size_t size() const { return size_; }
+
+    /// Where the next launch may write, on `stream()`; `out` gets what was there.
+    SweepFigures* next(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
+        current_ = (current_ + 1) % slots_.size();
+        slots_[current_]->empty(out, word, stop);
+        return slots_[current_]->device.get();
+    }
+    const Stream& stream() const { return slots_[current_]->stream; }
+    /// The launch writes, next, the figures of `rule`.
+    void expect(std::int32_t rule) { slots_[current_]->rules.push_back(rule); }
+    void fetch() {
+        Slot& slot = *slots_[current_];
+        copy_to_host(slot.host.get(), slot.device.get(), slot.rules.size() * sizeof(SweepFigures),
+                     slot.stream);
+    }
+    void finish(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
+        for (const auto& slot : slots_) slot->empty(out, word, stop);
+    }
+    /// Forget what a call that failed left.
+    void clear() {
+        for (const auto& slot : slots_) {
+            cudaStreamSynchronize(slot->stream.get());
+            slot->rules.clear();
+        }
+    }
+
+private:
+    struct Slot {
+        explicit Slot(std::size_t size) : device(size, stream), host(size) { rules.reserve(size); }
+        void empty(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
+            if (rules.empty()) return;
+            word.wait(stream, stop);
+            for (std::size_t i = 0; i < rules.size(); ++i) {
+                out[static_cast<std::size_t>(rules[i])] = host.get()[i];
+            }
+            rules.clear();
+        }
+        Stream stream;
+        DeviceArray<SweepFigures> device;
+        PinnedArray<SweepFigures> host;
+        std::vector<std::int32_t> rules;
+    };
+
+    std::size_t size_;
+    std::vector<std::unique_ptr<Slot>> slots_;
+    std::size_t current_ = 0;
+};
+
+}  // namespace sep::cuda
