@@ -56,6 +56,7 @@ from webapp.trading.brokers.base import (
     Transaction,
     VenueOrder,
 )
+from webapp.trading.brokers.breaker import Breaker
 from webapp.trading.brokers.oanda.facts import fills_wanted, transactions_of
 
 TERMS = Terms(
@@ -112,6 +113,7 @@ class OandaBroker:
         self._account_key = account_key
         self._instruments: dict[str, Instrument] = {}
         self._budget = orders.RequestBudget()
+        self._breakers: dict[str, Breaker] = {}
         self._url = f"{endpoint.rest}/v3/accounts/{venue_account}"
         self._stream_url = f"{endpoint.stream}/v3/accounts/{venue_account}/transactions/stream"
         self._silence_s = silence_s
@@ -265,8 +267,29 @@ class OandaBroker:
         """
         if self.unauthorised and time.monotonic() < self._ask_again_at:
             raise BrokerError(self.unauthorised)
+        where = f"{wire.method} {wire.path.split('/')[1] if '/' in wire.path else 'account'}"
+        breaker = self._breakers.setdefault(where, Breaker())
+        while (wait_s := breaker.wait_s(time.monotonic(), protective=protective)) > 0:
+            if not protective:
+                raise BrokerError(f"{where} is left alone for {wait_s:.1f} s after its failures")
+            await asyncio.sleep(wait_s)
         while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
             await asyncio.sleep(wait_s)
+        started, failed = time.monotonic(), True
+        try:
+            status, content = await self._asked(wire)
+            failed = status >= 500
+        finally:
+            ended = time.monotonic()
+            breaker.ended(ended, failed=failed, took_s=ended - started)
+        if status in (401, 403):
+            self.unauthorised = f"HTTP {status}: the token or the account is not accepted"
+            self._ask_again_at = time.monotonic() + UNAUTHORISED_PAUSE_S
+        else:
+            self.unauthorised = ""
+        return status, content
+
+    async def _asked(self, wire: orders.HttpRequest) -> tuple[int, bytes]:
         request = self._http.build_request(
             wire.method, self._url + wire.path, json=wire.body, params=list(wire.query)
         )
@@ -285,13 +308,6 @@ class OandaBroker:
             raise BrokerError(f"the venue was not reached: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             raise BrokerUnsure(f"no whole answer: {type(error).__name__}") from error
-        if response.status_code in (401, 403):
-            self.unauthorised = (
-                f"HTTP {response.status_code}: the token or the account is not accepted"
-            )
-            self._ask_again_at = time.monotonic() + UNAUTHORISED_PAUSE_S
-        else:
-            self.unauthorised = ""
         return response.status_code, b"".join(parts)
 
     async def _instrument(self, name: str) -> Instrument:
