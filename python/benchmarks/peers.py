@@ -120,6 +120,11 @@ def returns_vectorbt(
     exits_short = np.roll(sell, horizon, axis=0)
     exits_long[:horizon] = exits_short[:horizon] = False
     portfolio = vectorbt.Portfolio.from_signals(
-        close, buy, exits_long, short_entries=sell, short_exits=exits_short, freq="1h"
+        np.broadcast_to(close[:, None], buy.shape),
+        buy,
+        exits_long,
+        short_entries=sell,
+        short_exits=exits_short,
+        freq="1h",
     )
     return np.asarray(portfolio.total_return(), dtype=np.float64)
