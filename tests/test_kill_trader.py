@@ -9,7 +9,7 @@ HARNESS = Path(__file__).with_name("kill_trader.py")
 KILLS = 20
 
 
-def test_o2_o3_o4_o6_o7_o8_o9_twenty_kills_in_the_middle_of_orders_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_o2_o3_o4_o6_o7_o8_o9_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(HARNESS), str(tmp_path), str(KILLS), "1"],
         capture_output=True,
