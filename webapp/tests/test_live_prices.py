@@ -154,13 +154,14 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
     made = registry.broker_for(account)
     assert not isinstance(made, LocalOandaBroker)
 
-    async def until(condition: Any) -> None:
-        async with asyncio.timeout(10):
-            while not await asyncio.to_thread(condition):
-                await asyncio.sleep(0.05)
-
     async def whole() -> None:
         one = Trader(account_id=account.pk, with_relay=False)
+
+        async def until(condition: Any) -> None:
+            async with asyncio.timeout(10):
+                while not await one._db(condition):  # in the thread that closes its connection
+                    await asyncio.sleep(0.05)
+
         await one._db(one._open)
         one._broker, one._timing = made, made.timing
         one._prices = registry.market_client(account)

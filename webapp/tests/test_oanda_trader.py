@@ -276,9 +276,9 @@ def beside_us(url: str, units: str, price: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-async def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+async def until(one: Trader, condition: Callable[[], Any], *, seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):
+        while not await one._db(condition):  # in the thread that closes its connection
             await asyncio.sleep(0.05)
 
 
@@ -298,8 +298,8 @@ def test_b3_nothing_is_missed_through_a_stream_that_drops_doubles_swaps_and_brea
         for n in range(6):
             await asyncio.to_thread(beside_us, url, "5", f"0.9{n}")
             await asyncio.sleep(0.3)
-        await until(lambda: Order.objects.filter(origin="EXTERNAL").count() == 6)
-        await until(lambda: one._deaf is None)
+        await until(one, lambda: Order.objects.filter(origin="EXTERNAL").count() == 6)
+        await until(one, lambda: one._deaf is None)
         listening.cancel()
 
     trade(steps)

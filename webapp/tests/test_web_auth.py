@@ -51,6 +51,26 @@ ADDRESSES = [
     ("get", "/api/jobs/6c1f5d52-6a4e-4e4c-9d35-3a7a3a4c6f10"),
     ("post", "/api/auth/ws-ticket"),
     ("get", "/api/schema"),
+    ("get", "/api/broker"),
+    ("get", "/api/trades"),
+    ("post", "/api/trades/1/close"),
+    ("patch", "/api/orders/1"),
+    ("get", "/api/reconciliations"),
+    ("get", "/api/reconciliations/1"),
+    ("get", "/api/data-sets"),
+    ("post", "/api/evidence"),
+    ("post", "/api/backtests"),
+    ("post", "/api/sweeps"),
+    ("get", "/api/runs"),
+    ("get", "/api/runs/compare"),
+    ("get", f"/api/runs/{'0' * 64}"),
+    ("delete", f"/api/runs/{'0' * 64}"),
+    ("post", f"/api/runs/{'0' * 64}/cancel"),
+    ("get", f"/api/runs/{'0' * 64}/document"),
+    ("get", f"/api/runs/{'0' * 64}/page"),
+    ("get", "/api/strategies/1/live-gate"),
+    ("post", "/api/strategies/1/live-gate"),
+    ("delete", "/api/strategies/1/live-gate"),
 ]
 
 
@@ -66,10 +86,11 @@ def with_token(access: str) -> APIClient:
 
 
 def test_the_list_of_addresses_is_whole() -> None:
-    from webapp.trading.api.urls import urlpatterns
+    from webapp.trading.api import run_urls, urls
 
-    open_to_all = {"health", "auth/token", "auth/refresh", "auth/revoke"}
-    paths = {str(pattern.pattern) for pattern in urlpatterns} - open_to_all
+    open_to_all = {"", "health", "auth/token", "auth/refresh", "auth/revoke"}
+    patterns = [*urls.urlpatterns, *run_urls.urlpatterns]
+    paths = {str(pattern.pattern) for pattern in patterns} - open_to_all
     tried = {address.removeprefix("/api/").split("/")[0] for _, address in ADDRESSES}
     assert {path.split("/")[0] for path in paths} == tried
 

@@ -275,8 +275,8 @@ def test_nothing_outlives_a_launcher_that_was_killed(
 ) -> None:
     run = start()
     run.await_line("SEP is running")
-    # Launcher, Valkey, web, trader, worker, beat.
-    assert len(processes_of(tmp_path)) == 6
+    # Launcher, Valkey, web, trader, worker, beat, kill switch.
+    assert len(processes_of(tmp_path)) == 7
     run.process.kill()
     assert gone(tmp_path, 10) == []
 
