@@ -32,6 +32,8 @@ NO_DATABASE = (
     "tests/test_web_proxies.py",
 )
 PYTEST = (PYTHON, "-m", "pytest", "-q")
+# The slowest tests come late in the alphabet: who has none left takes over the other's.
+WORKERS = ("-n", "2", "--dist", "worksteal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +199,13 @@ def engine_cpp() -> Outcome:
 def engine_python() -> Outcome:
     report = LOG / "python.xml"
     # The wheel's tests run without Django, as its users do.
-    command = (*PYTEST, "-p", "no:django", "-n", "2", f"--junitxml={report}", "python/tests")
+    command = (*PYTEST, "-p", "no:django", *WORKERS, f"--junitxml={report}", "python/tests")
     return run_suite("Python", command, report=report, timeout_s=900)
 
 
 def web(part: str, env: dict[str, str], *options: str) -> Outcome:
     report = LOG / f"{part.replace(' ', '-')}.xml"
-    command = (*PYTEST, "-n", "2", f"--junitxml={report}", *options, "webapp")
+    command = (*PYTEST, *WORKERS, f"--junitxml={report}", *options, "webapp")
     return run_suite(part, command, report=report, timeout_s=900, env=env)
 
 

@@ -12,7 +12,7 @@ def test_the_gate_s_tests_run_every_branch_of_it(tmp_path: Path) -> None:
     coverage = (sys.executable, "-m", "coverage")
     tests = ("-m", "pytest", "-q", "-p", "no:django", "-p", "no:cacheprovider", "python/tests/risk")
     subprocess.run(
-        [*coverage, "run", data, "--branch", "--source=sep_engine.risk", *tests],
+        [*coverage, "run", data, "--branch", "--source=python/sep_engine/risk", *tests],
         cwd=ROOT,
         check=True,
         stdout=subprocess.DEVNULL,
