@@ -100,7 +100,7 @@ def test_a_rule_without_evidence_trades_no_real_money(account: BrokerAccount, al
     assert recent.blackout_reason(order, at=timezone.now()) == ""
 
 
-@pytest.mark.parametrize("kind", ["paper", "oanda-local", "oanda-practice"])
+@pytest.mark.parametrize("kind", ["paper", "oanda-local", "oanda-practice", "ccxt-sandbox"])
 def test_an_account_without_real_money_needs_no_arming(
     account: BrokerAccount, alice: Any, kind: str, settings: Any
 ) -> None:

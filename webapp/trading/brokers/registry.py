@@ -8,6 +8,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.venues.oanda.client import PRACTICE, Endpoint, MarketDataClient, local
 from webapp.trading.brokers import paper
 from webapp.trading.brokers.base import Broker, BrokerError, Terms
+from webapp.trading.brokers.ccxt import parse as ccxt
 from webapp.trading.brokers.oanda import adapter as oanda
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
 from webapp.trading.brokers.paper import PaperBroker
@@ -70,6 +71,26 @@ def _oanda(account: BrokerAccount) -> Broker:
     )
 
 
+def _ccxt(account: BrokerAccount) -> Broker:
+    try:
+        from webapp.trading.brokers.ccxt.adapter import CcxtBroker, open_sandbox
+    except ModuleNotFoundError as error:
+        raise BrokerError(
+            f"account {account.name} needs ccxt: pip install 'sep-engine[ccxt]'"
+        ) from error
+    try:
+        token = read_token(account)
+    except NoToken as error:
+        raise BrokerError(str(error)) from error
+    return CcxtBroker(
+        exchange=open_sandbox(account.venue_account, token),
+        path=settings.SEP_VAR_PATH / f"ccxt_broker_{account.pk}.sqlite3",
+        currency=account.currency,
+        opening_balance=account.opening_balance,
+        account_key=account.pk,
+    )
+
+
 def market_client(account: BrokerAccount) -> MarketDataClient:
     """Return a client for the prices of the account's venue.
 
@@ -88,17 +109,20 @@ BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {
     "paper": _paper,
     "oanda-local": _oanda_local,
     "oanda-practice": _oanda,
+    "ccxt-sandbox": _ccxt,
 }
 
 TERMS: dict[str, Terms] = {
     "paper": paper.TERMS,
     "oanda-local": oanda.TERMS,
     "oanda-practice": oanda.TERMS,
+    "ccxt-sandbox": ccxt.TERMS,
 }
 VENUES = {
     "paper": "the paper broker",
     "oanda-local": "the local OANDA server",
     "oanda-practice": "OANDA",
+    "ccxt-sandbox": "a spot exchange",
 }
 
 

@@ -21,7 +21,7 @@ from webapp.trading.services import events, system
 from webapp.trading.wire import time_text
 
 # Accounts on which nobody can lose money. Any other kind is taken for live.
-PRACTICE_KINDS = frozenset({"paper", "oanda-local", "oanda-practice"})
+PRACTICE_KINDS = frozenset({"paper", "oanda-local", "oanda-practice", "ccxt-sandbox"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,8 @@ def _protection(wanted: Wanted, terms: Terms, venue: str) -> Faults:
     ):
         if not protective and getattr(wanted, field) is not None and kind not in terms.on_fill:
             yield field, f"{venue} opens no {kind} with a fill"
+    if terms.types and not wanted.reduce_only and OrderType.STOP_LOSS not in terms.on_fill:
+        yield "stop_loss", f"{venue} holds no stops, and nothing is opened without one"
 
 
 def _trade(wanted: Wanted, terms: Terms, venue: str) -> Faults:
