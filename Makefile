@@ -76,6 +76,11 @@ side-by-side: $(VENV)/.dev ## Lose answers and kill the trader, 30 times each, a
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m tests.side_by_side
 
+.PHONY: timing
+timing: $(VENV)/.dev ## Measure the risk gate, the kill switch, a daily loss, a silent stream (minutes)
+	@$(MAKE) --silent --no-print-directory engine client
+	@$(BIN)/python -m tests.timing
+
 .PHONY: calibrate
 calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)
 	@$(MAKE) --silent --no-print-directory engine

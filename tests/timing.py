@@ -1,0 +1,562 @@
+"""How fast SEP stops, as this machine does it: `python -m tests.timing`.
+
+The risk gate is timed in this process. Everything else is timed at the whole of SEP as `make run`
+starts it, with the local OANDA server on the wall clock behind it: orders are asked for all the
+time, and the times of sends and cancels are those that the venue wrote into its ledger.
+
+It measures and judges nothing: a busy machine gives large figures, and no test depends on one.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import os
+import platform
+import secrets
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sep_engine.execution.states import Origin, TradingMode
+from sep_engine.model import Instrument, Quote
+from sep_engine.risk import LIMIT_NAMES, Approved, Exposure, Intent, check_order
+from sep_oanda_server.wire import Json, read_time
+from tests.stack import ROOT, Stack, free_port, running_stack
+
+MS = 1_000_000  # nanoseconds
+WAIT_S = 30.0
+BEFORE_S = 2.0  # how long before a click the rate of sends is counted
+AFTER_S = 1.5  # how long orders are asked for after it
+RESTING = 10  # limit orders that work at the venue when the click comes
+QUEUE = 10  # orders that may wait for the trader; more are not asked for until it has caught up
+ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED")
+# Nothing but the kill switch and the loss is to refuse an order here.
+LIMITS = {name: Decimal(0 if "_pause_" in name else 1_000_000) for name in LIMIT_NAMES} | {
+    "price_collar_pips_max": Decimal(1000)
+}
+NOT_MEASURED = (
+    "PostgreSQL (SQLite was used, as `make run` does)",
+    "a venue behind a network (loopback was used)",
+    "halts by the shell, the flag file and the kill switch's own process",
+    "a daily loss that grows by price alone",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what took how many milliseconds, and what is aimed at.
+
+    Attributes:
+        remark: what must be known beside it; without values, why there are none.
+    """
+
+    what: str
+    goal: str
+    values_ms: tuple[float, ...]
+    remark: str = ""
+
+    def line(self) -> str:
+        if not self.values_ms:
+            return f"| {self.what} | {self.goal} | 0 | | | | not measured: {self.remark} |"
+        figures = (percentile(self.values_ms, 50), percentile(self.values_ms, 99))
+        texts = " | ".join(f"{value:.3g} ms" if value < 100 else f"{value:,.0f} ms"
+                           for value in (*figures, max(self.values_ms)))  # fmt: skip
+        return f"| {self.what} | {self.goal} | {len(self.values_ms):,} | {texts} | {self.remark} |"
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What the venue's ledger says of one click on HALTED.
+
+    Attributes:
+        rate: orders sent per second in the time before it.
+        sends_after: how many arrived after it, and the last of them how late; 0.0 without one.
+        working: orders that worked at that moment.
+        cancelled_ms: when the last of those had ended; None if one never did.
+    """
+
+    rate: float
+    sends_after: int
+    last_send_ms: float
+    working: int
+    cancelled_ms: float | None
+
+
+class Unreached(Exception):
+    """What was to be measured did not come about; the message says what was missing."""
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the smallest of `values` that at least `percent` (1..100) of them do not exceed."""
+    return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
+
+
+def read_click(lines: Sequence[Json], click_ns: int, *, before_s: float) -> Click:
+    """Read off the ledger what a click did.
+
+    Args:
+        lines: the venue's transactions, oldest first, from before the first order that works.
+        click_ns: when it was sent off, Unix time.
+        before_s: the time before it in which the rate is counted.
+
+    A send is an order that a client asked for, refused ones too; stops that the venue makes at a
+    fill are none.
+    """
+    timed = [(read_time(line["time"]), line) for line in lines]
+    sends = [at for at, line in timed if line.get("reason") == "CLIENT_ORDER"
+             and "_ORDER" in line["type"]]  # fmt: skip
+    ends = {line["orderID"]: at for at, line in timed
+            if line["type"] in ("ORDER_CANCEL", "ORDER_FILL")}  # fmt: skip
+    resting = [line["id"] for at, line in timed if line["type"] == "LIMIT_ORDER" and at <= click_ns]
+    working = [ends.get(key) for key in resting if ends.get(key, click_ns) >= click_ns]
+    ended = [at for at in working if at is not None]
+    late = [at - click_ns for at in sends if at > click_ns]
+    return Click(
+        rate=sum(click_ns - before_s * 1e9 <= at <= click_ns for at in sends) / before_s,
+        sends_after=len(late),
+        last_send_ms=max(late, default=0) / MS,
+        working=len(working),
+        cancelled_ms=(max(ended, default=click_ns) - click_ns) / MS
+        if len(ended) == len(working)
+        else None,
+    )
+
+
+# The risk gate.
+
+
+def judged(count: int) -> tuple[Row, int]:
+    """Time `count` decisions one by one; return them and how many were approved."""
+    now = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    cases = tuple(gate_cases(now))
+    took, approved = [], 0
+    for number in range(count):
+        intent, exposure = cases[number % len(cases)]
+        started = time.perf_counter_ns()
+        verdict = check_order(intent, exposure, LIMITS, now)
+        took.append((time.perf_counter_ns() - started) / MS)
+        approved += isinstance(verdict, Approved)
+    remark = f"{approved / count:.0%} approved, {len(LIMITS)} limits"
+    return Row("risk gate, one decision", "2 ms p99", tuple(took), remark), approved
+
+
+def gate_cases(now: datetime) -> Iterator[tuple[Intent, Exposure]]:
+    """Orders of an account that holds seven pairs: markets, limits, exits, and two too many."""
+    pair = Instrument(
+        "EUR_USD", "EUR", "USD", Decimal("0.00001"), Decimal("0.0001"), Decimal(1), 5, "fx"
+    )
+    quote = Quote("EUR_USD", now, Decimal("1.09173"), Decimal("1.09186"))
+    values = {
+        "EUR": Decimal("8113.27"),
+        "USD": Decimal("-5120.40"),
+        "GBP": Decimal("1999.03"),
+        "JPY": Decimal("-4010.11"),
+        "CHF": Decimal("702.50"),
+        "AUD": Decimal("-31.70"),
+        "CAD": Decimal("-1652.59"),
+    }
+    exposure = Exposure(
+        instrument=pair,
+        modes=(TradingMode.ACTIVE,) * 3,
+        quote=quote,
+        quote_received_at=now - timedelta(milliseconds=180),
+        feed_stands="",
+        blackout="",
+        account_per_quote=Decimal(1),
+        position_units=Decimal(2350),
+        pending_buy_units=Decimal(1200),
+        pending_sell_units=Decimal(-800),
+        waiting_buy_price=Decimal("1.08950"),
+        waiting_sell_price=Decimal("1.09640"),
+        unresolved=False,
+        equity=Decimal("99713.4482"),
+        peak_equity=Decimal("101877.0310"),
+        gross_value=Decimal("21634.1177"),
+        currency_values=values,
+        open_positions=6,
+        open_orders=14,
+        sent_last_second=3,
+        sent_last_minute=77,
+        sent_today=4310,
+        like_order_age_s=Decimal("12.418"),
+        day_pl=Decimal("-163.0047"),
+        stops_recent=1,
+        loss_age_min=Decimal(41),
+        window_pl=Decimal("-22.5101"),
+    )
+    for units in (Decimal(1000), Decimal(-1000)):
+        away = Decimal("0.00300") if units > 0 else Decimal("-0.00300")
+        market = Intent("EUR_USD", units, None, None, Decimal("0.00300"), False, Origin.RULE)
+        price = quote.mid - away / 3
+        limit = replace(market, price=price, stop_loss=price - away, stop_distance=None)
+        yield from ((market, exposure), (limit, exposure))
+        yield replace(market, units=units * 10_000), exposure  # too large
+        yield market, replace(exposure, modes=(TradingMode.HALTED,) * 3)
+    yield Intent("EUR_USD", Decimal(-2350), None, None, None, True, Origin.EXIT), exposure
+
+
+# The whole of SEP.
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A running SEP at a venue whose ledger can be read."""
+
+    stack: Stack
+    login: dict[str, str]
+    ledger: Path
+
+    def token(self) -> str:
+        token: str = self.stack.call("auth/token", body=self.login)["access"]
+        return token
+
+    def last_id(self) -> int:
+        return max((int(line["id"]) for line in self.lines(0)), default=0)
+
+    def lines(self, after: int) -> list[Json]:
+        """Return the venue's transactions after this id, from its file."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True)) as file:
+            rows = file.execute("SELECT body FROM transactions WHERE id > ? ORDER BY id", (after,))
+            return [json.loads(body) for (body,) in rows]
+
+
+@contextlib.contextmanager
+def world(var_path: Path, *, silences: int) -> Iterator[World]:
+    """Start SEP at a venue that lets its first `silences` transaction streams fall silent.
+
+    Each does after one line, with the connection left open.
+    """
+    port, ledger, faults = free_port(), var_path / "venue.sqlite3", var_path / "faults.json"
+    stall = {"method": "GET", "path": "/transactions/stream$", "stall_after": 1, "times": silences}
+    faults.write_text(json.dumps([stall] if silences else []))
+    for name in ("DATABASE_URL", "VALKEY_URL", "REDIS_URL"):
+        os.environ.pop(name, None)
+    os.environ["SEP_OANDA_TOKEN"] = secrets.token_urlsafe(48)
+    venue = subprocess.Popen(
+        [sys.executable, "-m", "sep_oanda_server", "--paused", "--port", str(port),
+         "--ledger", str(ledger), "--faults", str(faults)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        os.environ.update(
+            SEP_VAR_PATH=str(var_path),
+            DJANGO_SETTINGS_MODULE="webapp.config.settings",
+            SEP_OANDA_URL=f"http://127.0.0.1:{port}",
+        )
+        login = prepare()
+        await_true(lambda: listens(port), "the venue listens")
+        with running_stack(var_path, broker="oanda-local") as stack:
+            log = var_path / "log" / "trader.log"
+            await_true(lambda: "armed" in log.read_text(errors="replace"), "the trader is armed")
+            yield World(stack, login, ledger)
+    finally:
+        venue.terminate()
+        venue.wait(WAIT_S)
+
+
+def prepare() -> dict[str, str]:
+    """Make the database, with no rule and a slow replay; return the administrator's login."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from webapp.trading.models import Feed, RiskLimit, Strategy
+
+    said = io.StringIO()
+    call_command("prepare", broker="oanda-local", stdout=said, stderr=io.StringIO())
+    Strategy.objects.update(enabled=False)
+    # The price stands for most of the time, and the market day does not end under the orders.
+    Feed.objects.update(bars_per_second=0.02)
+    for name, value in LIMITS.items():
+        RiskLimit.objects.filter(name=name).update(value=value)
+    login: dict[str, str] = json.loads(said.getvalue())
+    return login
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def await_true(question: Callable[[], bool], what: str, *, seconds: float = WAIT_S) -> None:
+    """Wait until the answer is yes.
+
+    Raises:
+        Unreached: it was not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > deadline:
+            raise Unreached(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+
+
+def ask(units: int, **terms: Any) -> Any:
+    """Record an intent of `units`, a market order if nothing else is said; return the order."""
+    from django.utils import timezone
+
+    from webapp.trading.models import BrokerAccount, Instrument
+    from webapp.trading.services.orders import order_submit
+
+    return order_submit(
+        account=BrokerAccount.objects.get(),
+        instrument=Instrument.objects.get(),
+        units=Decimal(units),
+        stop_distance=Decimal("0.01000"),
+        origin=Origin.PERSON,
+        now=timezone.now(),
+        **terms,
+    )
+
+
+def trade(units: int) -> None:
+    """Have a market order filled; one that the gate denies is asked for again for a while."""
+    from webapp.trading.models import Order
+
+    for _ in range(20):
+        key = ask(units).pk
+        await_true(Order.objects.filter(pk=key, state__in=ENDED).exists, "a market order ended")
+        order = Order.objects.get(pk=key)
+        if order.state == "FILLED":
+            return
+        time.sleep(0.3)
+    checks = [one for one in order.checks if not one["passed"]]
+    raise Unreached(f"a market order was {order.state}: {checks}")
+
+
+def held() -> Decimal:
+    """Return the units of the position."""
+    from webapp.trading.models import Position
+
+    return sum(Position.objects.values_list("units", flat=True), Decimal(0))
+
+
+def waiting() -> int:
+    """Return how many orders wait for the trader."""
+    from webapp.trading.models import Order
+
+    return Order.objects.filter(state__in=("CREATED", "QUEUED")).count()
+
+
+class Orders(threading.Thread):
+    """Asks for market orders, buying and selling in turn, `rate` a second while few wait."""
+
+    def __init__(self, *, rate: float) -> None:
+        super().__init__(daemon=True)
+        self._rate = rate
+        self._enough = threading.Event()
+
+    def stop(self) -> None:
+        self._enough.set()
+        self.join()
+
+    def run(self) -> None:
+        from django.db import connections
+
+        units = -1000 if held() > 0 else 1000
+        due = time.monotonic()
+        while not self._enough.wait(max(0.0, due - time.monotonic())):
+            # What could not be asked for in time is not made up for.
+            due = max(due, time.monotonic() - 1 / self._rate) + 1 / self._rate
+            if waiting() < QUEUE:
+                ask(units)
+                units = -units
+        connections.close_all()
+
+
+def clicks(one: World, count: int, rate: float) -> list[Row]:
+    """Press HALTED for everything, again and again, while orders are sent."""
+    results, answers, queues = [], [], []
+    for number in range(count):
+        if number % 10 == 0:
+            token = one.token()
+        result, answer_ms, queued = click(one, token, rate)
+        say(f"click {number + 1}: {result}, answered after {answer_ms:.0f} ms, {queued} waited")
+        results.append(result)
+        answers.append(answer_ms)
+        queues.append(queued)
+    rates = [result.rate for result in results]
+    after = sum(result.sends_after for result in results)
+    cancelled = [one.cancelled_ms for one in results if one.cancelled_ms is not None]
+    open_still = count - len(cancelled)
+    load = (f"{min(rates):.1f} to {max(rates):.1f} orders/s reached of {rate:g} asked for, "
+            f"{min(queues)} to {max(queues)} more waited for the trader; "
+            f"{after} sends after {count} clicks")  # fmt: skip
+    working = f"{min(r.working for r in results)} to {max(r.working for r in results)} orders"
+    return [
+        Row("click on HALTED to the API's answer", "", tuple(answers)),
+        Row("click to the last send at the venue", "500 ms p99",
+            tuple(result.last_send_ms for result in results), load),
+        Row("click to the end of all working orders", "5 s", tuple(cancelled),
+            working + (f"; in {open_still} clicks one stayed" if open_still else "")),
+    ]  # fmt: skip
+
+
+def click(one: World, token: str, rate: float) -> tuple[Click, float, int]:
+    """Let orders work and be sent, and press.
+
+    Returns:
+        What the ledger says, the milliseconds until the API answered, and how many orders waited
+        for the trader when it was pressed.
+    """
+    from sep_engine.execution.states import OrderType
+    from webapp.trading.models import Order
+
+    set_state("GLOBAL", TradingMode.ACTIVE)
+    first = one.last_id()
+    # Some 300 pips below the market of the sample, where nothing fills.
+    prices = [Decimal("1.06000") - Decimal(n) / 10_000 for n in range(RESTING)]
+    keys = [ask(100, type=OrderType.LIMIT, price=price).pk for price in prices]
+    rest = Order.objects.filter(pk__in=keys)
+    await_true(lambda: not rest.exclude(state="ACCEPTED").exists(), "the limit orders work")
+    orders = Orders(rate=rate)
+    orders.start()
+    try:
+        time.sleep(BEFORE_S + 0.3)
+        queued = waiting()
+        click_ns = time.time_ns()
+        one.stack.call(
+            "trading/state", token, {"scope": "GLOBAL", "state": "HALTED", "reason": "timing"}
+        )
+        answer_ms = (time.time_ns() - click_ns) / MS
+        time.sleep(AFTER_S)
+    finally:
+        orders.stop()
+    unended = Order.objects.filter(type__in=("LIMIT", "MARKET")).exclude(state__in=ENDED)
+    with contextlib.suppress(Unreached):  # the ledger then shows what stayed
+        await_true(lambda: not unended.exists(), "all orders ended")
+    return read_click(one.lines(first), click_ns, before_s=BEFORE_S), answer_ms, queued
+
+
+def set_state(scope: str, state: TradingMode) -> None:
+    from django.utils import timezone
+
+    from webapp.trading.models import BrokerAccount
+    from webapp.trading.services.trading_state import trading_state_set
+
+    trading_state_set(
+        scope=scope,
+        account=BrokerAccount.objects.get() if scope == "ACCOUNT" else None,
+        state=state,
+        reason="timing",
+        changed_by="timing",
+        now=timezone.now(),
+    )
+
+
+def losses(count: int) -> list[Row]:
+    """Lose a little, put the limit below the loss, and wait until the account only reduces."""
+    from webapp.trading.models import Feed, RiskLimit, TradingState
+
+    limit = RiskLimit.objects.filter(name="daily_loss_max")
+    Feed.objects.update(bars_per_second=2)
+    set_state("GLOBAL", TradingMode.ACTIVE)
+    trade(10)  # a loss is watched while something is held
+    took = []
+    for number in range(count):
+        trade(1000)
+        trade(-1000)
+        time.sleep(0.2 + 0.05 * number)  # at another moment between two quotes each time
+        limit.update(value=Decimal("0.01"))
+        breach_ns = time.time_ns()
+        row = TradingState.objects.filter(scope="ACCOUNT", state="REDUCING")
+        await_true(row.exists, "the account reduces")
+        took.append(row.get().changed_at.timestamp() * 1000 - breach_ns / MS)
+        say(f"loss {number + 1}: {took[-1]:.0f} ms")
+        limit.update(value=LIMITS["daily_loss_max"])
+        set_state("ACCOUNT", TradingMode.ACTIVE)
+    remark = "up to 400 ms of it wait for the next quote: the replay gives four a second"
+    return [Row("daily loss past its limit to REDUCING", "1 s", tuple(took), remark)]
+
+
+def silences(one: World, count: int) -> list[Row]:
+    """Let the stream fall silent after the first line about an order; wait for the alert."""
+    from django.db.models import Max
+
+    from webapp.trading.models import EventLog, Reconciliation
+
+    await_true(Reconciliation.objects.filter(cause="stream").exists, "the stream is heard")
+    took = []
+    for number in range(count):
+        first = one.last_id()
+        last = EventLog.objects.aggregate(last=Max("pk"))["last"] or 0
+        alerts = EventLog.objects.filter(type="alert", pk__gt=last)
+        lost = alerts.filter(data__text__icontains="transaction stream is lost")
+        heard = alerts.filter(data__text__icontains="transaction stream is heard again")
+        trade(1 if held() <= 0 else -1)
+        line_ns = read_time(one.lines(first)[0]["time"])
+        await_true(lost.exists, "the silence was noticed")
+        took.append(lost.get().time.timestamp() * 1000 - line_ns / MS)
+        say(f"silence {number + 1}: {took[-1]:.0f} ms")
+        await_true(heard.exists, "the stream was heard again")
+    what = "last line of the transaction stream to the alert"
+    return [Row(what, "10 s", tuple(took), "silence is what 10 s bring no line; entries stop")]
+
+
+def measured(what: str, part: Callable[[], list[Row]]) -> list[Row]:
+    """Return the part's rows, or one that says why there are none."""
+    try:
+        return part()
+    except Unreached as error:
+        return [Row(what, "", (), str(error))]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as Markdown. With fewer than 100 values p99 is the most."""
+    head = "| | goal | n | p50 | p99 | most | |\n|---|---|---|---|---|---|---|"
+    lines = "\n".join(row.line() for row in rows)
+    return f"{head}\n{lines}\n\nNot measured: {'; '.join(NOT_MEASURED)}."
+
+
+def machine() -> str:
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, load {load}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    option = parser.add_argument
+    option("--decisions", type=int, default=20_000, help="of the gate (default: %(default)s)")
+    option("--clicks", type=int, default=20, help="on HALTED (default: %(default)s)")
+    option("--rate", type=float, default=50.0, help="orders a second (default: %(default)s)")
+    option("--losses", type=int, default=10, help="breaches of the day (default: %(default)s)")
+    option("--silences", type=int, default=3, help="of the stream (default: %(default)s)")
+    options = parser.parse_args()
+    say(machine())
+    rows = [judged(options.decisions)[0]]
+    with (
+        tempfile.TemporaryDirectory(prefix="sep-timing-") as folder,
+        world(Path(folder), silences=options.silences) as one,
+    ):
+        quiet = measured("silence of the stream", lambda: silences(one, options.silences))
+        before = machine()
+        rows += measured("kill switch", lambda: clicks(one, options.clicks, options.rate))
+        rows += measured("daily loss", lambda: losses(options.losses))
+        rows += quiet
+    print(f"At the first click: {before}\nAt the end: {machine()}\n\n{table(rows)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
