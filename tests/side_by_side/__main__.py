@@ -9,7 +9,7 @@ killed        the venue takes the order and holds the answer back, the trader ge
 
 What is counted is what the venue's ledger holds for the intent, what our books end at, and how long
 they took to say so. Published beside it: what was measured of freqtrade 2026.9 and NautilusTrader
-1.231.0 with the same two faults (docs/reference/failures.md).
+1.231.0 with the same two faults (docs/concepts/order-path.md).
 """
 
 import argparse
