@@ -380,6 +380,8 @@ class Orders(threading.Thread):
 
 def clicks(one: World, count: int, rate: float) -> list[Row]:
     """Press HALTED for everything, again and again, while orders are sent."""
+    if count == 0:
+        raise Unreached("no clicks were asked for")
     results, answers, queues = [], [], []
     for number in range(count):
         if number % 10 == 0:
@@ -545,15 +547,20 @@ def main() -> int:
     options = parser.parse_args()
     say(machine())
     rows = [judged(options.decisions)[0]]
-    with (
-        tempfile.TemporaryDirectory(prefix="sep-timing-") as folder,
-        world(Path(folder), silences=options.silences) as one,
-    ):
-        quiet = measured("silence of the stream", lambda: silences(one, options.silences))
-        before = machine()
-        rows += measured("kill switch", lambda: clicks(one, options.clicks, options.rate))
-        rows += measured("daily loss", lambda: losses(options.losses))
-        rows += quiet
+    quiet: list[Row] = []
+    before = "not reached"
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="sep-timing-") as folder,
+            world(Path(folder), silences=options.silences) as one,
+        ):
+            quiet = measured("silence of the stream", lambda: silences(one, options.silences))
+            before = machine()
+            rows += measured("kill switch", lambda: clicks(one, options.clicks, options.rate))
+            rows += measured("daily loss", lambda: losses(options.losses))
+    except Unreached as error:
+        rows.append(Row("everything at a running SEP", "", (), str(error)))
+    rows += quiet
     print(f"At the first click: {before}\nAt the end: {machine()}\n\n{table(rows)}")
     return 0
 
