@@ -146,9 +146,19 @@ async function orderTooMuch(page) {
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
 }
 
+/** The bars of the chart and of the feed, read while no bar was on its way from one to the other. */
+async function barsBetweenTwo(page) {
+  for (;;) {
+    const bar = await feedBar(page);
+    await page.waitForTimeout(300);
+    const bars = await barsShown(page);
+    if ((await feedBar(page)) === bar) return { bars, bar };
+  }
+}
+
 /** Pull the network for 20 s; what happened meanwhile must arrive, by the socket alone. */
 async function loseNetwork(page) {
-  const before = { bars: await barsShown(page), bar: await feedBar(page) };
+  const before = await barsBetweenTwo(page);
   relay.cut();
   const cutAt = Date.now();
   await page.getByText(/^Reconnecting, \d+ s old$/).waitFor({ timeout: CUT_MS });
@@ -164,7 +174,7 @@ async function loseNetwork(page) {
   await page.getByRole('button', { name: 'Play' }).waitFor({ timeout: SOON_MS });
   await page.waitForTimeout(3_000);
 
-  const after = { bars: await barsShown(page), bar: await feedBar(page) };
+  const after = await barsBetweenTwo(page);
   seen.bars_missed_by_the_chart = after.bar - before.bar - (after.bars - before.bars);
   seen.bars_in_the_cut = after.bar - before.bar;
   seen.read_again = seen.requests
