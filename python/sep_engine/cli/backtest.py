@@ -17,7 +17,9 @@ from sep_engine.cli.source import (
     Calendar,
     Columns,
     File,
+    PipOption,
     Source,
+    SpreadOption,
     Stages,
     TickOption,
     TimeZone,
@@ -45,10 +47,7 @@ def backtest(
         Path | None,
         typer.Option(help="JSON file with a rule; last-bit reversal at high coherence by default."),
     ] = None,
-    spread_pips: Annotated[
-        str | None,
-        typer.Option(metavar="PIPS", help="Constant spread. Needed, unless --quotes or --sample."),
-    ] = None,
+    spread_pips: SpreadOption = None,
     quotes: Annotated[
         Path | None,
         typer.Option(help="File with time,bid,ask at the same times: each bar's own spread."),
@@ -58,10 +57,7 @@ def backtest(
         typer.Option(metavar="PIPS", help="Commission and slippage of each side; none by default."),
     ] = None,
     side: Annotated[str, typer.Option(help="Side that the bars are of: bid, ask or mid.")] = "mid",
-    pip: Annotated[
-        str | None,
-        typer.Option(metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."),
-    ] = None,
+    pip: PipOption = None,
     balance: Annotated[
         str | None,
         typer.Option(metavar="MONEY", help="Keep an account that opens with this, too."),

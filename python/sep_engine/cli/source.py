@@ -37,6 +37,20 @@ TickOption = Annotated[
     str | None,
     typer.Option("--tick", metavar="PRICE", help="Price step, e.g. 0.00001; inferred by default."),
 ]
+SpreadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spread-pips",
+        metavar="PIPS",
+        help="Constant spread. Needed, unless --quotes or --sample.",
+    ),
+]
+PipOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pip", metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."
+    ),
+]
 Calendar = Annotated[str, typer.Option("--calendar", help="When the market is open: fx or always.")]
 Columns = Annotated[
     str | None,

@@ -17,7 +17,9 @@ from sep_engine.cli.source import (
     Calendar,
     Columns,
     File,
+    PipOption,
     Source,
+    SpreadOption,
     TickOption,
     TimeZone,
     UseSample,
@@ -38,10 +40,7 @@ def sweep(
     grid: Annotated[
         Path | None, typer.Option(help="TOML file with the choices for each part of a rule.")
     ] = None,
-    spread_pips: Annotated[
-        str | None,
-        typer.Option(metavar="PIPS", help="Constant spread. Needed, unless --quotes or --sample."),
-    ] = None,
+    spread_pips: SpreadOption = None,
     quotes: Annotated[
         Path | None,
         typer.Option(help="File with time,bid,ask at the same times: each bar's own spread."),
@@ -51,10 +50,7 @@ def sweep(
         typer.Option(metavar="PIPS", help="Commission and slippage of each side; none by default."),
     ] = None,
     side: Annotated[str, typer.Option(help="Side that the bars are of: bid, ask or mid.")] = "mid",
-    pip: Annotated[
-        str | None,
-        typer.Option(metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."),
-    ] = None,
+    pip: PipOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best rules to keep.")] = 10,
     by: Annotated[str, typer.Option(help="What best means: sharpe or net_ticks.")] = "sharpe",
     table: Annotated[

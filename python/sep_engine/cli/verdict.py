@@ -20,7 +20,9 @@ from sep_engine.cli.source import (
     Calendar,
     Columns,
     File,
+    PipOption,
     Source,
+    SpreadOption,
     Stages,
     TickOption,
     TimeZone,
@@ -72,18 +74,12 @@ def verdict(
             "sides, or as many pips.",
         ),
     ] = None,
-    spread_pips: Annotated[
-        str | None,
-        typer.Option(metavar="PIPS", help="Constant spread. Needed, unless --quotes or --sample."),
-    ] = None,
+    spread_pips: SpreadOption = None,
     quotes: Annotated[
         Path | None,
         typer.Option(help="File with time,bid,ask at the same times: their median is the spread."),
     ] = None,
-    pip: Annotated[
-        str | None,
-        typer.Option(metavar="PRICE", help="Price of a pip; 0.0001, or 0.01 for ticks >= 0.0005."),
-    ] = None,
+    pip: PipOption = None,
     surrogates: Annotated[
         int, typer.Option(min=19, help="Worlds whose directions are coin flips.")
     ] = 200,
