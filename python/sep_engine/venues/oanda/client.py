@@ -38,7 +38,8 @@ from sep_engine.venues.oanda.parse import (
 
 BODY_BYTES_MAX = 16 << 20
 CANDLES_PER_REQUEST = 5000
-SILENCE_S = 10.0
+# A heartbeat comes every 5 s. Loss is to be known within 10 s: a second of them is for telling it.
+SILENCE_S = 9.0
 
 
 class VenueError(SepError):
