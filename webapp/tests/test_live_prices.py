@@ -25,6 +25,7 @@ from webapp.trading.models import (
     Candle,
     EventLog,
     Feed,
+    Instrument,
     Order,
     Position,
     Reconciliation,
@@ -154,6 +155,10 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
     made = registry.broker_for(account)
     assert not isinstance(made, LocalOandaBroker)
 
+    pound = Instrument.objects.get()
+    pound.pk, pound.name, pound.base = None, "GBP_USD", "GBP"
+    pound.save(force_insert=True)
+
     async def whole() -> None:
         one = Trader(account_id=account.pk, with_relay=False)
 
@@ -170,6 +175,11 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         following = asyncio.create_task(one._follow_prices())
         quote(url, "1.10050", "2030-01-07T10:05:10Z")
         await until(lambda: "EUR_USD" in one._quotes and one._forming is not None)
+        # Another pair that the books know is priced too, and makes no bar of the feed.
+        at_venue(
+            url, "POST", "/control/quote", {"instrument": "GBP_USD", "bid": "1.3", "ask": "1.4"}
+        )
+        await until(lambda: "GBP_USD" in one._quotes)
         quote(url, "1.10020", "2030-01-07T10:05:40Z")
         await until(lambda: one._forming.low == Decimal("1.10020"))
         assert (one._forming.open, one._forming.high) == (Decimal("1.10050"), Decimal("1.10050"))

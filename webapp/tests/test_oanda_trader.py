@@ -181,6 +181,26 @@ def test_the_books_are_those_of_the_venue_to_the_last_digit(trade: Play, url: st
     assert Decimal(account["pl"]) != 0
 
 
+def test_o11_a_trader_that_starts_while_the_venue_is_away_waits_and_compares_before_it_is_armed(
+    trade: Play, url: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("webapp.trading.trader.trader.RECOVER_PAUSE_S", 0.01)
+    # Twice no transactions, then no account to compare the books with, then all is well.
+    rules = [
+        {"method": "GET", "path": "/sinceid", "times": 2, "status": 503},
+        {"method": "GET", "path": f"/{VENUE_ACCOUNT}$", "times": 1, "cut": "before"},
+    ]
+    control(url, "POST", "/faults", rules)
+
+    async def steps(one: Trader) -> None:
+        assert one._armed
+
+    trade(steps)
+    assert control(url, "GET", "")["faults_seen"] == [2, 1]
+    compared = Reconciliation.objects.order_by("pk")
+    assert [row.outcome for row in compared] == ["UNREACHED", "AGREED"]
+
+
 def test_o6_o10_lost_answers_double_and_lose_nothing(trade: Play, url: str) -> None:
     rules = [
         {"method": "POST", "path": "/orders$", "cut": "after"},

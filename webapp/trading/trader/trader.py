@@ -61,6 +61,7 @@ from webapp.trading.killpoint import killpoint
 from webapp.trading.models import (
     BrokerAccount,
     Feed,
+    Instrument,
     Order,
     PerformanceSnapshot,
     Position,
@@ -105,6 +106,7 @@ Result = TypeVar("Result")
 LOOK_S = 0.2
 HEARTBEAT_S = 2.0
 RECONCILE_S = 60.0
+RECOVER_PAUSE_S = 1.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 SNAPSHOTS_KEPT = 20_000
@@ -260,6 +262,8 @@ class Trader:
                 await self._stopping.wait()
                 async with self._writing:
                     await cancelled(endless)
+        except Stop:
+            logger.info("ended before it was armed")
         finally:
             await self._broker.close()
             if self._prices is not None:
@@ -341,16 +345,22 @@ class Trader:
         self._book = Book.read(self._account, market_time=now)
 
     async def _recover(self) -> None:
-        """Take up every order that the last process left half done; arm if the books agree."""
+        """Take up every order that the last process left half done; arm when books were compared.
+
+        A venue that does not answer is asked again until it does; until then nothing is sent.
+
+        Raises:
+            Stop: the trader was stopped meanwhile.
+        """
         unfinished = await self._db(
             self._order_ids, _S.SENDING, _S.CANCEL_PENDING, _S.REPLACE_PENDING, *_DOUBT
         )
         for order_id in unfinished:
             await self._happened(order_id, Restarted())
             killpoint("recovering")
-        await self._read_facts()
-        await self._look_up_doubtful()
-        await self._reconcile()
+        while not await self._caught_up():
+            await self._db(self._beat)
+            await self._pause(RECOVER_PAUSE_S)
         self._armed = True
         logger.info(
             "armed: account %s, epoch %d, bar %d of %d, %d orders were unfinished",
@@ -360,6 +370,16 @@ class Trader:
             self._feed.total_bars,
             len(unfinished),
         )
+
+    async def _caught_up(self) -> bool:
+        """Read what was missed, look up what is in doubt and compare the books, if the venue can."""
+        try:
+            await self._read_facts()
+        except BrokerError as error:
+            logger.warning("not armed: the venue's transactions cannot be read: %s", error)
+            return False
+        await self._look_up_doubtful()
+        return await self._reconcile()
 
     # The feed.
 
@@ -566,12 +586,11 @@ class Trader:
     async def _follow_prices(self) -> None:
         """Take the venue's quotes as they come, and ask for them again whenever they stop."""
         assert self._prices is not None
+        names = await self._db(self._priced)
         backoff, opened_at = Backoff(), time.monotonic()
         while True:
             try:
-                async with contextlib.aclosing(
-                    self._prices.price_stream([self._instrument.name])
-                ) as stream:
+                async with contextlib.aclosing(self._prices.price_stream(names)) as stream:
                     async for item in stream:
                         if isinstance(item, Price):
                             async with self._writing:
@@ -591,11 +610,22 @@ class Trader:
             self._price_loss = ""
             await self._db(self._announce, "The venue's price stream is heard again.")
         quote = price.quote()
-        last = self._quotes.get(self._instrument.name)
+        last = self._quotes.get(price.instrument)
         if quote is None or (last is not None and quote.time < last.quote.time):
             return  # an empty book, or a price that a later one has overtaken
         stands = "" if price.tradeable else "not tradeable at the venue"
         self._quotes[quote.instrument] = Received(quote, utc_now(), stands)
+        if quote.instrument == self._instrument.name:
+            self._show(quote)
+        await self._watch_losses(quote.time)
+        await self._work_orders()
+
+    def _priced(self) -> list[str]:
+        """Return every instrument that the books know: any of them may be held or ordered."""
+        return sorted(Instrument.objects.values_list("name", flat=True))
+
+    def _show(self, quote: Quote) -> None:
+        """Publish a quote of the feed's instrument with the bar that it goes into."""
         start = bar_start(quote.time, self._feed.granularity)
         if self._forming is None or self._forming.start != start:
             self._forming = Forming.of(quote, start)
@@ -603,8 +633,6 @@ class Trader:
         bar = self._forming
         data = self._bar_data(bar.start, bar.open, bar.high, bar.low, bar.close)
         self._publish(quote, bar=data | {"complete": False}, assumed=False)
-        await self._watch_losses(quote.time)
-        await self._work_orders()
 
     async def _follow_candles(self) -> None:
         """Read each bar when it is complete, and decide on it."""
@@ -1079,8 +1107,12 @@ class Trader:
             async with self._writing:
                 await self._reconcile("minute")
 
-    async def _reconcile(self, cause: str = "start") -> None:
-        """Compare our books with the venue's; halt the account if they differ."""
+    async def _reconcile(self, cause: str = "start") -> bool:
+        """Compare our books with the venue's; halt the account if they differ.
+
+        Returns:
+            Whether they were compared: the venue answered.
+        """
         started_at, facts_read = utc_now(), 0
         comparison: Comparison | None = None
         for _ in range(3):
@@ -1092,7 +1124,7 @@ class Trader:
                 await self._db(
                     self._compared, cause, started_at, None, facts_read, str(error) or "timeout"
                 )
-                return
+                return False
             comparison = await self._db(books_compare, self._account, report)
             killpoint("reconciling")
             if not comparison.differences:
@@ -1102,6 +1134,7 @@ class Trader:
         if comparison.differences:
             await self._db(self._halt_for, comparison.differences)
         await self._db(self._compared, cause, started_at, comparison, facts_read, done)
+        return True
 
     def _compared(
         self,
