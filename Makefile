@@ -82,9 +82,10 @@ timing: $(VENV)/.dev ## Measure the risk gate, the kill switch, a daily loss, a 
 	@$(BIN)/python -m tests.timing
 
 .PHONY: calibrate
-calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (hours; SCALE=)
+calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (16 min of processor time; SCALE=)
 	@$(MAKE) --silent --no-print-directory engine
-	@$(BIN)/python python/benchmarks/calibrate.py --scale $(SCALE)
+	@mkdir -p build
+	@$(BIN)/python python/benchmarks/calibrate.py --scale $(SCALE) --write build/calibration.md
 
 .PHONY: screenshot
 screenshot: $(VENV)/.run ## Photograph the running page into docs/images (needs Chromium)
