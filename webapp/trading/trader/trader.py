@@ -372,7 +372,7 @@ class Trader:
         )
 
     async def _caught_up(self) -> bool:
-        """Read what was missed, look up what is in doubt and compare the books, if the venue can."""
+        """Read what was missed, settle doubts, compare the books; False if the venue is away."""
         try:
             await self._read_facts()
         except BrokerError as error:
