@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,35 +43,64 @@ def server_user() -> pwd.struct_passwd | None:
     raise SystemExit("postgres_for_tests: root needs a user 'postgres' or 'nobody' to run as")
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A throw-away cluster in `folder`, which belongs to the user that runs it."""
+
+    binaries: Path
+    folder: str
+    user: pwd.struct_passwd | None
+
+    @property
+    def url(self) -> str:
+        """What DATABASE_URL is to be."""
+        return f"postgresql://sep@{quote(self.folder, safe='')}/postgres"
+
+    def create(self) -> None:
+        self._run("initdb", "-U", "sep", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
+
+    def start(self) -> None:
+        settings = (f"-c {setting}=off" for setting in DURABILITY)
+        options = " ".join([f"-k {self.folder}", "-h ''", *settings])
+        self._run("pg_ctl", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop without a checkpoint, as a crash does: the next start recovers from the log."""
+        self._run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def _run(self, program: str, *words: str) -> None:
+        subprocess.run(
+            [self.binaries / program, "-D", f"{self.folder}/data", *words],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self.folder,
+            user=self.user.pw_uid if self.user else None,
+            group=self.user.pw_gid if self.user else None,
+            extra_groups=[] if self.user else None,
+        )
+
+
 @contextlib.contextmanager
-def cluster(binaries: Path) -> Iterator[str]:
-    """Start a cluster and yield its DATABASE_URL; stop and delete it afterwards."""
+def running(binaries: Path) -> Iterator[Cluster]:
+    """Start a cluster; stop and delete it afterwards."""
     user = server_user()
     with tempfile.TemporaryDirectory(prefix="sep-pg-") as folder:
         if user:
             os.chown(folder, user.pw_uid, user.pw_gid)
-        data = f"{folder}/data"
-
-        def run(*command: str | Path) -> None:
-            subprocess.run(
-                command,
-                check=True,
-                stdout=subprocess.DEVNULL,
-                cwd=folder,
-                user=user.pw_uid if user else None,
-                group=user.pw_gid if user else None,
-                extra_groups=[] if user else None,
-            )
-
-        run(binaries / "initdb", "-D", data, "-U", "sep", "-A", "trust", "-E", "UTF8",
-            "-N", "--locale=C")  # fmt: skip
-        options = [f"-k {folder}", "-h ''", *(f"-c {setting}=off" for setting in DURABILITY)]
-        run(binaries / "pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "-o", " ".join(options),
-            "start")  # fmt: skip
+        one = Cluster(binaries, folder, user)
+        one.create()
+        one.start()
         try:
-            yield f"postgresql://sep@{quote(folder, safe='')}/postgres"
+            yield one
         finally:
-            run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            one.stop()
+
+
+@contextlib.contextmanager
+def cluster(binaries: Path) -> Iterator[str]:
+    """Start a cluster and yield its DATABASE_URL; stop and delete it afterwards."""
+    with running(binaries) as one:
+        yield one.url
 
 
 def main() -> int:

@@ -13,13 +13,9 @@ they took to say so. Published beside it: what was measured of freqtrade 2026.9 
 """
 
 import argparse
-import asyncio
 import contextlib
 import os
-import secrets
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,10 +28,9 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[2]
-ACCOUNT = "101-004-1435156-001"
+from tests.world import ACCOUNT, ENDED, World, audit
+
 SETTLE_S = 300.0
-ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED")
 
 
 @dataclass
@@ -59,47 +54,6 @@ class Result:
         )
 
 
-@dataclass
-class World:
-    """The venue, and the trader that may die."""
-
-    url: str
-    token: str
-    var_path: Path
-    trader: "subprocess.Popen[bytes] | None" = None
-
-    def control(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(
-            method,
-            f"{self.url}/control{path}",
-            json=body,
-            headers={"Authorization": f"Bearer {self.token}"},
-            trust_env=False,
-        )
-        answer.raise_for_status()
-        return answer.json()
-
-    @property
-    def last_id(self) -> int:
-        return int(self.control("GET", "")["accounts"][ACCOUNT])
-
-    def start_trader(self) -> None:
-        with (self.var_path / "trader.log").open("ab") as log:
-            self.trader = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "runtrader", "--relay", "--skip-checks"],
-                stdout=log,
-                stderr=log,
-            )
-
-    def log(self) -> str:
-        return (self.var_path / "trader.log").read_text(errors="replace")
-
-    def stop_trader(self, number: int) -> None:
-        assert self.trader is not None
-        self.trader.send_signal(number)
-        self.trader.wait(30)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=30, help="intents for each fault")
@@ -117,49 +71,27 @@ def main() -> int:
     for result in results:
         print(result.line())
     print(f"\nBoth ledgers compared at the end: {len(faults)} faults{': ' if faults else ''}"
-          f"{'; '.join(faults)}")  # fmt: skip
+          f"{'; '.join(faults)}. {one.starts} traders were started.")  # fmt: skip
     bad = faults or any(result.wrong or max(result.at_venue) > 1 for result in results)
     return 1 if bad else 0
 
 
 @contextlib.contextmanager
 def world(var_path: Path) -> Iterator[World]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token = secrets.token_urlsafe(48)
-    os.environ.update(
-        SEP_VAR_PATH=str(var_path),
-        DJANGO_SETTINGS_MODULE="webapp.config.settings",
-        SEP_OANDA_URL=f"http://127.0.0.1:{port}",
-        SEP_OANDA_TOKEN=token,
-        DATABASE_URL=os.environ.get("DATABASE_URL", ""),
-    )
-    server = subprocess.Popen(
-        [sys.executable, "-m", "sep_oanda_server", "--paused", "--clock", "market",
-         "--port", str(port), "--ledger", str(var_path / "oanda.sqlite3")],
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    one = World(os.environ["SEP_OANDA_URL"], token, var_path)
-    valkey = None
+    one = World.open(var_path, database=os.environ.get("DATABASE_URL", ""))
     try:
         import django
 
         django.setup()
-        valkey = prepare(one)
+        prepare(one)
         one.start_trader()
-        deadline = time.monotonic() + SETTLE_S
-        while "armed" not in one.log() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        one.await_armed()
         yield one
     finally:
-        for process in (one.trader, server, valkey):
-            if process is not None and process.poll() is None:
-                process.terminate()
-                process.wait(30)
+        one.close()
 
 
-def prepare(one: World) -> "subprocess.Popen[bytes]":
+def prepare(one: World) -> None:
     """Make the database, with limits that only the faults are in the way of; start Valkey."""
     from django.core.management import call_command
     from django.utils import timezone
@@ -168,12 +100,6 @@ def prepare(one: World) -> "subprocess.Popen[bytes]":
     from webapp.trading.models import Feed, RiskLimit, Strategy
     from webapp.trading.trader.setup import sample_load
 
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            one.control("GET", "")
-            break
-        time.sleep(0.05)
     call_command("migrate", verbosity=0)
     sample_load(name="eur_usd_h1", now=timezone.now(), broker="oanda-local")
     Feed.objects.update(bars_per_second=2.0)
@@ -181,7 +107,7 @@ def prepare(one: World) -> "subprocess.Popen[bytes]":
     RiskLimit.objects.filter(name__in=("repeat_pause_s", "rollover_pause_min")).update(value=0)
     RiskLimit.objects.filter(name="daily_loss_max").update(value=50_000)
     RiskLimit.objects.filter(name="quote_age_s_max").update(value=60)
-    return embedded_valkey.start(one.var_path)
+    one.others.append(embedded_valkey.start(one.var_path))
 
 
 def run(one: World, fault: str, count: int) -> Result:
@@ -240,10 +166,12 @@ def provoke(
             while one.last_id == first and time.monotonic() < deadline:
                 if Order.objects.get(pk=order.pk).state in ENDED:
                     break
+                one.keep_trader()
                 time.sleep(0.005)
             one.stop_trader(signal.SIGKILL)
             one.start_trader()
         while Order.objects.get(pk=order.pk).state not in ENDED and time.monotonic() < deadline:
+            one.keep_trader()
             time.sleep(0.02)
         one.control("DELETE", "/faults")
         if Order.objects.get(pk=order.pk).state != "DENIED":
@@ -266,25 +194,6 @@ def told(one: World, first: int, client_id: str) -> tuple[int, bool]:
     entries = [line["id"] for line in lines if line["type"] == "MARKET_ORDER"]
     filled = any(line["type"] == "ORDER_FILL" and line["orderID"] in entries for line in lines)
     return len(entries), filled
-
-
-def audit() -> list[str]:
-    """Compare both ledgers with no trader running."""
-    from webapp.trading.audit import book_faults
-    from webapp.trading.brokers.registry import broker_for
-    from webapp.trading.models import BrokerAccount
-
-    account = BrokerAccount.objects.get()
-
-    async def read() -> Any:
-        broker = broker_for(account)
-        try:
-            return await broker.transactions_since(0), await broker.account()
-        finally:
-            await broker.close()
-
-    ledger, report = asyncio.run(read())
-    return book_faults(account, ledger, report)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,167 @@
+"""A venue and a trader that may die: the processes that the proofs of the order path work with.
+
+The venue is the local OANDA server in a process of its own, the trader the real one in its own.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from webapp import embedded_valkey
+
+ROOT = Path(__file__).resolve().parents[1]
+ACCOUNT = "101-004-1435156-001"
+ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED", "REPLACED")
+START_S = 60.0
+
+
+@dataclass
+class World:
+    """The venue, and the trader that may die.
+
+    Attributes:
+        trader: the one that was started last; None before the first.
+        starts: how many were started.
+    """
+
+    url: str
+    token: str
+    var_path: Path
+    trader: "subprocess.Popen[bytes] | None" = None
+    starts: int = 0
+    others: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    @classmethod
+    def open(cls, var_path: Path, *, database: str) -> "World":
+        """Start the venue and let the settings name it; the trader comes later.
+
+        database: what DATABASE_URL is to be, "" for SQLite.
+        """
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        token = secrets.token_urlsafe(48)
+        url = f"http://127.0.0.1:{port}"
+        os.environ.update(
+            SEP_VAR_PATH=str(var_path),
+            DJANGO_SETTINGS_MODULE="webapp.config.settings",
+            SEP_OANDA_URL=url,
+            SEP_OANDA_TOKEN=token,
+            DATABASE_URL=database,
+        )
+        one = cls(url, token, var_path)
+        words = ("--paused", "--clock", "market", "--rate-limit", "0", "--port", str(port))
+        ledger = ("--ledger", str(var_path / "oanda.sqlite3"))
+        one.others.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "sep_oanda_server", *words, *ledger],
+                stderr=subprocess.DEVNULL,
+                preexec_fn=embedded_valkey.die_with_parent,
+            )
+        )
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                one.control("GET", "")
+                return one
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    one.close()
+                    raise
+                time.sleep(0.05)
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        answer = httpx.request(
+            method,
+            f"{self.url}/control{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.token}"},
+            trust_env=False,
+        )
+        answer.raise_for_status()
+        return answer.json()
+
+    @property
+    def last_id(self) -> int:
+        return int(self.control("GET", "")["accounts"][ACCOUNT])
+
+    def start_trader(self, *, place: str = "") -> None:
+        """Start a trader; `place` is where it is to die, as `webapp.trading.killpoint` says."""
+        self.starts += 1
+        with (self.var_path / "trader.log").open("ab") as log:
+            self.trader = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "runtrader", "--relay", "--skip-checks"],
+                # Many starts: modules that are compiled once save most of their time.
+                env={**os.environ, "SEP_KILLPOINT": place, "PYTHONDONTWRITEBYTECODE": ""},
+                stdout=log,
+                stderr=log,
+                preexec_fn=embedded_valkey.die_with_parent,
+            )
+
+    def keep_trader(self) -> None:
+        """Start the next trader if the last one has ended, as the launcher would."""
+        if self.trader is None or self.trader.poll() is not None:
+            self.start_trader()
+
+    def await_armed(self) -> bool:
+        """Wait until the trader is armed or has ended; return whether it is armed."""
+        assert self.trader is not None
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.trader.poll() is None:
+            if self.armed():
+                return True
+            time.sleep(0.02)
+        return False
+
+    def armed(self) -> bool:
+        """Return whether the newest trader says that it is armed."""
+        from webapp.trading.models import BrokerAccount
+
+        epoch = BrokerAccount.objects.values_list("epoch", flat=True).get()
+        return f"epoch {epoch}, bar" in self.log()[-20_000:]
+
+    def log(self) -> str:
+        path = self.var_path / "trader.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def stop_trader(self, number: int) -> None:
+        assert self.trader is not None
+        if self.trader.poll() is None:
+            self.trader.send_signal(number)
+        self.trader.wait(30)
+
+    def close(self) -> None:
+        """End the trader, then what it worked with."""
+        for process in (self.trader, *self.others):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
+
+
+def audit() -> list[str]:
+    """Compare both ledgers with no trader running; return every broken invariant."""
+    from webapp.trading.audit import book_faults
+    from webapp.trading.brokers.registry import broker_for
+    from webapp.trading.models import BrokerAccount
+
+    account = BrokerAccount.objects.get()
+
+    async def read() -> Any:
+        broker = broker_for(account)
+        try:
+            return await broker.transactions_since(0), await broker.account()
+        finally:
+            await broker.close()
+
+    ledger, report = asyncio.run(read())
+    return book_faults(account, ledger, report)
