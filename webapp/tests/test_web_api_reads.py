@@ -288,6 +288,23 @@ def test_metrics_use_the_past_only(api: Any, sample: Feed) -> None:
     assert 0 <= whole[-1]["percentiles"]["coherence"] <= 100
 
 
+def test_metrics_can_be_read_backwards_and_are_the_same_on_either_page(
+    api: Any, sample: Feed
+) -> None:
+    whole = api.get("/api/qfh/EUR_USD?limit=30").json()["points"]
+    first = whole[10]["time"]
+    older = api.get(f"/api/qfh/EUR_USD?limit=10&before={first}").json()
+    assert older["points"] == whole[:10]
+    # Nothing is before the oldest candle.
+    start = sample.instrument.candles.order_by("start").first().start
+    none = api.get("/api/qfh/EUR_USD", {"before": start.isoformat()}).json()
+    assert (none["points"], none["as_of"]) == ([], None)
+
+
+def test_metrics_are_those_of_the_granularity_asked_for(api: Any, sample: Feed) -> None:
+    assert api.get("/api/qfh/EUR_USD?granularity=M1").json()["points"] == []
+
+
 def test_the_state_shown_is_the_strictest_of_all_scopes(api: Any, sample: Feed) -> None:
     assert api.get("/api/status").json()["trading"]["state"] == "ACTIVE"
     body = {"state": "HALTED", "scope": "STRATEGY", "reason": "looks wrong"}

@@ -96,7 +96,10 @@ class Metrics(APIView):
         responses=with_errors({200: MetricsOut}, 400, 404, *SIGNED_IN),
     )
     def get(self, request: Request, instrument: str) -> Response:
-        """The metrics of each stored candle with their coin percentiles, oldest first."""
+        """The metrics of stored candles with their coin percentiles, oldest first.
+
+        Of the newest `limit` candles, or of those before a time.
+        """
         query = checked(MetricsIn, request.query_params.dict())
         row = get_object_or_404(Instrument, name=instrument)
         return Response(metrics_resource(row, **query))

@@ -316,7 +316,11 @@ class CandlesOut(Out):
 
 
 class MetricsIn(Strict):
+    granularity = serializers.ChoiceField(GRANULARITIES, default="H1")
     limit = serializers.IntegerField(default=2000, min_value=1, max_value=5000)
+    before = serializers.DateTimeField(
+        required=False, help_text="Only candles that start before this time."
+    )
     window = serializers.IntegerField(required=False, min_value=8, max_value=1024)
     encoding = serializers.ChoiceField(["moves", "strict_up"], required=False)
 

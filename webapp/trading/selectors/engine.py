@@ -60,8 +60,9 @@ def metrics_resource(
     granularity: str = "H1",
     window: int | None = None,
     encoding: Encoding | None = None,
+    before: datetime | None = None,
 ) -> Json:
-    """Return metrics and percentiles of the newest `limit` candles, oldest first.
+    """Return metrics and percentiles of at most `limit` candles before a time, oldest first.
 
     Window and encoding default to those of the instrument's strategy. Every value uses closes up
     to its candle only; as many candles before the first shown are read as its window may need.
@@ -70,7 +71,9 @@ def metrics_resource(
     window = window or int(rule.get("window", 64))
     encoding = encoding or rule.get("encoding", "moves")
     # Twice the window: bars that do not move give no bit.
-    candles = candles_newest(instrument, granularity=granularity, limit=limit + 2 * window)
+    candles = candles_newest(
+        instrument, granularity=granularity, limit=limit + 2 * window, before=before
+    )
     starts = candles.starts
     points: list[Json] = []
     if len(starts) > window:

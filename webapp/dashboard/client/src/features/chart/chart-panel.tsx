@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 
-import type { Candle, Candles, Order, Position, Qfh, Signal } from '../../shared/api/model';
+import type { Candle, Candles, Order, Position, Qfh, QfhPoint, Signal } from '../../shared/api/model';
 import {
   candlesQuery,
   marketQuery,
@@ -17,7 +17,7 @@ import { Answer, StaleMark } from '../../shared/ui/panel';
 import { EventCard, MetricLegend, PriceLegend } from './legend';
 import { eventsByBar, marksOf } from './marks';
 import type { MetricName } from './metrics';
-import { useOlderCandles } from './older';
+import { useOlderBars } from './older';
 import { PriceChart, type Hover, type PriceLine } from './price-chart';
 import './chart.css';
 
@@ -26,13 +26,14 @@ type ChartPanelProps = { instrument: string; granularity: string };
 /** Seconds of a bar by granularity, as far as the chart must know. */
 const BAR_S: Record<string, number> = { M1: 60, M5: 300, M15: 900, H1: 3_600, H4: 14_400 };
 
+const NO_POINTS: QfhPoint[] = [];
 const NO_SIGNALS: Signal[] = [];
 const NO_ORDERS: Order[] = [];
 const NO_POSITIONS: Position[] = [];
 
 export function ChartPanel({ instrument, granularity }: ChartPanelProps) {
   const candles = useQuery(candlesQuery(instrument, granularity));
-  const qfh = useQuery(qfhQuery(instrument));
+  const qfh = useQuery(qfhQuery(instrument, granularity));
   return (
     <section className="panel chart" data-view="chart" aria-label={`Chart of ${instrument}`}>
       <Answer
@@ -59,7 +60,12 @@ type ChartProps = {
 
 function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
   const { instrument } = data;
-  const { all: candles, more } = useOlderCandles(instrument, granularity, data.candles);
+  const { candles, points, more } = useOlderBars(
+    instrument,
+    granularity,
+    data.candles,
+    qfh?.points ?? NO_POINTS,
+  );
   const container = useRef<HTMLDivElement>(null);
   const [chart, setChart] = useState<PriceChart | null>(null);
   const [hover, setHover] = useState<Hover>(null);
@@ -112,8 +118,8 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
     if (forming?.complete === false) chart?.setForming(forming);
   }, [chart, forming]);
   useEffect(() => {
-    chart?.setPoints(qfh?.points ?? []);
-  }, [chart, qfh]);
+    chart?.setPoints(points);
+  }, [chart, points]);
   useEffect(() => {
     chart?.setMarks(marksOf(events));
   }, [chart, events]);
@@ -126,7 +132,6 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
 
   const at = hover?.time ?? null;
   const bar = at === null ? lastBar(candles, forming) : findAt(candles, at, (c) => c.start);
-  const points = qfh?.points ?? [];
   const point = at === null ? points.at(-1) : findAt(points, at, (p) => p.time);
   const onBar = at === null ? undefined : events.get(at);
 

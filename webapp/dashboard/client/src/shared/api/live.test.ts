@@ -128,7 +128,7 @@ test('new figures add a point to the equity line and have the positions valued a
 
 test('a complete bar is added to the candles, its metrics to their series', () => {
   holdBars([8, 9], 2002);
-  client.setQueryData(qfhQuery('EUR_USD').queryKey, {
+  client.setQueryData(qfhQuery('EUR_USD', 'H1').queryKey, {
     instrument: 'EUR_USD',
     window: 64,
     encoding: 'moves',
@@ -138,7 +138,7 @@ test('a complete bar is added to the candles, its metrics to their series', () =
   });
   marketMoves(marketAt(10, 2003));
   expect(barStarts()).toEqual([8, 9, 10]);
-  expect(client.getQueryData(qfhQuery('EUR_USD').queryKey)?.points).toEqual([
+  expect(client.getQueryData(qfhQuery('EUR_USD', 'H1').queryKey)?.points).toEqual([
     {
       time: '2017-05-01T10:00:00Z',
       metrics: { coherence: 0.1 },

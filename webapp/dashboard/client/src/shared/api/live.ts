@@ -59,7 +59,7 @@ export function resourcesOf(stream: string): QueryKey[] {
   return [
     marketQuery(instrument).queryKey,
     ['candles', instrument],
-    qfhQuery(instrument).queryKey,
+    ['qfh', instrument],
   ];
 }
 
@@ -220,7 +220,7 @@ export class LiveCache {
     }
     if (qfh === null) return;
     const point = { time: bar.start, metrics: qfh.metrics, percentiles: qfh.percentiles };
-    this.#client.setQueryData(qfhQuery(instrument).queryKey, (series) =>
+    this.#client.setQueryData(qfhQuery(instrument, granularity).queryKey, (series) =>
       series === undefined
         ? undefined
         : { ...series, as_of: qfh.as_of, points: append(series.points, point, ({ time }) => time) },

@@ -50,10 +50,14 @@ export const candlesQuery = (instrument: string, granularity: string) =>
     ...LIVE,
   });
 
-export const qfhQuery = (instrument: string) =>
+export const qfhQuery = (instrument: string, granularity: string) =>
   queryOptions({
-    queryKey: ['qfh', instrument],
-    queryFn: () => request(`/api/qfh/${instrument}?limit=${HISTORY_BARS}`, model.qfh),
+    queryKey: ['qfh', instrument, granularity],
+    queryFn: () =>
+      request(
+        `/api/qfh/${instrument}?granularity=${granularity}&limit=${HISTORY_BARS}`,
+        model.qfh,
+      ),
     ...LIVE,
   });
 
