@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -25,15 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "build" / "log"
 CLIENT = ROOT / "webapp" / "dashboard" / "client"
 PYTHON = sys.executable
-# What these start makes its own database or none, so another database would tell nothing new.
-NO_DATABASE = (
-    "tests/test_web_embedded_valkey.py",
-    "tests/test_web_launcher.py",
-    "tests/test_web_proxies.py",
-)
 PYTEST = (PYTHON, "-m", "pytest", "-q")
 # The slowest tests come late in the alphabet: who has none left takes over the other's.
-WORKERS = ("-n", "2", "--dist", "worksteal")
+STEALING = ("--dist", "worksteal")
+# Tests of the web wait for processes and timeouts, so that three fill two cores.
+WEB_WORKERS = ("-n", "3", *STEALING)
+running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[s
             env={**os.environ, **env},
             start_new_session=True,
         )
+        running.add(process)
         try:
             status = process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -80,23 +79,41 @@ def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[s
             process.wait()
             output.write(f"\nstopped: it took more than {timeout_s} s\n".encode())
             status = 1
-        except KeyboardInterrupt:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-            raise
+        # Not when it is interrupted: `interrupt` then finds it here.
+        running.discard(process)
     if status != 0:
         lines = log.read_text(errors="replace").splitlines()[-80:]
-        print("\n".join(f"    {line}" for line in lines))
-        print(f"    {name} failed (exit status {status}); all of it is in {log.relative_to(ROOT)}")
+        end = [f"    {line}" for line in lines]
+        end.append(
+            f"    {name} failed (exit status {status}); all of it is in {log.relative_to(ROOT)}"
+        )
+        print("\n".join(end))
     return status == 0
 
 
-def run_steps(part: str, steps: Sequence[Step], *, timeout_s: int = 300) -> Outcome:
-    """Run each step; all of them run even when one fails."""
-    results = [
-        run(f"{part}-{step.name}", step.command, timeout_s=timeout_s, env=dict(step.env))
-        for step in steps
-    ]
+def interrupt() -> None:
+    """Ask what still runs to end, as Ctrl-C does, and wait for it."""
+    for process in tuple(running):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+
+
+def run_steps(
+    part: str, steps: Sequence[Step], *, timeout_s: int = 300, at_once: int = 1
+) -> Outcome:
+    """Run each step, `at_once` of them beside each other; all run even when one fails."""
+
+    def succeeds(step: Step) -> bool:
+        return run(f"{part}-{step.name}", step.command, timeout_s=timeout_s, env=dict(step.env))
+
+    with ThreadPoolExecutor(at_once) as lanes:
+        try:
+            results = list(lanes.map(succeeds, steps))
+        except KeyboardInterrupt:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            interrupt()
+            raise
     failed = tuple(step.name for step, passed in zip(steps, results, strict=True) if not passed)
     return Outcome(part, passed=sum(results), failed=len(failed), reasons=failed)
 
@@ -154,20 +171,21 @@ def lint() -> Outcome:
         for pattern in ("**/*.hpp", "**/*.cpp", "**/*.cu", "**/*.cuh")
         for path in (ROOT / "cpp").glob(pattern)
     )
+    # The longest come first, so that none of them runs alone at the end.
     steps = [
-        Step("ruff", ("ruff", "check", ".")),
-        Step("ruff-format", ("ruff", "format", "--check", ".")),
+        Step("mypy-web", ("mypy", "--config-file", "webapp/mypy.ini", "webapp")),
         Step(
             "mypy-engine",
             ("mypy", *config, "python/sep_engine", "python/sep_oanda_server", "scripts"),
         ),
-        Step("mypy-web", ("mypy", "--config-file", "webapp/mypy.ini", "webapp")),
-        Step("import-directions", ("lint-imports", "--no-cache")),
-        Step("conventions", (PYTHON, "scripts/check_conventions.py")),
-        Step("clang-format", ("clang-format", "--dry-run", "-Werror", *sources)),
         Step("eslint-tsc", ("npm", "--prefix", CLIENT, "run", "lint")),
+        Step("clang-format", ("clang-format", "--dry-run", "-Werror", *sources)),
+        Step("import-directions", ("lint-imports", "--no-cache")),
+        Step("ruff", ("ruff", "check", ".")),
+        Step("ruff-format", ("ruff", "format", "--check", ".")),
+        Step("conventions", (PYTHON, "scripts/check_conventions.py")),
     ]
-    return run_steps("lint", steps)
+    return run_steps("lint", steps, at_once=2)
 
 
 def engine_cpp() -> Outcome:
@@ -199,13 +217,22 @@ def engine_cpp() -> Outcome:
 def engine_python() -> Outcome:
     report = LOG / "python.xml"
     # The wheel's tests run without Django, as its users do.
-    command = (*PYTEST, "-p", "no:django", *WORKERS, f"--junitxml={report}", "python/tests")
+    command = (
+        *PYTEST,
+        "-p",
+        "no:django",
+        "-n",
+        "2",
+        *STEALING,
+        f"--junitxml={report}",
+        "python/tests",
+    )
     return run_suite("Python", command, report=report, timeout_s=900)
 
 
 def web(part: str, env: dict[str, str], *options: str) -> Outcome:
     report = LOG / f"{part.replace(' ', '-')}.xml"
-    command = (*PYTEST, *WORKERS, f"--junitxml={report}", *options, "webapp")
+    command = (*PYTEST, *WEB_WORKERS, f"--junitxml={report}", *options, "webapp")
     return run_suite(part, command, report=report, timeout_s=900, env=env)
 
 
@@ -219,9 +246,7 @@ def web_postgresql() -> Outcome:
     if binaries is None:
         return Outcome(part, skipped=1, reasons=("PostgreSQL is missing: apt install postgresql",))
     with postgres_for_tests.cluster(binaries) as url:
-        return web(
-            part, {"DATABASE_URL": url}, *(f"--ignore=webapp/{path}" for path in NO_DATABASE)
-        )
+        return web(part, {"DATABASE_URL": url}, "--database-only")
 
 
 def client() -> Outcome:
@@ -235,7 +260,8 @@ def client() -> Outcome:
 
 def system() -> Outcome:
     report = LOG / "system.xml"
-    command = (*PYTEST, f"--junitxml={report}", "tests")
+    # A file keeps its running SEP to itself; two of them wait beside each other.
+    command = (*PYTEST, "-n", "2", "--dist", "loadfile", f"--junitxml={report}", "tests")
     return run_suite("whole system", command, report=report, timeout_s=1200)
 
 
@@ -265,7 +291,11 @@ def main() -> int:
     for name in chosen:
         print(f"{name} ...", flush=True)
         start = time.monotonic()
-        outcome = PARTS[name]()
+        try:
+            outcome = PARTS[name]()
+        except KeyboardInterrupt:
+            interrupt()
+            raise
         outcomes.append(replace(outcome, seconds=time.monotonic() - start))
     print()
     for outcome in outcomes:

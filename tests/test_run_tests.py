@@ -1,5 +1,9 @@
 """The summary of `make test` counts what ran and never takes silence for success."""
 
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -58,3 +62,40 @@ def test_a_command_that_takes_too_long_is_stopped_and_has_failed(
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
     assert not run_tests.run("slow", ["sleep", "60"], timeout_s=1, env={})
     assert "took more than 1 s" in (tmp_path / "slow.log").read_text()
+
+
+def test_steps_run_beside_each_other_and_all_of_them_when_one_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(run_tests, "LOG", tmp_path)
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    # The first two end only when the other has begun, so one lane would fail them both.
+    meets = "touch {0}; for _ in $(seq 100); do test -e {1} && exit 0; sleep 0.1; done; exit 1"
+    steps = [
+        run_tests.Step("left", ("sh", "-c", meets.format("l", "r"))),
+        run_tests.Step("right", ("sh", "-c", meets.format("r", "l"))),
+        run_tests.Step("fails", ("false",)),
+        run_tests.Step("last", ("true",)),
+    ]
+    outcome = run_tests.run_steps("lint", steps, timeout_s=20, at_once=2)
+    assert (outcome.passed, outcome.failed, outcome.reasons) == (3, 1, ("fails",))
+
+
+def test_an_interrupt_ends_what_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run_tests, "LOG", tmp_path)
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    begun = tmp_path / "begun"
+    asked = tmp_path / "asked"
+    shell = f"trap 'touch {asked}; exit 1' INT; touch {begun}; while :; do sleep 0.1; done"
+
+    def interrupt_once_begun() -> None:
+        while not begun.exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_once_begun).start()
+    steps = [run_tests.Step("long", ("sh", "-c", shell)), run_tests.Step("next", ("true",))]
+    with pytest.raises(KeyboardInterrupt):
+        run_tests.run_steps("lint", steps, timeout_s=50)
+    assert asked.exists()
+    assert not (tmp_path / "lint-next.log").exists()

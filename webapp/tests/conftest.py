@@ -16,6 +16,27 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.config.testing")
 PASSWORD = "correct horse battery"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--database-only",
+        action="store_true",
+        help="leave out what touches no database: a second one would tell nothing new of it",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("database_only"):
+        return
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        uses = fixtures & {"db", "transactional_db"} or item.get_closest_marker("django_db")
+        (kept if uses else dropped).append(item)
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = kept
+
+
 class ValkeyServer:
     """A real Valkey at the address of the settings."""
 
