@@ -145,6 +145,14 @@ SurrogateSpec surrogates_of(const std::string& kind, std::uint64_t seed, double 
     return spec;
 }
 
+DaySum day_sum_of(const std::string& what) {
+    if (what == "gross") return DaySum::gross;
+    if (what == "net") return DaySum::net;
+    if (what == "won") return DaySum::won;
+    if (what == "lost") return DaySum::lost;
+    throw InvalidArgument("daily sums are of gross, net, won or lost, not of " + what);
+}
+
 class Sweep {
 public:
     Sweep(SweepBars bars, std::string_view backend, int threads)
@@ -190,18 +198,21 @@ public:
 
     /// spec nullptr: of the bars themselves.
     void panels(const SweepRules& rules, const SurrogateSpec* spec, std::uint64_t first,
-                const Array<std::int64_t>& gross, const Array<std::int64_t>& trades) {
+                DaySum what, const Array<std::int64_t>& sums, const Array<std::int64_t>& trades) {
         const std::size_t cells = static_cast<std::size_t>(bars_.days()) * rules.rules.size();
-        const auto size = static_cast<std::size_t>(gross.size());
-        if (cells == 0 || size % cells != 0 || size != static_cast<std::size_t>(trades.size()) ||
+        const auto size = static_cast<std::size_t>(sums.size());
+        const bool counted = trades.size() > 0;
+        if (cells == 0 || size % cells != 0 ||
+            (counted && size != static_cast<std::size_t>(trades.size())) ||
             (spec == nullptr && size != cells)) {
             throw InvalidArgument("panels must have " + std::to_string(cells) +
                                   " cells for each world");
         }
         std::vector<DayPanel> out;
         for (std::size_t at = 0; at < size; at += cells) {
-            out.push_back(
-                {writable(gross).subspan(at, cells), writable(trades).subspan(at, cells)});
+            std::span<std::int64_t> counts;
+            if (counted) counts = writable(trades).subspan(at, cells);
+            out.push_back({writable(sums).subspan(at, cells), counts});
         }
         run_listening([&](const StopFlag& stop) {
             std::vector<SweepBars> made;
@@ -214,7 +225,7 @@ public:
                 }
                 for (const SweepBars& bars : made) worlds.push_back(&bars);
             }
-            if (!stop.stopped()) day_panels(worlds, rules, out, threads_, stop);
+            if (!stop.stopped()) day_panels(worlds, rules, what, out, threads_, stop);
         });
     }
 
@@ -240,7 +251,8 @@ void register_sweep(py::module_& module) {
                          const Array<std::int32_t>& low, const Array<std::int32_t>& close,
                          const Array<std::int32_t>& bid_off, const Array<std::int32_t>& ask_off,
                          const Array<std::int32_t>& day, const Array<double>& price,
-                         const std::optional<Array<std::uint8_t>>& gap, std::int32_t per_side,
+                         const std::optional<Array<std::uint8_t>>& gap,
+                         const std::optional<Array<std::uint8_t>>& counts, std::int32_t per_side,
                          double tick, std::string_view backend, int threads) {
                  SweepBars bars;
                  bars.open = vector_of(open);
@@ -252,14 +264,15 @@ void register_sweep(py::module_& module) {
                  bars.day = vector_of(day);
                  bars.price = vector_of(price);
                  if (gap) bars.gap = vector_of(*gap);
+                 if (counts) bars.counts = vector_of(*counts);
                  bars.per_side = per_side;
                  bars.tick = tick;
                  return std::make_unique<Sweep>(std::move(bars), backend, threads);
              }),
              py::kw_only(), py::arg("open"), py::arg("high"), py::arg("low"), py::arg("close"),
              py::arg("bid_off"), py::arg("ask_off"), py::arg("day"), py::arg("price"),
-             py::arg("gap"), py::arg("per_side"), py::arg("tick"), py::arg("backend"),
-             py::arg("threads"))
+             py::arg("gap"), py::arg("counts") = py::none(), py::arg("per_side"), py::arg("tick"),
+             py::arg("backend"), py::arg("threads"))
         .def("figures", &Sweep::figures)
         .def("best",
              [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
@@ -270,14 +283,15 @@ void register_sweep(py::module_& module) {
              })
         .def("panels",
              [](Sweep& sweep, const SweepRules& rules, const std::optional<std::string>& kind,
-                std::uint64_t seed, double block, std::uint64_t first,
-                const Array<std::int64_t>& gross, const Array<std::int64_t>& trades) {
+                std::uint64_t seed, double block, std::uint64_t first, const std::string& what,
+                const Array<std::int64_t>& sums, const Array<std::int64_t>& trades) {
+                 const DaySum day_sum = day_sum_of(what);
                  if (!kind) {
-                     sweep.panels(rules, nullptr, first, gross, trades);
+                     sweep.panels(rules, nullptr, first, day_sum, sums, trades);
                      return;
                  }
                  const SurrogateSpec spec = surrogates_of(*kind, seed, block);
-                 sweep.panels(rules, &spec, first, gross, trades);
+                 sweep.panels(rules, &spec, first, day_sum, sums, trades);
              })
         .def("surrogate", [](const Sweep& sweep, const std::string& kind, std::uint64_t seed,
                              double block, std::uint64_t index) {

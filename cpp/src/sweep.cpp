@@ -168,21 +168,25 @@ public:
         }
     }
 
-    /// Gross ticks and trades by day of the decision.
+    /// Sums and trades by day of the decision.
     void panel(const SweepRules& rules, const std::vector<DecisionBits>& decisions,
-               const Task& task, std::span<const std::int32_t> day_ends, const DayPanel& out,
-               const StopFlag& stop) {
+               const Task& task, std::span<const std::int32_t> day_ends, DaySum what,
+               const DayPanel& out, const StopFlag& stop) {
         const ExitSpec& exit = rules.exits[static_cast<std::size_t>(task.exit)];
         const std::size_t width = rules.rules.size();
         cells_.assign(task.rules.size(), DayCell{});
         for (std::size_t i = 0; i < task.rules.size(); ++i) cells_[i].cell = task.rules[i];
         const auto flush = [&](const DayCell& cell) {
             if (cell.trades == 0) return;
-            out.gross[cell.cell] = cell.gross;
-            out.trades[cell.cell] = cell.trades;
+            out.sums[cell.cell] = cell.sum;
+            if (!out.trades.empty()) out.trades[cell.cell] = cell.trades;
         };
         each_block(exit, stop, [&](std::int32_t first, std::int32_t last) {
-            tables_.fill(exit, first, last, false, gains_);
+            tables_.fill(exit, first, last, what == DaySum::net, gains_);
+            if (what == DaySum::won || what == DaySum::lost) {
+                const std::int32_t side = what == DaySum::won ? 1 : -1;
+                for (Gain& gain : gains_) gain.gain = side * gain.gain > 0;
+            }
             follow(exit, std::span(cells_), first, last, BitsOf{rules, decisions, task},
                    [&](DayCell& cell, std::int32_t decided, std::uint64_t side) {
                        const Gain& gain =
@@ -192,9 +196,9 @@ public:
                            const auto day = static_cast<std::size_t>(bars_.day[decided]);
                            cell.cell = day * width + cell.cell % width;
                            cell.day_end = day_ends[day];
-                           cell.gross = cell.trades = 0;
+                           cell.sum = cell.trades = 0;
                        }
-                       cell.gross += gain.gain;
+                       cell.sum += gain.gain;
                        ++cell.trades;
                        cell.free_from = gain.exit_bar;
                        return gain.exit_bar;
@@ -219,7 +223,7 @@ private:
     };
 
     struct DayCell {
-        std::int64_t gross = 0;
+        std::int64_t sum = 0;
         std::int64_t trades = 0;
         std::size_t cell = 0;  ///< of the panel, where the sums of the day in hand belong
         std::int32_t day_end = 0;
@@ -411,7 +415,8 @@ void check(const SweepBars& bars) {
          {&bars.high, &bars.low, &bars.close, &bars.bid_off, &bars.ask_off, &bars.day}) {
         if (column->size() != size) refuse("all columns of bars must have the same length");
     }
-    if (bars.price.size() != size || (!bars.gap.empty() && bars.gap.size() != size)) {
+    if (bars.price.size() != size || (!bars.gap.empty() && bars.gap.size() != size) ||
+        (!bars.counts.empty() && bars.counts.size() != size)) {
         refuse("all columns of bars must have the same length");
     }
     check_tick(bars.tick);
@@ -475,10 +480,13 @@ std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend,
     if (backend != Backend::cuda) return std::make_unique<BlockSweep>(bars, backend, count);
     const cuda::Status gpu = cuda::status();
     if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
+    if (!bars.counts.empty()) {
+        throw BackendError("backend cuda takes every decision: sessions need scalar or simd");
+    }
     return cuda::make_sweep(bars);
 }
 
-void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules,
+void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules, DaySum what,
                 std::span<const DayPanel> out, int threads, const StopFlag& stop) {
     check(rules);
     const int count = thread_count(Backend::automatic, threads);
@@ -490,10 +498,11 @@ void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rule
             const SweepBars& bars = *worlds[i];
             check(bars);
             const std::size_t cells = static_cast<std::size_t>(bars.days()) * rules.rules.size();
-            if (out[i].gross.size() != cells || out[i].trades.size() != cells) {
+            if (out[i].sums.size() != cells ||
+                (!out[i].trades.empty() && out[i].trades.size() != cells)) {
                 refuse("a panel must have " + std::to_string(cells) + " cells");
             }
-            std::fill(out[i].gross.begin(), out[i].gross.end(), 0);
+            std::fill(out[i].sums.begin(), out[i].sums.end(), 0);
             std::fill(out[i].trades.begin(), out[i].trades.end(), 0);
             const std::vector<DecisionBits> decisions =
                 decide(bars, rules, Backend::automatic, 1, stop);
@@ -501,7 +510,7 @@ void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rule
             Books books(bars.view());
             const std::vector<std::int32_t> day_ends = day_ends_of(bars);
             for (const Task& task : tasks) {
-                books.panel(rules, decisions, task, day_ends, out[i], stop);
+                books.panel(rules, decisions, task, day_ends, what, out[i], stop);
             }
         }
     });

@@ -50,7 +50,7 @@ std::vector<Family> families_of(const SweepRules& rules) {
 
 /// Which bars came with a bit, and what it was.
 struct BarBits {
-    std::vector<std::uint64_t> counted;  ///< a bit, with a full window
+    std::vector<std::uint64_t> counted;  ///< a bit that may decide, with a full window
     std::vector<std::uint64_t> up;
     std::vector<std::uint64_t> in_run;  ///< equal to the bit before, without a gap between
 };
@@ -68,7 +68,8 @@ BarBits bar_bits(const SweepBars& bars, Encoding encoding, int window) {
             advance(last, encoding, bars.tick, bars.price[k], gap, static_cast<std::int64_t>(k));
         if (!step.bit) continue;
         const std::uint64_t here = std::uint64_t{1} << (k % 64);
-        if (++seen >= window) result.counted[k / 64] |= here;
+        const bool counts = bars.counts.empty() || bars.counts[k] != 0;
+        if (++seen >= window && counts) result.counted[k / 64] |= here;
         if (*step.bit) result.up[k / 64] |= here;
         if (step.joined && previous == int{*step.bit}) result.in_run[k / 64] |= here;
         previous = *step.bit;

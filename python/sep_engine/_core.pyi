@@ -51,6 +51,7 @@ class Sweep:
         day: NDArray[np.int32],
         price: NDArray[np.float64],
         gap: NDArray[np.uint8] | None,
+        counts: NDArray[np.uint8] | None = None,
         per_side: int,
         tick: float,
         backend: str,
@@ -78,11 +79,16 @@ class Sweep:
         seed: int,
         block: float,
         first: int,
-        gross: NDArray[np.int64],
+        what: str,
+        sums: NDArray[np.int64],
         trades: NDArray[np.int64],
         /,
     ) -> None:
-        """Write (worlds, days, rules) gross ticks and trades by the day of the decision."""
+        """Write (worlds, days, rules) sums and trades by the day of the decision.
+
+        what: "gross" or "net" ticks, or trades that "won" or "lost" before costs. An empty
+        `trades` is left alone.
+        """
     def surrogate(
         self, kind: str, seed: int, block: float, index: int, /
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:

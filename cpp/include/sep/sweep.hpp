@@ -317,8 +317,9 @@ struct SweepBars {
     std::vector<std::int32_t> open, high, low, close;
     std::vector<std::int32_t> bid_off, ask_off;
     std::vector<std::int32_t> day;
-    std::vector<double> price;      ///< closes as decisions see them
-    std::vector<std::uint8_t> gap;  ///< empty, or one value a bar: bars are missing before it
+    std::vector<double> price;         ///< closes as decisions see them
+    std::vector<std::uint8_t> gap;     ///< empty, or one value a bar: bars are missing before it
+    std::vector<std::uint8_t> counts;  ///< empty, or one value a bar: 0 ignores its decision
     std::int32_t per_side = 0;
     double tick = 0;
 
@@ -344,9 +345,14 @@ struct SweepFigures {
     std::int64_t signals = 0;  ///< decisions to buy or sell
 };
 
-/// Gross ticks and trades by the day of the bar that decided, as days x rules, row by row.
+/// What of every trade is summed by day: its ticks before or after costs, or 1 for one that gained
+/// or lost before costs.
+enum class DaySum : std::uint8_t { gross = 0, net = 1, won = 2, lost = 3 };
+
+/// Sums and trades by the day of the bar that decided, as days x rules, row by row. `trades` may be
+/// empty.
 struct DayPanel {
-    std::span<std::int64_t> gross;
+    std::span<std::int64_t> sums;
     std::span<std::int64_t> trades;
 };
 
@@ -398,7 +404,7 @@ std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend,
 
 /// Write the daily sums of every rule in each of several worlds.
 /// @throws InvalidArgument  see `check`, or a panel has another size than days x rules.
-void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules,
+void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules, DaySum what,
                 std::span<const DayPanel> out, int threads, const StopFlag& stop);
 
 }  // namespace sep

@@ -97,8 +97,11 @@ class SweepBars:
         tick: float,
         costs: Costs,
         side: PriceSide,
+        counts: NDArray[np.bool_] | None = None,
     ) -> "SweepBars":
         """Return bars from their columns, (n,) each; `days` are numbers of trading days.
+
+        counts: the bars whose decisions count, None for all.
 
         Raises:
             ArgumentError: as `of`.
@@ -121,6 +124,8 @@ class SweepBars:
             "per_side": costs.per_side_ticks,
             "tick": tick,
         }
+        if counts is not None:
+            columns["counts"] = np.ascontiguousarray(counts).view(np.uint8)
         return cls(columns, found.size)
 
     @property

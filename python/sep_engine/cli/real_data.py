@@ -169,7 +169,7 @@ def _rows(one: Judged) -> dict[str, str]:
         "best rule": rule["name"],
         "its trades": f"{direction['trades']:,}",
         "its hit rate, by day": interval(direction["hit_rate"], 3),
-        "its net, pips a trade": number((money["own_spreads"] or measured)["net_pips"], 3),
+        "its net, pips a trade": number(measured["net_pips"], 3),
         "break-even hit rate": number(money["break_even_hit_rate"], 3),
         "coin worlds as good, p": number(sign["best_p"], 3),
         "walk-forward, pips a day": f"{measured['walk_forward_a_day'] / costs['pip']:+.2f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -29,6 +29,7 @@ _GATES = (
 _HORIZONS = (1, 4, 16)
 
 _Key = tuple[object, ...]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,8 @@ class Family:
         such form.
     window: bars that a decision looks back on, at the most; also the fewest bars less one.
     rules: the rules, if that is what they are: their null worlds are then computed by the sweep.
+    counts: from bars to (n,) bool, the bars whose decisions count; None if all do. The other
+        functions have it in what they return.
     """
 
     names: tuple[str, ...]
@@ -55,6 +58,7 @@ class Family:
     stream: Callable[[int, Market], Directions] | None
     window: int
     rules: tuple[Rule, ...] | None = None
+    counts: Callable[[Market], Bools] | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.names), len(self.configurations), len(self.exits)}
@@ -68,6 +72,36 @@ class Family:
     def horizon(self) -> int:
         """Bars of the longest horizon."""
         return max(leave.horizon for leave in self.exits)
+
+    def decided(self, number: int, market: Market) -> Directions:
+        """Return (n,) directions of one rule."""
+        if self.rules is None:
+            return self.directions(market)[:, number]
+        found = _Decider(market).decided(self.rules[number])
+        return found if self.counts is None else found * self.counts(market)
+
+    def within(self, counts: Callable[[Market], Bools], described: Mapping[str, object]) -> Family:
+        """Return the family that decides only where `counts` says so.
+
+        described: what the configurations say of it, so that the ledger tells both apart.
+        """
+        stream = self.stream
+
+        def columns(number: int, market: Market) -> Columns:
+            found = dict(self.columns(number, market))
+            found["direction"] = found["direction"] * counts(market)
+            return found
+
+        return replace(
+            self,
+            configurations=tuple({**one, **described} for one in self.configurations),
+            directions=lambda market: self.directions(market) * counts(market)[:, None],
+            columns=columns,
+            stream=None
+            if stream is None
+            else lambda number, market: stream(number, market) * counts(market),
+            counts=counts,
+        )
 
 
 def default_rules() -> tuple[Rule, ...]:

@@ -23,14 +23,17 @@ from sep_engine.evidence.choice import Choice, choose, forward_splits
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
 from sep_engine.evidence.family import Family, last_bit_reversal
 from sep_engine.evidence.market import Market
-from sep_engine.evidence.pipeline import Panel, t_values, walk_forward
+from sep_engine.evidence.pipeline import t_values, walk_forward
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import (
+    DaySums,
     Directions,
     Exit,
-    Tape,
+    Outcomes,
+    Spread,
+    outcomes,
+    positions,
     round_trips,
-    simulate,
 )
 from sep_engine.evidence.surrogates import Kind, permutation_p, words
 from sep_engine.evidence.worlds import family_days, world_days
@@ -58,7 +61,7 @@ _RANDOM_LANES = 20
 class Costs:
     """What a round trip costs.
 
-    spread: in ticks, >= 0, as measured or, if `assumed`, as configured.
+    spread: in ticks, >= 0, as measured (the median then) or, if `assumed`, as configured.
     pip: ticks in a pip, > 0.
     source: where the spread is from, for people.
     """
@@ -118,17 +121,15 @@ def evaluate(
         enough: asked by the causality gate after its fewest runs: has its time been used up?
         worlds: gives the worlds of a kind, as many as asked for and in their order, when they
             were computed elsewhere by `null_worlds`. None computes them here.
-        spreads: (n,) the spread of each bar in ticks, where it was measured. All rules are
-            compared at the one spread of `costs`; the best one's gain, which the verdict asks
-            for, then pays half of the spread of each of its fills.
+        spreads: (n,) the spread of each bar in ticks, where it was measured: each fill of every
+            rule, in the null worlds too, then pays half of the spread of its own bar. None takes
+            the one spread of `costs` for all.
         progress: called with the part's name, how much of it is done, and how much there is.
 
     Raises:
         ArgumentError: the market is too short, or the settings do not fit it.
     """
-    if spreads is not None and spreads.shape != (len(market),):
-        raise ArgumentError(f"spreads must be ({len(market)},), were {spreads.shape}")
-    case = _case(market, family, costs, settings or Settings())
+    case = _case(market, family, costs, settings or Settings(), spreads)
     ratios = t_values(case.net) / math.sqrt(case.days)
     sharpes = [float(ratio) if math.isfinite(ratio) else None for ratio in ratios]
     counted = count(sharpes) if count else Count(len(family), 1)
@@ -140,7 +141,7 @@ def evaluate(
     progress("figures", 1, 3)
     chosen = _selection(case, counted)
     progress("figures", 2, 3)
-    money = _money(case, spreads)
+    money = _money(case)
     figures: dict[str, float | None] = {
         "leaks": float(len(gate.findings)),
         "sign_flip_p": controls["sign"]["best_p"],
@@ -148,7 +149,7 @@ def evaluate(
         "days": float(direction["days_traded"]),
         "gross_low": low_end(direction["gross"]),
         "beyond_low": low_end(direction["out_of_sample"]["difference"]),
-        "net": (money["own_spreads"] or money["levels"]["measured"])["net"],
+        "net": money["levels"]["measured"]["net"],
         **case.choice.figures(counted),
     }
     synthetic = bool(provenance.get("synthetic", False))
@@ -158,7 +159,7 @@ def evaluate(
             "format": "sep-evidence-1",
             "synthetic": synthetic,
             "settings": asdict(case.settings),
-            "costs": asdict(costs),
+            "costs": {**asdict(costs), "of_each_bar": spreads is not None},
             "best": {"number": case.best, "name": family.names[case.best]},
             "rules": _rules(case),
             "provenance": {**provenance, **_description(case)},
@@ -175,6 +176,23 @@ def evaluate(
     return Report(judged, document)
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A cost of a round trip: how many of the spreads that it met, and ticks beside them."""
+
+    spreads: float = 0.0
+    ticks: float = 0.0
+
+
+def _levels(costs: Costs) -> dict[str, _Level]:
+    return {
+        "zero": _Level(),
+        "measured": _Level(spreads=1.0),
+        "one pip": _Level(ticks=costs.pip),
+        "twice measured": _Level(spreads=2.0),
+    }
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
     """A family at work on a market: what all sections start from."""
@@ -183,12 +201,12 @@ class _Case:
     family: Family
     costs: Costs
     settings: Settings
+    spread: Spread
     day: Ints  # (n,) number of each bar's day
     day_labels: Ints  # (T,) days since 1970
-    decided: Directions
-    tape: Tape
-    panel: Panel
+    sums: DaySums
     choice: Choice
+    decided: Directions  # (n,) of the best rule
 
     @property
     def net(self) -> Floats:
@@ -203,24 +221,40 @@ class _Case:
         return int(self.day_labels.size)
 
     def trades(self, rule: int) -> _Trades:
-        return _Trades.of(self.tape, self.day, rule)
+        decided = self.decided if rule == self.best else self.family.decided(rule, self.market)
+        return _Trades.of(self.outcomes(self.family.exits[rule]), decided, self.day)
+
+    def outcomes(self, leave: Exit) -> Outcomes:
+        return outcomes(self.market.bars, leave, spread=self.spread)
+
+    def after(self, level: _Level) -> Floats:
+        """(T, K) daily P&L at another cost."""
+        gross = self.sums.gross.astype(np.float64)
+        paid = gross - self.net
+        return gross - level.spreads * paid - level.ticks * self.sums.trades
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trades:
-    """Trades of one rule: the bars that decided them, their days, their gains before costs."""
+    """Trades of one rule: the bars that decided them, their days, gains before costs, spreads."""
 
     decided: Ints
     day: Ints
     gross: Floats
+    paid: Floats
 
     @classmethod
-    def of(cls, tape: Tape, day: Ints, rule: int) -> _Trades:
-        decided = np.flatnonzero(tape.taken[:, rule])
-        return cls(decided, day[decided], tape.gross[decided, rule].astype(np.float64))
+    def of(cls, found: Outcomes, directions: Directions, day: Ints) -> _Trades:
+        made = positions(found, directions)
+        gross, paid = made.gross.astype(np.float64), made.cost.astype(np.float64)
+        return cls(made.decided, day[made.decided], gross, paid)
 
     def where(self, keep: npt.NDArray[np.bool_]) -> _Trades:
-        return _Trades(self.decided[keep], self.day[keep], self.gross[keep])
+        return _Trades(self.decided[keep], self.day[keep], self.gross[keep], self.paid[keep])
+
+    def after(self, level: _Level) -> Floats:
+        """Gains at another cost."""
+        return self.gross - level.spreads * self.paid - level.ticks
 
     @property
     def hits(self) -> Floats:
@@ -228,29 +262,38 @@ class _Trades:
         return (self.gross > 0).astype(np.float64)
 
 
-def _case(market: Market, family: Family, costs: Costs, settings: Settings) -> _Case:
+def _case(
+    market: Market, family: Family, costs: Costs, settings: Settings, spreads: Ints | None
+) -> _Case:
     labels, day = _days(market, family)
-    decided = family.directions(market)
-    tape = simulate([market.bars], [decided], family.exits, spread=costs.spread)[0]
-    panel = Panel.of(*family_days(market, family, decided, day=day, spread=costs.spread))
-    cut = _cut(market, family, settings, days=labels.size)
+    spread = _spread(market, costs, spreads)
+    sums = family_days(market, family, day=day, spread=spread)
+    choice = choose(
+        sums.net.astype(np.float64),
+        years=float(market.times[-1] - market.times[0]) / _YEAR_NS,
+        cut=_cut(market, family, settings, days=labels.size),
+        settings=settings,
+    )
     return _Case(
         market=market,
         family=family,
         costs=costs,
         settings=settings,
+        spread=spread,
         day=day,
         day_labels=labels,
-        decided=decided,
-        tape=tape,
-        panel=panel,
-        choice=choose(
-            panel.net(costs.spread),
-            years=float(market.times[-1] - market.times[0]) / _YEAR_NS,
-            cut=cut,
-            settings=settings,
-        ),
+        sums=sums,
+        choice=choice,
+        decided=family.decided(choice.best, market),
     )
+
+
+def _spread(market: Market, costs: Costs, spreads: Ints | None) -> Spread:
+    if spreads is None:
+        return costs.spread
+    if spreads.shape != (len(market),) or np.any(spreads < 0):
+        raise ArgumentError(f"spreads must be ({len(market)},), >= 0, were {spreads.shape}")
+    return spreads
 
 
 def _days(market: Market, family: Family) -> tuple[Ints, Ints]:
@@ -296,18 +339,18 @@ def _description(case: _Case) -> dict[str, Any]:
 
 def _rules(case: _Case) -> list[dict[str, Any]]:
     """Every rule, in the order of the family: the parameter surface."""
-    trades = case.tape.taken.sum(axis=0)
-    gross = case.tape.gross.sum(axis=0, dtype=np.int64)
-    won = (case.tape.gross > 0).sum(axis=0)
-    lost = (case.tape.gross < 0).sum(axis=0)
+    sums, pip = case.sums, case.costs.pip
+    trades, gross, net = (part.sum(axis=0) for part in (sums.trades, sums.gross, sums.net))
     return [
         {
             "name": name,
             "configuration": dict(configuration),
             "trades": int(trades[k]),
-            "hit_rate": ratio(won[k], won[k] + lost[k]),
+            "hit_rate": ratio(sums.won[k], sums.won[k] + sums.lost[k]),
             "gross": ratio(gross[k], trades[k]),
-            "net": ratio(gross[k] - case.costs.spread * trades[k], trades[k]),
+            "net": ratio(net[k], trades[k]),
+            "net_one_pip": ratio(gross[k] - pip * trades[k], trades[k]),
+            "net_twice": ratio(2 * net[k] - gross[k], trades[k]),
             "t_value": float(t),
         }
         for k, (name, configuration, t) in enumerate(
@@ -341,7 +384,7 @@ def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateRe
                 market.bars,
                 np.asarray(family.columns(best, market)["direction"], dtype=np.int8),
                 family.exits[best],
-                spread=case.costs.spread,
+                spread=case.spread if isinstance(case.spread, int) else case.spread[: len(market)],
             ),
             twins=twins,
             bars_min=family.window + 1,
@@ -366,6 +409,7 @@ def null_worlds(
     kind: Kind,
     first: int,
     count: int,
+    spreads: Ints | None = None,
 ) -> Iterator[World]:
     """Yield what the search finds in worlds `first` to `first + count - 1` of a kind.
 
@@ -377,17 +421,17 @@ def null_worlds(
     labels, day = _days(market, family)
     cut = _cut(market, family, settings, days=labels.size)
     made = forward_splits(labels.size, cut=cut, settings=settings)
-    for gross, trades in world_days(
+    for net in world_days(
         market,
         family,
         day=day,
-        spread=costs.spread,
+        spread=_spread(market, costs, spreads),
         kind=kind,
         seed=settings.seed,
         first=first,
         count=count,
     ):
-        daily = Panel.of(gross, trades).net(costs.spread)
+        daily = net.astype(np.float64)
         t = t_values(daily)
         forward = walk_forward(daily, made).t_value
         yield World(float(t.max()), forward, np.cumsum(daily[:, int(t.argmax())]))
@@ -433,6 +477,7 @@ def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[World]:
         kind=kind,
         first=0,
         count=count,
+        spreads=None if isinstance(case.spread, int) else case.spread,
     )
 
 
@@ -442,9 +487,9 @@ def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[World]:
 def _direction(case: _Case) -> dict[str, Any]:
     trades = case.trades(case.best)
     moved = trades.where(trades.gross != 0)
-    signals = int(np.count_nonzero(case.decided[:, case.best]))
+    signals = int(np.count_nonzero(case.decided))
     labels, places = np.unique(moved.day, return_inverse=True)
-    called_up = case.decided[moved.decided, case.best] > 0
+    called_up = case.decided[moved.decided] > 0
     rate = float(moved.hits.mean()) if moved.day.size else 0.5
     return {
         "signals": signals,
@@ -472,8 +517,7 @@ def _direction(case: _Case) -> dict[str, Any]:
             "hits": np.bincount(places, weights=moved.hits, minlength=labels.size),
         },
         "label_shift": [
-            asdict(shifted)
-            for shifted in causality.label_shift(case.decided[:, case.best], case.market)
+            asdict(shifted) for shifted in causality.label_shift(case.decided, case.market)
         ],
     }
 
@@ -487,34 +531,32 @@ def _baselines(case: _Case, rate: float) -> dict[str, Any]:
     random = np.where(called, 1 - 2 * (raw & np.uint64(1)).astype(np.int8), 0).astype(np.int8)
     columns = {"always up": np.ones_like(reversal), "last-bit reversal": reversal}
     columns["last-bit momentum"] = -reversal
-    decided = np.column_stack([*columns.values(), random])
-    leave = [case.family.exits[case.best]] * decided.shape[1]
-    tape = simulate([case.market.bars], [decided], leave, spread=case.costs.spread)[0]
+    found = case.outcomes(case.family.exits[case.best])
     result: dict[str, Any] = {}
-    for number, name in enumerate(columns):
-        trades = _Trades.of(tape, case.day, number)
+    for name, decided in columns.items():
+        trades = _Trades.of(found, decided, case.day)
         moved = trades.where(trades.gross != 0)
         result[name] = {
             "trades": int(trades.day.size),
             "hit_rate": clustered(moved.hits, moved.day),
             "gross": clustered(trades.gross, trades.day),
         }
-    chance = tape.gross[:, len(columns) :]
+    chance = np.concatenate([positions(found, lane).gross for lane in random.T])
     won, lost = int((chance > 0).sum()), int((chance < 0).sum())
-    taken = int(tape.taken[:, len(columns) :].sum())
     result["random, same rate"] = {
-        "trades": taken / _RANDOM_LANES,
+        "trades": chance.size / _RANDOM_LANES,
         "hit_rate": ratio(won, won + lost),
-        "gross": ratio(chance.sum(), taken),
+        "gross": ratio(chance.sum(), chance.size),
     }
     return result
 
 
 def _out_of_sample(case: _Case) -> dict[str, Any]:
     """Walk-forward that chooses by gross gain, beside last-bit reversal that leaves likewise."""
-    forward = walk_forward(case.panel.net(0), case.choice.forward.splits)
-    reversal = last_bit_reversal(case.market)[:, None]
+    forward = walk_forward(case.after(_Level()), case.choice.forward.splits)
+    reversal = last_bit_reversal(case.market)
     kept: dict[Exit, _Trades] = {}
+    picked: dict[int, _Trades] = {}
     ours: list[_Trades] = []
     theirs: list[_Trades] = []
     for split, pick in zip(forward.splits, forward.picks, strict=True):
@@ -522,9 +564,10 @@ def _out_of_sample(case: _Case) -> dict[str, Any]:
             continue
         leave = case.family.exits[pick]
         if leave not in kept:
-            tape = simulate([case.market.bars], [reversal], [leave], spread=case.costs.spread)[0]
-            kept[leave] = _Trades.of(tape, case.day, 0)
-        for trades, found in ((case.trades(pick), ours), (kept[leave], theirs)):
+            kept[leave] = _Trades.of(case.outcomes(leave), reversal, case.day)
+        if pick not in picked:
+            picked[pick] = case.trades(pick)
+        for trades, found in ((picked[pick], ours), (kept[leave], theirs)):
             tested = np.isin(trades.day, split.test) & (trades.gross != 0)
             found.append(trades.where(tested))
     hits, days = _joined(ours)
@@ -551,53 +594,30 @@ def _joined(parts: list[_Trades]) -> tuple[Floats, Ints]:
 # Section 5: money.
 
 
-def _own_spreads(case: _Case, spreads: Ints) -> dict[str, Any] | None:
-    """What the best rule's trades gain when each pays half of the spread of both its bars."""
-    best = case.best
-    trips = round_trips(
-        case.market.bars,
-        case.decided[:, best],
-        case.family.exits[best],
-        spread=case.costs.spread,
-    )
-    if not trips.decided.size:
-        return None
-    gross = trips.direction * (trips.exit - trips.entry)
-    paid = (spreads[trips.entered] + spreads[trips.exited]) / 2
-    net = gross - paid
-    return {
-        "cost": float(paid.mean()),
-        "cost_pips": float(paid.mean()) / case.costs.pip,
-        "net": float(net.mean()),
-        "net_pips": float(net.mean()) / case.costs.pip,
-        "interval": clustered(net, case.day[trips.decided]),
-    }
-
-
-def _money(case: _Case, spreads: Ints | None) -> dict[str, Any]:
+def _money(case: _Case) -> dict[str, Any]:
     trades, costs = case.trades(case.best), case.costs
     gross = float(trades.gross.mean()) if trades.gross.size else None
     move = float(np.abs(trades.gross).mean()) if trades.gross.size else 0.0
-    levels = {"zero": 0.0, "measured": costs.spread, "one pip": costs.pip}
-    levels["twice measured"] = 2.0 * costs.spread
-    top = 3 * max(float(costs.spread), costs.pip)
+    paid = float(trades.paid.mean()) if trades.paid.size else float(costs.spread)
+    top = 3 * max(paid, costs.pip)
+    levels = {}
+    for name, level in _levels(costs).items():
+        cost, net = level.spreads * paid + level.ticks, trades.after(level)
+        mean = float(net.mean()) if net.size else None
+        levels[name] = {
+            "cost": cost,
+            "cost_pips": cost / costs.pip,
+            "net": mean,
+            "net_pips": None if mean is None else mean / costs.pip,
+            "interval": clustered(net, trades.day),
+            "walk_forward_a_day": float(
+                walk_forward(case.after(level), case.choice.forward.splits).pnl.mean()
+            ),
+        }
     return {
-        "levels": {
-            name: {
-                "cost": cost,
-                "cost_pips": cost / costs.pip,
-                "net": None if gross is None else gross - cost,
-                "net_pips": None if gross is None else (gross - cost) / costs.pip,
-                "interval": clustered(trades.gross - cost, trades.day),
-                "walk_forward_a_day": float(
-                    walk_forward(case.panel.net(cost), case.choice.forward.splits).pnl.mean()
-                ),
-            }
-            for name, cost in levels.items()
-        },
-        "own_spreads": None if spreads is None else _own_spreads(case, spreads),
+        "levels": levels,
         "mean_abs_move_pips": move / costs.pip,
-        "break_even_hit_rate": st.break_even_hit_rate(cost=costs.spread, mean_abs_move=move)
+        "break_even_hit_rate": st.break_even_hit_rate(cost=paid, mean_abs_move=move)
         if move > 0
         else None,
         "break_even_cost_pips": None if gross is None else gross / costs.pip,

@@ -20,23 +20,6 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """Daily sums of K rules over T days: (T, K) gross ticks and numbers of trades."""
-
-    gross: Floats
-    trades: Floats
-
-    @classmethod
-    def of(cls, gross: Ints, trades: Ints) -> Panel:
-        """Return what `simulate_days` gives for one world as a panel."""
-        return cls(gross.astype(np.float64), trades.astype(np.float64))
-
-    def net(self, spread: float) -> Floats:
-        """Return (T, K) daily P&L in ticks after `spread` a trade."""
-        return self.gross - spread * self.trades
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Forward:
     """A walk-forward: its splits, the rule chosen in each, and the P&L of their test days in order.
 

@@ -1,10 +1,12 @@
-"""Many rules over many series at once, trade for trade as `sep_engine.backtest` has them.
+"""Rules over series, trade for trade as `sep_engine.backtest` has them.
 
-The rules are those of that package's docstring with one spread for all bars. Prices here are of
-the bars' own side: with a spread of s, a stop `stop` ticks from the entry is s ticks nearer on
-them and a target s ticks further, and a round trip costs s whichever side the bars are of.
+Prices here are those of the bars, with one spread for all bars or one for each. A fill pays half of
+the spread of its bar, the odd tick of an odd spread when buying: a stop `stop` ticks from the entry
+is nearer on the bars' prices by what entry and exit pay, and a target further. With one spread for
+all bars that is the same whichever side the bars are of.
 
-Rules and series are lanes of one loop over bars, since only "am I flat?" needs the past.
+In `simulate_days` rules and series are lanes of one loop over bars, since only "am I flat?" needs
+the past.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from sep_engine.evidence.market import BarTicks
 
 Ints = npt.NDArray[np.int64]
 Directions = npt.NDArray[np.int8]
+Spread = int | Ints  # one for all bars, or (n,); in ticks, >= 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,38 +45,68 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
-    """What a position entered after each bar comes to: (n, 2) arrays, column 1 bought, 0 sold.
+    """What a position entered after each bar comes to: (n, 2) int64, column 1 bought, 0 sold.
 
-    exited: int64, the bar of the exit. gross: int64, ticks gained before costs.
-    The last row, after which nothing can be entered, is n and 0.
+    exited: the bar of the exit. gross: ticks gained before costs. cost: the spread paid, in ticks.
+    The last row, after which nothing can be entered, is n, 0 and 0.
     """
 
     exited: Ints
     gross: Ints
+    cost: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tape:
-    """Trades of K rules: (n, K) arrays indexed by the bar that decided.
+class DaySums:
+    """What K rules gained over T days, by the day of the bar that decided.
 
-    taken: bool. gross: int32, ticks gained before costs, 0 where not taken.
+    gross, net: (T, K) int64 ticks before and after costs. trades: (T, K) int64.
+    won, lost: (K,) int64, trades that gained and that lost before costs.
     """
 
-    taken: npt.NDArray[np.bool_]
-    gross: npt.NDArray[np.int32]
+    gross: Ints
+    net: Ints
+    trades: Ints
+    won: Ints
+    lost: Ints
 
 
-def outcomes(bars: BarTicks, leave: Exit, *, spread: int = 0) -> Outcomes:
-    """Return the exit and gain of every possible entry; `spread` in ticks, >= 0."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Positions:
+    """All positions of one rule, (k,) int64 each: as `Outcomes`, and the bar that decided."""
+
+    decided: Ints
+    exited: Ints
+    gross: Ints
+    cost: Ints
+
+
+def halves(spread: Spread, bars: int) -> tuple[Ints, Ints]:
+    """Return (n,) what selling and what buying at each bar pays, in ticks.
+
+    Raises:
+        ArgumentError: a series of another length.
+    """
+    whole = np.asarray(spread, dtype=np.int64)
+    if whole.ndim and whole.shape != (bars,):
+        raise ArgumentError(f"spread must be one number or ({bars},), was {whole.shape}")
+    down = np.broadcast_to(whole // 2, (bars,))
+    return down, np.broadcast_to(whole, (bars,)) - down
+
+
+def outcomes(bars: BarTicks, leave: Exit, *, spread: Spread = 0) -> Outcomes:
+    """Return the exit, gain and cost of every possible entry; `spread` in ticks, >= 0."""
     n = len(bars)
+    down, up = halves(spread, n)
     exited = np.full((n, 2), n, dtype=np.int64)
-    gross = np.zeros((n, 2), dtype=np.int64)
+    gross, cost = np.zeros((n, 2), dtype=np.int64), np.zeros((n, 2), dtype=np.int64)
     decided = np.arange(n - 1)
     entry = bars.open[1:]
     due = decided + 1 + leave.horizon
     in_time = due < n
     price = np.where(in_time, bars.open[np.minimum(due, n - 1)], bars.close[-1])
     for column, side in ((1, 1), (0, -1)):
+        pays_in, pays_out = (up[1:], down) if side > 0 else (down[1:], up)
         last = np.where(in_time, due, n - 1)
         gain = side * (price - entry)
         waits = decided[:] if leave.stop is not None or leave.target is not None else decided[:0]
@@ -84,49 +117,63 @@ def outcomes(bars: BarTicks, leave: Exit, *, spread: int = 0) -> Outcomes:
             bar, begun = waits + j, entry[waits]
             low, high = bars.low[bar] - begun, bars.high[bar] - begun
             worst, best = (low, high) if side > 0 else (-high, -low)
+            paid = pays_in[waits] + pays_out[bar]
             stopped = reached = np.zeros(waits.size, dtype=bool)
             if leave.stop is not None:
-                level = spread - leave.stop
+                level = paid - leave.stop
                 stopped = worst <= level
                 fill = np.minimum(side * (bars.open[bar] - begun), level)
                 gain[waits[stopped]] = fill[stopped]
             if leave.target is not None:
-                reached = ~stopped & (best >= leave.target + spread)
-                gain[waits[reached]] = leave.target + spread
+                level = leave.target + paid
+                reached = ~stopped & (best >= level)
+                gain[waits[reached]] = level[reached]
             ended = stopped | reached
             last[waits[ended]] = bar[ended]
             waits = waits[~ended]
         exited[:-1, column] = last
         gross[:-1, column] = gain
-    return Outcomes(exited, gross)
+        cost[:-1, column] = pays_in + pays_out[last]
+    return Outcomes(exited, gross, cost)
 
 
-def simulate(
-    worlds: Sequence[BarTicks],
-    directions: Sequence[Directions],
-    exits: Sequence[Exit],
-    *,
-    spread: int = 0,
-) -> list[Tape]:
-    """Return the trades of K rules in each of several worlds.
+def positions(found: Outcomes, directions: Directions) -> Positions:
+    """Return the positions of one rule, (n,) directions, decided at the close of each bar."""
+    n = len(found.exited)
+    column = (directions > 0).astype(np.int64)
+    until = found.exited[np.arange(n), column].tolist()
+    taken, free = [], 0
+    for t in np.flatnonzero(directions[: n - 1]).tolist():
+        if t >= free:
+            taken.append(t)
+            free = until[t]
+    decided = np.array(taken, dtype=np.int64)
+    side = column[decided]
+    return Positions(
+        decided, found.exited[decided, side], found.gross[decided, side], found.cost[decided, side]
+    )
 
-    Args:
-        worlds: bars, all of the same length n.
-        directions: for each world (n, K) int8 of -1, 0 and 1, decided at the close of the bar.
-        exits: one for each of the K rules.
-        spread: in ticks, >= 0; moves stops and targets. Gains are still before costs.
+
+def round_trips(
+    bars: BarTicks, directions: Directions, leave: Exit, *, spread: Spread = 0
+) -> Trades:
+    """Return the positions of one rule as trades at the prices of the bars.
+
+    A position that the end of the data closed, or could have, is left out.
     """
-    n, k = directions[0].shape
-    lanes_count = k * len(worlds)
-    taken = np.zeros((n, lanes_count), dtype=bool)
-    gains = np.zeros((n, lanes_count), dtype=np.int32)
-    for t, lanes, gained in _entries(worlds, directions, exits, spread):
-        taken[t, lanes] = True
-        gains[t, lanes] = gained
-    return [
-        Tape(taken[:, first : first + k], gains[:, first : first + k])
-        for first in range(0, lanes_count, k)
-    ]
+    found = positions(outcomes(bars, leave, spread=spread), directions)
+    complete = found.decided < len(bars) - 1 - leave.horizon
+    decided, gross = found.decided[complete], found.gross[complete]
+    side = directions[decided].astype(np.int64)
+    entry = bars.open[decided + 1]
+    return Trades(
+        decided=decided,
+        entered=decided + 1,
+        exited=found.exited[complete],
+        direction=side,
+        entry=entry,
+        exit=entry + side * gross,
+    )
 
 
 def simulate_days(
@@ -135,34 +182,38 @@ def simulate_days(
     exits: Sequence[Exit],
     *,
     day: Ints,
-    spread: int = 0,
-) -> list[tuple[Ints, Ints]]:
-    """Return for each world (T, K) gross ticks and trades by the day of the bar that decided.
-
-    The same trades as `simulate`, without keeping them.
+    spread: Spread = 0,
+) -> list[DaySums]:
+    """Return what K rules gained in each of several worlds.
 
     Args:
+        worlds: bars, all of the same length n.
+        directions: for each world (n, K) int8 of -1, 0 and 1, decided at the close of the bar.
+        exits: one for each of the K rules.
         day: (n,) number of each bar's day, 0..T-1, ascending.
+        spread: in ticks, >= 0.
     """
     k = len(exits)
     shape = (int(day[-1]) + 1, k * len(worlds))
-    gross, trades = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for t, lanes, gained in _entries(worlds, directions, exits, spread):
+    gross, net, trades = (np.zeros(shape, dtype=np.int64) for _ in range(3))
+    won, lost = np.zeros(shape[1], dtype=np.int64), np.zeros(shape[1], dtype=np.int64)
+    for t, lanes, gained, paid in _entries(worlds, directions, exits, spread):
         gross[day[t], lanes] += gained
+        net[day[t], lanes] += gained - paid
         trades[day[t], lanes] += 1
-    return [
-        (gross[:, first : first + k], trades[:, first : first + k])
-        for first in range(0, shape[1], k)
-    ]
+        won[lanes] += gained > 0
+        lost[lanes] += gained < 0
+    parts = [slice(first, first + k) for first in range(0, shape[1], k)]
+    return [DaySums(gross[:, p], net[:, p], trades[:, p], won[p], lost[p]) for p in parts]
 
 
 def _entries(
     worlds: Sequence[BarTicks],
     directions: Sequence[Directions],
     exits: Sequence[Exit],
-    spread: int,
-) -> Iterator[tuple[int, Ints, Ints]]:
-    """Yield each deciding bar, the lanes that enter after it, and what each gains."""
+    spread: Spread,
+) -> Iterator[tuple[int, Ints, Ints, Ints]]:
+    """Yield each deciding bar, the lanes that enter after it, and what each gains and pays."""
     n, k = directions[0].shape
     if any(d.shape != (n, k) for d in directions) or any(len(w) != n for w in worlds):
         raise ArgumentError(f"every world must have {n} bars and ({n}, {k}) directions")
@@ -174,6 +225,7 @@ def _entries(
     tables = [outcomes(world, leave, spread=spread) for world in worlds for leave in kinds]
     exited = np.concatenate([table.exited for table in tables], axis=1)
     gross = np.concatenate([table.gross for table in tables], axis=1)
+    cost = np.concatenate([table.cost for table in tables], axis=1)
     slot = 2 * (np.arange(len(worlds))[:, None] * len(kinds) + kind[None, :]).ravel()
     decided = np.concatenate(directions, axis=1)
     free = np.zeros(decided.shape[1], dtype=np.int64)
@@ -182,30 +234,4 @@ def _entries(
         lanes = np.flatnonzero((row != 0) & (free <= t))
         column = slot[lanes] + (row[lanes] > 0)
         free[lanes] = exited[t, column]
-        yield t, lanes, gross[t, column]
-
-
-def round_trips(bars: BarTicks, directions: Directions, leave: Exit, *, spread: int = 0) -> Trades:
-    """Return the trades of one rule, (n,) directions, at prices of the bars' own side.
-
-    A position that the end of the data closed is left out.
-    """
-    result = outcomes(bars, leave, spread=spread)
-    column = (directions > 0).astype(np.int64)
-    until = result.exited[np.arange(len(bars)), column].tolist()
-    taken, free = [], 0
-    for t in np.flatnonzero(directions[: max(0, len(bars) - 1 - leave.horizon)]).tolist():
-        if t >= free:
-            taken.append(t)
-            free = until[t]
-    decided = np.array(taken, dtype=np.int64)
-    side = directions[decided].astype(np.int64)
-    entry = bars.open[decided + 1]
-    return Trades(
-        decided=decided,
-        entered=decided + 1,
-        exited=result.exited[decided, column[decided]],
-        direction=side,
-        entry=entry,
-        exit=entry + side * result.gross[decided, column[decided]],
-    )
+        yield t, lanes, gross[t, column], cost[t, column]

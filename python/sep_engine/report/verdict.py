@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 _RULES_SHOWN_MAX = 20
+_OF_EACH_BAR = "The spread is that of each bar: a fill pays half of its own bar's."
 _CHOICES_SHOWN_MAX = 20
 
 
@@ -269,6 +270,7 @@ def _money(document: Document, synthetic: bool) -> list[str]:
     pip = document["costs"]["pip"]
     parts = [
         heading("5. Money"),
+        *([paragraph(_OF_EACH_BAR)] if document["costs"].get("of_each_bar") else []),
         grid(
             ["cost of a round trip", "pips", "net of the best rule, pips a trade", "walk-forward"],
             [
@@ -283,7 +285,6 @@ def _money(document: Document, synthetic: bool) -> list[str]:
         ),
         table(
             [
-                *_own_spreads(money),
                 ("mean size of a move, pips", number(money["mean_abs_move_pips"])),
                 ("break-even hit rate", number(money["break_even_hit_rate"])),
                 ("break-even cost, pips", number(money["break_even_cost_pips"])),
@@ -325,17 +326,6 @@ def _money(document: Document, synthetic: bool) -> list[str]:
         finish(figure, [axes], synthetic)
         parts.append(figure_svg(figure, label="Net by cost"))
     return parts
-
-
-def _own_spreads(money: Document) -> list[tuple[str, str]]:
-    """Return rows for the spread of each trade's own bars, where they were measured."""
-    own = money.get("own_spreads")
-    if own is None:
-        return []
-    return [
-        ("spread of its own trades' bars, pips", number(own["cost_pips"], 3)),
-        ("net at those, pips a trade", number(own["net_pips"], 3)),
-    ]
 
 
 def _selection(document: Document, synthetic: bool) -> list[str]:
@@ -383,13 +373,25 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
             ]
         ),
         grid(
-            ["best rules by t", "trades", "hit rate", "net, pips a trade", "t"],
+            [
+                "best rules by t, pips a trade",
+                "trades",
+                "hit rate",
+                "at no cost",
+                "net",
+                "at 1 pip",
+                "at twice the spread",
+                "t",
+            ],
             [
                 [
                     rule["name"],
                     number(rule["trades"]),
                     number(rule["hit_rate"], 3),
-                    number(None if rule["net"] is None else rule["net"] / pip, 3),
+                    *(
+                        number(None if rule[name] is None else rule[name] / pip, 3)
+                        for name in ("gross", "net", "net_one_pip", "net_twice")
+                    ),
                     number(rule["t_value"], 3),
                 ]
                 for rule in best[:_RULES_SHOWN_MAX]

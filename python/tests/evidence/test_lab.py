@@ -257,30 +257,41 @@ def test_the_sample_shows_no_edge_after_costs() -> None:
     assert result.document["costs"]["assumed"] is True
 
 
-def test_the_best_rule_pays_the_spread_of_its_own_bars() -> None:
-    one = (replace(RULES[0], gates=()),)
+def test_every_rule_pays_the_spread_of_its_own_bars() -> None:
+    market = worlds.market(2000, seed=9)
 
     def judged(spreads: np.ndarray | None) -> Report:
         return evaluate(
-            worlds.market(2000, seed=9),
-            rule_family(one),
-            costs=replace(FREE, spread=10),
+            market,
+            rule_family(RULES),
+            costs=replace(FREE, spread=12),
             provenance={},
             settings=QUICK,
             spreads=spreads,
         )
 
-    constant = judged(np.full(2000, 10, dtype=np.int64)).document["money"]
-    # At a constant spread both are one figure, but for the last trade, which the data cut short.
-    assert constant["own_spreads"]["net"] == pytest.approx(
-        constant["levels"]["measured"]["net"], abs=0.2
-    )
-    # At an even bar 4 ticks, at an odd one 20: a bar from entry to exit pays half of each.
-    varying = judged(np.where(np.arange(2000) % 2, 20, 4))
-    own = varying.document["money"]["own_spreads"]
-    assert own["cost"] == 12.0
-    assert varying.document["verdict"]["figures"]["net"] == own["net"]
-    assert own["net"] == pytest.approx(constant["own_spreads"]["net"] - 2)
-    assert judged(None).document["money"]["own_spreads"] is None
+    # One spread at every bar is the one spread.
+    constant, series = (judged(s).document for s in (None, np.full(2000, 12, dtype=np.int64)))
+    assert series["costs"].pop("of_each_bar")
+    assert not constant["costs"].pop("of_each_bar")
+    assert series == constant
+    # Where the spread rises from 4 to 20 half way, a rule pays what the backtester says it pays.
+    rising = np.where(np.arange(2000) < 1000, 4, 21)
+    own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
+    both = both_sides(own, side="mid", costs=BacktestCosts(rising))
+    document = judged(rising).document
+    for row, rule in zip(document["rules"], RULES, strict=True):
+        decided = directions(rule, market.closes, tick=market.tick)
+        trades = trade(
+            both, decided, horizon_bars=rule.horizon_bars, stop_ticks=None, target_ticks=None
+        )
+        gross = np.mean([t.gross_ticks for t in trades])
+        net = np.mean([t.net_ticks for t in trades])
+        assert row["net"] == pytest.approx(net)
+        assert row["net_one_pip"] == pytest.approx(gross - 10)
+        assert row["net_twice"] == pytest.approx(gross - 2 * (gross - net))
+    levels = document["money"]["levels"]
+    assert levels["measured"]["net"] == document["rules"][document["best"]["number"]]["net"]
+    assert levels["twice measured"]["cost"] == pytest.approx(2 * levels["measured"]["cost"])
     with pytest.raises(ArgumentError, match="spreads must be"):
         judged(np.zeros(3, dtype=np.int64))

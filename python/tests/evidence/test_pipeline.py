@@ -7,11 +7,6 @@ from sep_engine.evidence import pipeline as pi
 from sep_engine.evidence import splits
 
 
-def test_daily_pnl_is_gross_less_a_spread_a_trade() -> None:
-    panel = pi.Panel.of(np.array([[30, -5]]), np.array([[2, 1]]))
-    assert panel.net(13).tolist() == [[4.0, -18.0]]
-
-
 def test_a_rule_that_never_trades_is_never_the_best() -> None:
     daily = np.array([[0.0, 1.0], [0.0, 3.0], [0.0, 2.0]])
     # Mean 2, deviation 1, three days: 2 sqrt(3).

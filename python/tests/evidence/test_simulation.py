@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,14 @@ from sep_engine.backtest.market import Costs, PriceSide, Side, market
 from sep_engine.backtest.trades import trade
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks
-from sep_engine.evidence.simulation import Exit, outcomes, round_trips, simulate, simulate_days
+from sep_engine.evidence.simulation import (
+    Exit,
+    Spread,
+    outcomes,
+    positions,
+    round_trips,
+    simulate_days,
+)
 
 
 def by_hand() -> BarTicks:
@@ -55,29 +64,42 @@ def test_a_bar_that_touches_both_counts_as_the_stop() -> None:
 
 
 def test_decisions_in_a_position_are_passed_over() -> None:
-    always = np.ones((6, 1), dtype=np.int8)
-    tape = simulate([by_hand()], [always], [Exit(2)])[0]
+    always = np.ones(6, dtype=np.int8)
     # In at bar 1, out at the open of bar 3; the close of bar 3 decides again, and the data end.
-    assert np.flatnonzero(tape.taken[:, 0]).tolist() == [0, 3]
-    one = simulate([by_hand()], [always], [Exit(1)])[0]
-    assert np.flatnonzero(one.taken[:, 0]).tolist() == [0, 2, 4]
-    assert one.gross[one.taken].tolist() == [105 - 102, 99 - 101, 103 - 104]
+    assert positions(outcomes(by_hand(), Exit(2)), always).decided.tolist() == [0, 3]
+    one = positions(outcomes(by_hand(), Exit(1)), always)
+    assert one.decided.tolist() == [0, 2, 4]
+    assert one.gross.tolist() == [105 - 102, 99 - 101, 103 - 104]
 
 
-@pytest.mark.parametrize("side", ["bid", "ask", "mid"])
-@pytest.mark.parametrize("spread", [0, 6, 80])
+def test_a_fill_pays_half_of_the_spread_of_its_bar() -> None:
+    # Bought at bar 1 (spread 5: 3 to buy, 2 to sell) and sold at bar 3 (spread 8): 3 + 4.
+    # Sold at bar 1 and bought back at bar 3: 2 + 4.
+    spread = np.array([0, 5, 0, 8, 0, 0])
+    assert outcomes(by_hand(), Exit(2), spread=spread).cost[0].tolist() == [6, 7]
+    with pytest.raises(ArgumentError, match=r"spread must be one number or \(6,\)"):
+        outcomes(by_hand(), Exit(2), spread=spread[1:])
+
+
+VARYING = 6 + np.arange(150) * 7 % 23
+
+
+# A series of spreads is of mid prices: each fill pays half of its bar's.
+@pytest.mark.parametrize(
+    ("side", "spread"),
+    [*itertools.product(("bid", "ask", "mid"), (0, 6, 80)), ("mid", VARYING)],
+)
 @pytest.mark.parametrize(("stop", "target"), [(None, None), (60, None), (None, 45), (60, 45)])
-def test_lanes_equal_the_backtester(
-    side: PriceSide, spread: int, stop: int | None, target: int | None
+def test_positions_equal_the_backtester(
+    side: PriceSide, spread: Spread, stop: int | None, target: int | None
 ) -> None:
-    markets = [worlds.market(150, seed=s) for s in (1, 2, 3)]
     rng = np.random.default_rng(4)
-    directions = [rng.integers(-1, 2, (150, 5)).astype(np.int8) for _ in markets]
-    exits = [Exit(h, stop=stop, target=target) for h in (1, 2, 3, 7, 24)]
-    tapes = simulate([m.bars for m in markets], directions, exits, spread=spread)
-    for m, d, tape in zip(markets, directions, tapes, strict=True):
+    for seed in (1, 2, 3):
+        m = worlds.market(150, seed=seed)
+        d = rng.integers(-1, 2, (150, 5)).astype(np.int8)
         own = Side(m.bars.open, m.bars.high, m.bars.low, m.bars.close)
         both = market(own, side=side, costs=Costs(spread_ticks=spread))
+        exits = [Exit(h, stop=stop, target=target) for h in (1, 2, 3, 7, 24)]
         for lane, leave in enumerate(exits):
             expected = trade(
                 both,
@@ -86,11 +108,11 @@ def test_lanes_equal_the_backtester(
                 stop_ticks=stop,
                 target_ticks=target,
             )
-            decided = np.flatnonzero(tape.taken[:, lane])
-            assert decided.tolist() == [t.entry_bar - 1 for t in expected]
-            gross = tape.gross[decided, lane]
-            assert gross.tolist() == [t.gross_ticks for t in expected]
-            assert (gross - spread).tolist() == [t.net_ticks for t in expected]
+            found = positions(outcomes(m.bars, leave, spread=spread), d[:, lane])
+            assert found.decided.tolist() == [t.entry_bar - 1 for t in expected]
+            assert found.exited.tolist() == [t.exit_bar for t in expected]
+            assert found.gross.tolist() == [t.gross_ticks for t in expected]
+            assert (found.gross - found.cost).tolist() == [t.net_ticks for t in expected]
             trips = round_trips(m.bars, d[:, lane], leave, spread=spread)
             complete = expected[: len(trips)]
             assert trips.exited.tolist() == [t.exit_bar for t in complete]
@@ -101,19 +123,26 @@ def test_days_sum_the_same_trades() -> None:
     d = np.random.default_rng(4).integers(-1, 2, (150, 3)).astype(np.int8)
     exits = [Exit(1), Exit(5, stop=60), Exit(24)]
     day = np.arange(150) // 40
-    tape = simulate([m.bars], [d], exits, spread=6)[0]
-    gross, trades = simulate_days([m.bars], [d], exits, day=day, spread=6)[0]
-    for number in range(4):
-        assert np.array_equal(gross[number], tape.gross[day == number].sum(axis=0))
-        assert np.array_equal(trades[number], tape.taken[day == number].sum(axis=0))
+    sums = simulate_days([m.bars], [d], exits, day=day, spread=VARYING)[0]
+    for rule, leave in enumerate(exits):
+        one = positions(outcomes(m.bars, leave, spread=VARYING), d[:, rule])
+        assert (sums.won[rule], sums.lost[rule]) == ((one.gross > 0).sum(), (one.gross < 0).sum())
+        for number in range(4):
+            here = day[one.decided] == number
+            assert sums.gross[number, rule] == one.gross[here].sum()
+            assert sums.net[number, rule] == (one.gross - one.cost)[here].sum()
+            assert sums.trades[number, rule] == here.sum()
 
 
 def test_costless_trades_of_a_series_and_its_mirror_are_opposite() -> None:
     m = worlds.market(200)
     mirror = m.bars.each(lambda a: 400_000 - a)
     mirror = BarTicks(mirror.open, mirror.low, mirror.high, mirror.close)
-    d = np.random.default_rng(1).integers(-1, 2, (200, 1)).astype(np.int8)
-    one, other = simulate([m.bars, mirror], [d, -d], [Exit(3, stop=30)])
+    d = np.random.default_rng(1).integers(-1, 2, 200).astype(np.int8)
+    one, other = (
+        positions(outcomes(bars, Exit(3, stop=30)), way)
+        for bars, way in ((m.bars, d), (mirror, -d))
+    )
     assert np.array_equal(one.gross, other.gross)
 
 
