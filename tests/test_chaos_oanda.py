@@ -4,14 +4,14 @@ from collections import Counter
 
 import pytest
 
-from sep_engine.execution.core import Cancelled, Expired, Filled, Rejected
+from sep_engine.execution.core import Cancelled, Expired, Filled, Rejected, Replaced
 from tests.chaos.oanda import OandaSchedule, run_oanda_schedule
 from tests.chaos.schedules import Mistake
 
 SCHEDULES = 60
 
 
-def test_o6_o10_o12_o13_o18_o19_c8_no_schedule_loses_or_doubles_an_order() -> None:
+def test_o6_o10_o12_o13_o18_o19_o29_c8_no_schedule_loses_or_doubles_an_order() -> None:
     told: Counter[type] = Counter()
     unknown = absent = deaths = 0
     for seed in range(SCHEDULES):
@@ -24,6 +24,7 @@ def test_o6_o10_o12_o13_o18_o19_c8_no_schedule_loses_or_doubles_an_order() -> No
         deaths += schedule.deaths
     # The venue did all that a venue does, and the faults did bite.
     assert min(told[Filled], told[Cancelled], told[Rejected], told[Expired]) >= 20, told
+    assert told[Replaced] >= 10, told
     assert min(unknown, absent, deaths) >= 50, (unknown, absent, deaths)
 
 

@@ -22,12 +22,13 @@ from sep_engine.execution.core import (
     Fact,
     Filled,
     Rejected,
+    Replaced,
 )
 from sep_engine.execution.states import TimeInForce
 from sep_engine.model import Instrument
 from sep_engine.venues.oanda import orders
 from sep_engine.venues.oanda.orders import Entry, EntryType, Outcome
-from sep_oanda_server.ledger import Ledger, Terms
+from sep_oanda_server.ledger import Ledger, Order, Terms
 from sep_oanda_server.market import Market, Quote
 from sep_oanda_server.matching import NONE, Interference
 from sep_oanda_server.venue import Request, Venue
@@ -82,8 +83,13 @@ class LocalVenue:
         return [
             Seen(str(order.id), order.client_id or "", order.state == "PENDING")
             for order in self._ledger.orders.values()
-            if "replacesOrderID" not in order.extra
+            if not self._goes_on(order)
         ]
+
+    def _goes_on(self, order: Order) -> bool:
+        """Return whether this is the rest of a part-filled order, under the same name."""
+        first = order.extra.get("replacesOrderID")
+        return first is not None and self._ledger.orders[int(first)].client_id == order.client_id
 
     @property
     def position(self) -> Decimal:
@@ -112,6 +118,20 @@ class LocalVenue:
             weights=(70, 8, 7, 15),
         )[0]
         return self._send(orders.place(entry), interference)
+
+    def replace(
+        self, old_id: str, client_id: str, units: Decimal, now: datetime
+    ) -> list[tuple[str, Fact]]:
+        del now
+        old = self._ledger.order_named(f"@{old_id}")
+        # A change that arrives late may find nothing; what it asks for is the same.
+        kind = EntryType.LIMIT if old is None or old.type == "MARKET" else EntryType(old.type)
+        price = Decimal(self._points + self.rng.randrange(-100, 101)) / 100_000
+        entry = Entry(client_id, EUR_USD, kind, units, price=price)
+        refused = Interference(reject=self.rng.choice(REJECTS))
+        return self._send(
+            orders.replace(f"@{old_id}", entry), refused if self.rng.random() < 0.15 else NONE
+        )
 
     def cancel(self, client_id: str) -> list[tuple[str, Fact]]:
         refused = Interference(reject="ACCOUNT_ORDER_CANCEL_LOCKED")
@@ -183,6 +203,8 @@ def _named_fact(one: Transaction) -> tuple[str, Fact]:
             return one.client_id, Cancelled(one.id, order_id, one.reason)
         case Kind.REJECTED:
             return one.client_id, Rejected(one.id, one.reason)
+        case Kind.REPLACED:
+            return one.client_id, Replaced(one.id, order_id)
         case Kind.EXPIRED:
             return one.client_id, Expired(one.id, order_id)
         case Kind.CANCEL_REFUSED:

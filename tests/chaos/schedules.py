@@ -2,9 +2,9 @@
 
 One schedule is one seed. A trader made of nothing but `sep_engine.execution` works against a venue
 with a ledger of its own, on a virtual clock, while the seed decides where answers are lost, sends
-arrive late, reads lag, transactions come twice or out of order, commits fail, the process dies and
-another one takes the account. When the faults end and nothing is in doubt any more, both sides are
-compared.
+and changes arrive late, reads lag, transactions come twice or out of order, commits fail because of
+other transactions, the account's lock is lost, the process dies and another one takes the account.
+When the faults end and nothing is in doubt any more, both sides are compared.
 
 A schedule is deterministic: the same seed gives the same trace, and so the same hash.
 
@@ -36,9 +36,12 @@ from sep_engine.execution.core import (
     Found,
     HaltAccount,
     Judged,
+    Lapsed,
     OrderEvent,
     OrderRecord,
     Rejected,
+    Replaced,
+    Replacing,
     Restarted,
     Send,
     Timing,
@@ -57,6 +60,8 @@ ARRIVES_AT_MOST_S = 9.9
 LAG_AT_MOST_S = 1.5
 FAULTY_STEPS = 60
 QUIET_STEPS_MAX = 400
+COMMIT_TRIES = 3
+SAID_BY_VENUE = (_S.FILLED, _S.REJECTED, _S.EXPIRED, _S.REPLACED)
 
 
 class Mistake(Enum):
@@ -69,6 +74,7 @@ class Mistake(Enum):
     NO_LATE_TIME = auto()
     FACTS_ARE_NOT_DEDUPLICATED = auto()
     SEND_BEFORE_COMMIT = auto()
+    UNANSWERED_CHANGE_IS_REFUSED = auto()
 
 
 class Crash(Exception):
@@ -118,6 +124,21 @@ class Venue:
         self._write(client_id, Accepted(number, order.order_id))
         if self.rng.random() < 0.5:
             self._fill(order)
+        return self.ledger[first:]
+
+    def replace(
+        self, old_id: str, client_id: str, units: Decimal, now: datetime
+    ) -> list[tuple[str, Fact]]:
+        """Put another order in the place of one that works, in one step, or change nothing."""
+        old = next((one for one in self.orders if one.client_id == old_id and one.working), None)
+        if old is None or any(one.client_id == client_id for one in self.orders):
+            return []
+        first = len(self.ledger)
+        if self.rng.random() < 0.15:
+            self._write(client_id, Rejected(self._next(), "REPLACING_ORDER_INVALID"))
+            return self.ledger[first:]
+        self._end(old, Replaced(self._next(), old.order_id))
+        self.take(client_id, units, now)
         return self.ledger[first:]
 
     def cancel(self, client_id: str) -> list[tuple[str, Fact]]:
@@ -211,7 +232,10 @@ class Schedule:
         self.on_the_way: list[tuple[datetime, str, Decimal]] = []
         self.sends: Counter[str] = Counter()
         self.committed_before_send: set[str] = set()
+        self.replaces: dict[str, str] = {}
         self.deaths = 0
+        self.lost_locks = 0
+        self.failed_commits = 0
         self._intents = 0
 
     def run(self) -> list[str]:
@@ -245,7 +269,7 @@ class Schedule:
             self.venue.pass_time()
         for arrival in [one for one in self.on_the_way if one[0] <= self.now]:
             self.on_the_way.remove(arrival)
-            self.venue.take(arrival[1], arrival[2], self.now)
+            self._deliver(arrival[1], arrival[2])
 
     def _point(self, name: str) -> None:
         """A place at which the process may die."""
@@ -255,15 +279,16 @@ class Schedule:
 
     def _commit(self, change: Callable[[Tables], None]) -> None:
         """Run a transaction: it may fail and be run again, and its process may die around it."""
-        while True:
+        for _ in range(COMMIT_TRIES):
             draft = self.tables.copy()
             change(draft)
             self._point("before commit")
-            if self._happens(0.05):
-                continue  # serialisation failure: nothing of the draft stays
-            self.tables = draft
-            break
-        self._point("after commit")
+            if not self._happens(0.06):
+                self.tables = draft
+                self._point("after commit")
+                return
+            self.failed_commits += 1  # a deadlock or such: nothing of the draft stays
+        raise Crash
 
     # The trader: nothing here knows a rule of states, all of them are in `step`.
 
@@ -289,12 +314,16 @@ class Schedule:
             self._intend()
         if self._happens(0.3) and self.tables.orders:
             self._wish(self.rng.choice(sorted(self.tables.orders)))
+        if self._happens(0.4) and self._intents < 16:
+            self._wish_change()
         for client_id in sorted(self.tables.orders):
             self._work(client_id, epoch)
         self._read()
 
-    def _intend(self) -> None:
+    def _intend(self, *, replaces: str = "") -> None:
         self._intents += 1
+        if replaces:
+            self.replaces[f"o{self._intents}"] = replaces
         record = OrderRecord(
             client_id=f"o{self._intents}",
             units=Decimal(self.rng.choice([-2000, -1000, 1000, 2000])),
@@ -313,6 +342,23 @@ class Schedule:
                 tables.orders[client_id] = replace(record, cancel_wanted=True)
 
         self._commit(wish)
+
+    def _wish_change(self) -> None:
+        """Want another order in the place of one that works and is not being changed."""
+        changing = {
+            self.replaces.get(cid)
+            for cid, record in self.tables.orders.items()
+            if record.state not in TERMINAL
+        }
+        works = [
+            cid
+            for cid, record in sorted(self.tables.orders.items())
+            if record.state in (_S.ACCEPTED, _S.PARTIAL)
+            and not record.cancel_wanted
+            and cid not in changing
+        ]
+        if works:
+            self._intend(replaces=self.rng.choice(works))
 
     def _work(self, client_id: str, epoch: int) -> None:
         record = self.tables.orders[client_id]
@@ -337,8 +383,15 @@ class Schedule:
 
         def claim(tables: Tables) -> None:
             claimed.clear()
-            if tables.epoch == epoch and tables.orders[client_id].state == _S.QUEUED:
-                claimed.append(self._step(tables, client_id, Claimed()))
+            if tables.epoch != epoch or tables.orders[client_id].state != _S.QUEUED:
+                return
+            if client_id in self.replaces:
+                old = tables.orders[self.replaces[client_id]]
+                if old.state not in (_S.ACCEPTED, _S.PARTIAL) or old.cancel_wanted:
+                    self._step(tables, client_id, Lapsed())
+                    return
+                self._step(tables, old.client_id, Replacing())
+            claimed.append(self._step(tables, client_id, Claimed()))
 
         self._commit(claim)
         if not any(isinstance(effect, Send) for effects in claimed for effect in effects):
@@ -347,6 +400,12 @@ class Schedule:
             # Stopped for a long time between claim and send; meanwhile another took the account.
             self._time_passes()
             self._begin()
+        if self._happens(0.03):
+            # The connection that holds the account's lock is gone: nothing is sent, and the next
+            # heartbeat ends the process.
+            self.lost_locks += 1
+            self._doubt(client_id)
+            raise Crash
         if self.tables.epoch != epoch:
             return  # the lease is looked at right before the write; the taker settles the order
         try:
@@ -360,10 +419,21 @@ class Schedule:
             self._commit(lambda t: self._drop(t, client_id, Rejected(number, "timeout")))
             return
         self._commit(lambda tables: self._drop(tables, client_id, Doubted("no answer")))
+        self._doubt_replaced(client_id)
         if self.mistake is Mistake.RESEND_ON_DOUBT:
             again = f"{client_id}-again"  # a new id, as bots make one for each try
             self.committed_before_send.add(again)
             self._network(again, self.tables.orders[client_id].units)
+
+    def _doubt_replaced(self, client_id: str) -> None:
+        """Doubt the order whose place this one was to take, if it was not answered."""
+        old_id = self.replaces.get(client_id)
+        if old_id is not None and self.tables.orders[old_id].state == _S.REPLACE_PENDING:
+            if self.mistake is Mistake.UNANSWERED_CHANGE_IS_REFUSED:
+                number = 20_000 + len(self.tables.log)
+                self._commit(lambda t: self._drop(t, old_id, CancelRefused(number, "timeout")))
+                return
+            self._commit(lambda tables: self._drop(tables, old_id, Doubted("no answer")))
 
     def _post(self, client_id: str) -> None:
         """Send once; raise Lost whenever the answer is not clear."""
@@ -378,6 +448,7 @@ class Schedule:
         self._apply(facts)
         if self.tables.orders[client_id].state == _S.SENDING:
             raise Lost
+        self._doubt_replaced(client_id)
 
     def _network(self, client_id: str, units: Decimal) -> list[tuple[str, Fact]]:
         self.sends[client_id] += 1
@@ -387,10 +458,16 @@ class Schedule:
             arrives = self.now + timedelta(seconds=self.rng.uniform(0.1, ARRIVES_AT_MOST_S))
             self.on_the_way.append((arrives, client_id, units))
             return []  # on its way when the client gives up
-        facts = self.venue.take(client_id, units, self.now)
+        facts = self._deliver(client_id, units)
         if self._happens(0.2):
             return []  # accepted, and the answer is cut
         return list(facts)
+
+    def _deliver(self, client_id: str, units: Decimal) -> list[tuple[str, Fact]]:
+        """Let a send arrive at the venue."""
+        if client_id in self.replaces:
+            return self.venue.replace(self.replaces[client_id], client_id, units, self.now)
+        return self.venue.take(client_id, units, self.now)
 
     def _withdraw(self, client_id: str) -> None:
         asked = []
@@ -419,6 +496,10 @@ class Schedule:
         self._read(lagging=lagging)
         if self.tables.orders[client_id].state not in (_S.UNKNOWN, _S.CHANGE_UNKNOWN):
             return
+        successors = [cid for cid, old_id in self.replaces.items() if old_id == client_id]
+        states = [self.tables.orders[cid].state for cid in successors if cid in self.tables.orders]
+        if _S.SENDING in states or _S.UNKNOWN in states:
+            return  # the change may still arrive; it is settled by the order that it makes
         if found is None:
             self._commit(lambda tables: self._absent(tables, client_id))
         elif found.working:
@@ -464,9 +545,23 @@ class Schedule:
                         break
                 tables.last_transaction = max(number, tables.last_transaction)
                 if client_id in tables.orders:
-                    self._step(tables, client_id, fact)
+                    self._fact(tables, client_id, fact)
 
         self._commit(apply)
+
+    def _fact(self, tables: Tables, client_id: str, fact: Fact) -> None:
+        wanted_gone = tables.orders[client_id].cancel_wanted
+        self._step(tables, client_id, fact)
+        old_id = self.replaces.get(client_id)
+        if old_id is not None and tables.orders[client_id].state == _S.REJECTED:
+            # The venue refused the change as a whole: what was to be replaced works on.
+            self._step(tables, old_id, CancelRefused(fact.transaction_id, "refused"))
+        if isinstance(fact, Replaced) and wanted_gone:
+            for cid, old in self.replaces.items():
+                if old == client_id and cid in tables.orders:
+                    record = tables.orders[cid]
+                    if record.state not in TERMINAL:
+                        tables.orders[cid] = replace(record, cancel_wanted=True)
 
     def _drop(self, tables: Tables, client_id: str, event: OrderEvent) -> None:
         self._step(tables, client_id, event)
@@ -502,6 +597,7 @@ class Schedule:
             _S.UNKNOWN,
             _S.CHANGE_UNKNOWN,
             _S.CANCEL_PENDING,
+            _S.REPLACE_PENDING,
         )
         return (
             not self.on_the_way
@@ -529,7 +625,12 @@ class Schedule:
             if cid not in self.committed_before_send
         ]
         ends: dict[str, OrderState] = {}
-        kinds = {Cancelled: _S.CANCELLED, Expired: _S.EXPIRED, Rejected: _S.REJECTED}
+        kinds = {
+            Cancelled: _S.CANCELLED,
+            Expired: _S.EXPIRED,
+            Rejected: _S.REJECTED,
+            Replaced: _S.REPLACED,
+        }
         for cid, fact in ledger:
             if isinstance(fact, Filled):
                 if fact.final:
@@ -542,7 +643,7 @@ class Schedule:
                 faults.append(f"I2 {cid} is still {record.state}")
             elif there is not None and record.state != there:
                 faults.append(f"I2 {cid} is {record.state}, at the venue {there}")
-            elif there is None and record.state in (_S.FILLED, _S.REJECTED, _S.EXPIRED):
+            elif there is None and record.state in SAID_BY_VENUE:
                 faults.append(f"I2 {cid} is {record.state}, the venue knows nothing of it")
         if tables.position.units != self.venue.position:
             faults.append(f"I3 {tables.position.units}, the venue has {self.venue.position}")
