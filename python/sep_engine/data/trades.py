@@ -2,10 +2,12 @@
 
 | source         | files                                         | times            |
 |----------------|-----------------------------------------------|------------------|
-| freqtrade      | backtest result (.json), trades as CSV        | UTC, stated      |
+| freqtrade      | backtest result (.zip or the .json in it),    | UTC, stated      |
+|                | `show-trades --print-json`, trades as CSV     |                  |
 | LEAN           | backtest result (.json), trades as CSV        | UTC, stated      |
-| MetaTrader 5   | report saved as HTML: its positions, else its | the server's own |
-|                | deals, paired first in, first out             |                  |
+| MetaTrader 5   | report as HTML, or its sheet as CSV: its      | the server's own |
+|                | positions, else its deals, paired first in,   |                  |
+|                | first out                                     |                  |
 | backtesting.py | `stats._trades` as CSV                        | those of its bars|
 | generic        | CSV: opened, closed, direction, entry, exit   | as written       |
 |                | [, units, fees, profit, instrument]           |                  |
@@ -19,6 +21,8 @@ import hashlib
 import io
 import json
 import re
+import zipfile
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -119,7 +123,7 @@ def read_trades(path: Path | str, *, time_zone: str | None = None) -> TradeTable
         zone = None if time_zone is None else ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise DataError(f"time zone {time_zone!r} is not known; use a name such as UTC") from error
-    source, records, parse = _records(path, _decoded(path, content))
+    source, records, parse = _records(path, _decoded(path, _unpacked(path, content)))
     found: list[_Paid] = []
     bad: list[BadRow] = []
     for line, record in records:
@@ -135,6 +139,29 @@ def read_trades(path: Path | str, *, time_zone: str | None = None) -> TradeTable
         raise DataError(f"{path}: holds no trades")
     rows, fees = _per_unit(found)
     return TradeTable(path, source, rows, tuple(bad), fees, hashlib.sha256(content).hexdigest())
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """Return the result in the archive that freqtrade writes; any other file as it is."""
+    if not content.startswith(b"PK\x03\x04"):
+        return content
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # Beside it lie NAME_config.json and, of a tuned strategy, NAME_Strategy.json.
+            found = [info for info in archive.infolist() if info.filename.endswith(".json")]
+            if not found:
+                raise DataError(
+                    f"{path}: an archive without a freqtrade result; save a MetaTrader 5 report as "
+                    "HTML, or its sheet as CSV"
+                )
+            result = min(found, key=lambda info: len(info.filename))
+            with archive.open(result) as file:
+                text = file.read(SIZE_BYTES_MAX + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise DataError(f"{path}: the archive cannot be read: {error}") from error
+    if len(text) > SIZE_BYTES_MAX:
+        raise DataError(f"{path}: {result.filename} is larger than {SIZE_BYTES_MAX >> 20} MiB")
+    return text
 
 
 def _decoded(path: Path, content: bytes) -> str:
@@ -168,7 +195,8 @@ def _records(path: Path, text: str) -> tuple[str, Iterator[tuple[int, Any]], Any
     for name, needed, parse in _CSV_FORMS:
         if needed <= set(header):
             return name, _dicts(header, rows[1:]), parse
-    if {"deal", "position"} & set(header):
+    # The sheet of a MetaTrader report begins with lines about the account.
+    if any({"deal", "position"} & {cell.strip().lower() for cell in cells} for _, cells in rows):
         return _metatrader(path, rows)
     raise DataError(
         f"{path}: no trade list of a known form; columns {', '.join(header[:12])}. Needed: "
@@ -198,6 +226,8 @@ def _json_records(path: Path, text: str) -> tuple[str, Iterator[tuple[int, Any]]
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from error
     name, trades, parse = "freqtrade", None, _freqtrade
+    if isinstance(document, dict) and isinstance(document.get("backtest"), dict):
+        document = document["backtest"]  # as QuantConnect's API wraps it
     if isinstance(document, list):
         trades = document
     elif isinstance(document.get("strategy"), dict):
@@ -237,13 +267,18 @@ def _freqtrade(line: int, of: Fields, zone: ZoneInfo | None) -> _Paid:
     shares = [_optional(of, name) for name in ("fee_open", "fee_close")]
     opening, closing = shares
     fees = None if opening is None or closing is None else opening * entry + closing * exit_
+    units = _units(of, "amount")
+    funding = _optional(of, "funding_fees")  # quote currency, > 0 where it was received
+    if fees is not None and funding:
+        fees = None if units is None else fees - funding / units
     row = TradeRow(
         line=line,
         instrument=str(of.get("pair", "")),
         direction=-1 if _is_true(of.get("is_short")) else 1,
-        units=_units(of, "amount"),
-        opened_ns=_moment(of, "open_date", zone),
-        closed_ns=_moment(of, "close_date", zone),
+        units=units,
+        # Live trades have dates without a zone, and a time at which the first order was filled.
+        opened_ns=_first_moment(of, ("open_fill_timestamp", "open_timestamp", "open_date"), zone),
+        closed_ns=_first_moment(of, ("close_timestamp", "close_date"), zone),
         entry=entry,
         exit=exit_,
         fees=fees,
@@ -364,7 +399,7 @@ def _metatrader(
         ({"deal", "symbol", "type", "direction", "volume", "profit"}, _mt5_deals),
     ):
         for number, (_, cells) in enumerate(rows):
-            header = [cell.lower() for cell in cells]
+            header = [cell.strip().lower() for cell in cells]
             if needed <= set(header):
                 body = _until_other_shape(rows[number + 1 :], len(header))
                 return "MetaTrader 5", read(header, body), _mt5_trade
@@ -379,7 +414,8 @@ def _until_other_shape(
 ) -> list[tuple[int, list[str]]]:
     body: list[tuple[int, list[str]]] = []
     for line, cells in rows:
-        if len(cells) != width:
+        # In a sheet all rows are as wide: sums have no time and number, titles nothing else.
+        if len(cells) != width or not any(cells[:2]) or not any(cells[1:]):
             break
         body.append((line, cells))
     return body
@@ -579,12 +615,16 @@ _TIME = re.compile(
 )
 
 
+def _first_moment(of: Fields, names: Sequence[str], zone: ZoneInfo | None) -> int:
+    return _moment(of, next((name for name in names if not _blank(of.get(name))), names[-1]), zone)
+
+
 def _moment(of: Fields, name: str, zone: ZoneInfo | None) -> int:
     if name not in of:
         raise _Unreadable(f"no {name}")
     text = str(of[name]).strip()
-    if re.fullmatch(r"\d{13}", text):
-        return int(text) * 1_000_000  # milliseconds since 1970
+    if re.fullmatch(r"\d{13}(\.0)?", text):
+        return int(text[:13]) * 1_000_000  # milliseconds since 1970
     found = _TIME.fullmatch(text)
     if found is None:
         raise _Unreadable(f"{name} {text!r} is not a time")

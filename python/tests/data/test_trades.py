@@ -1,14 +1,20 @@
 """Trade lists as other programs write them."""
 
+import io
 import json
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from backtesting import Backtest, Strategy
 
 from sep_engine.data.trades import TradeRow, TradeTable, read_trades
 from sep_engine.errors import DataError
 
+EXPORTS = Path(__file__).parent / "exports"
 # 2017-01-02T10:00:00Z and 14:00:00Z in nanoseconds since 1970.
 TEN = 1_483_351_200_000_000_000
 TWO = TEN + 4 * 3_600_000_000_000
@@ -72,6 +78,68 @@ def test_a_freqtrade_result_states_fees_as_shares_of_each_side(tmp_path: Path) -
     assert table.rows == (row(line=1, fees=Decimal("0.00316")),)
 
 
+def test_the_archive_that_freqtrade_writes_is_read_as_it_is(tmp_path: Path) -> None:
+    """The first trades of a backtest of freqtrade 2026.9 on made bars, packed as it packs them."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("backtest-result_config.json", '{"exchange": {"key": "REDACTED"}}')
+        packed.write(EXPORTS / "freqtrade_backtest.json", "backtest-result.json")
+        packed.writestr("backtest-result_Mine.py", "class Mine: ...")
+        packed.writestr("backtest-result_market_change.feather", b"\x00")
+    table = read(tmp_path, archive.getvalue(), "backtest-result.zip")
+    assert (table.source, len(table.rows), table.bad_rows) == ("freqtrade", 3, ())
+    # 2024-01-01T08:00Z is 1,704,096,000 s after 1970. Fees: 0.001 * (1.10159 + 1.10209).
+    assert table.rows[0] == TradeRow(
+        line=1,
+        instrument="EUR/USDT",
+        direction=1,
+        units=Decimal("90.77"),
+        opened_ns=1_704_096_000_000_000_000,
+        closed_ns=1_704_114_000_000_000_000,
+        entry=Decimal("1.10159"),
+        exit=Decimal("1.10209"),
+        fees=Decimal("0.00220368"),
+    )
+
+
+def test_live_trades_of_freqtrade_begin_with_the_first_fill(tmp_path: Path) -> None:
+    """What `freqtrade show-trades --print-json` of 2026.9 printed: its dates carry no zone."""
+    table = read_trades(EXPORTS / "freqtrade_show_trades.json")
+    # Ordered at 08:00:03, filled at 08:00:43, closed at 13:00:12.
+    (found,) = table.rows
+    assert (found.opened_ns, found.closed_ns) == (
+        1_704_096_043_000_000_000,
+        1_704_114_012_000_000_000,
+    )
+
+
+def test_funding_that_was_received_lowers_the_fees(tmp_path: Path) -> None:
+    trade = {**FREQTRADE, "funding_fees": 0.004}
+    table = read(tmp_path, json.dumps([trade]), "trades.json")
+    # 0.00316 as in its own test, less 0.004 for two units.
+    assert table.rows[0].fees == Decimal("0.00116")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"xl/workbook.xml": "<x/>"}, "an archive without a freqtrade result"),
+        ({"a_config.json": "{}"}, "neither a freqtrade result"),
+    ],
+)
+def test_an_archive_of_something_else_is_refused(
+    tmp_path: Path, members: dict[str, str], message: str
+) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name, text in members.items():
+            packed.writestr(name, text)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, archive.getvalue(), "a.zip")
+    with pytest.raises(DataError, match="the archive cannot be read"):
+        read(tmp_path, archive.getvalue()[:40], "b.zip")
+
+
 def test_freqtrade_trades_as_csv_are_the_same(tmp_path: Path) -> None:
     header, cells = ",".join(FREQTRADE), ",".join(str(value) for value in FREQTRADE.values())
     (found,) = read(tmp_path, f"{header}\n{cells}\n").rows
@@ -115,6 +183,42 @@ def test_a_lean_result_states_fees_in_money_of_the_account(tmp_path: Path) -> No
     assert table.rows == (row(line=1, fees=Decimal("0.0000025")),)
 
 
+def test_a_lean_result_of_later_versions_names_its_symbols(tmp_path: Path) -> None:
+    """Field names as LEAN's own tests and QuantConnect's API have them since 2024."""
+    trade = {
+        "id": "f3b1a1c0-0000-0000-0000-000000000001",
+        "symbols": [{"value": "EURUSD", "id": "EURUSD 8G", "permtick": "EURUSD"}],
+        "entryTime": "2017-01-02T10:00:00Z",
+        "entryPrice": "1.06",
+        "direction": 1,
+        "quantity": "2",
+        "exitTime": "2017-01-02T14:00:00Z",
+        "exitPrice": "1.05",
+        "profitLoss": "0.02",
+        "totalFees": "0.0",
+        "mae": "-0.01",
+        "mfe": "0.03",
+        "duration": "04:00:00",
+        "endTradeDrawdown": "-0.01",
+        "isWin": True,
+        "orderIds": [1, 2],
+    }
+    result = {"backtest": {"totalPerformance": {"closedTrades": [trade]}}, "success": True}
+    table = read(tmp_path, json.dumps(result), "result.json")
+    assert (table.source, table.rows) == ("LEAN", (row(line=1),))
+
+
+def test_lean_trades_as_csv_are_the_same(tmp_path: Path) -> None:
+    text = (
+        "Entry Time,Symbols,Exit Time,Direction,Entry Price,Exit Price,Quantity,P&L,Fees,MAE,MFE,"
+        "Drawdown,IsWin,Duration,Order IDs\n"
+        '2017-01-02T10:00:00Z,"EURUSD",2017-01-02T14:00:00Z,Sell,1.06,1.05,2,0.02,0.0,-0.01,0.03,'
+        '-0.01,1,"04:00:00","1;2"\n'
+    )
+    table = read(tmp_path, text)
+    assert (table.source, table.rows) == ("LEAN", (row(),))
+
+
 def test_fees_at_a_rate_that_moved_stay_unknown(tmp_path: Path) -> None:
     # The second move is half as large but earned the same.
     trades = [lean(2000.0), lean(2000.0, exit_price=1.055)]
@@ -137,6 +241,54 @@ def test_backtesting_py_times_need_their_zone(tmp_path: Path) -> None:
     assert table.rows == (row(instrument="", fees=Decimal("0.002")),)
 
 
+class Turns(Strategy):  # type: ignore[misc]
+    """Buys and closes by count, sells with a stop in between."""
+
+    def init(self) -> None: ...
+
+    def next(self) -> None:
+        bar = len(self.data)
+        if bar % 8 == 2:
+            self.buy(size=1000, tag="in")
+        if bar % 8 == 5:
+            self.position.close()
+        if bar % 16 == 6:
+            self.sell(size=500, sl=self.data.Close[-1] + 0.002)
+
+
+# Its statistics use names that pandas 3 asks to be written otherwise.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_what_backtesting_py_made_is_what_is_read(tmp_path: Path) -> None:
+    """A run of the library itself, exported as the guide says."""
+    closes = 1.1 + 0.001 * np.cumsum(np.random.default_rng(1).standard_normal(60))
+    opens = np.r_[1.1, closes[:-1]]
+    bars = pd.DataFrame(
+        {
+            "Open": opens,
+            "High": np.maximum(opens, closes) + 4e-4,
+            "Low": np.minimum(opens, closes) - 4e-4,
+            "Close": closes,
+        },
+        index=pd.date_range("2024-01-01", periods=60, freq="1h"),
+    )
+    made = Backtest(
+        bars, Turns, cash=10_000, commission=0.0002, margin=0.1, finalize_trades=True
+    ).run()["_trades"]
+    made.to_csv(tmp_path / "trades.csv")
+    table = read_trades(tmp_path / "trades.csv", time_zone="UTC")
+    assert (table.source, len(table.rows), table.bad_rows) == ("backtesting.py", len(made), ())
+    assert {found.direction for found in table.rows} == {1, -1}
+    for found, one in zip(table.rows, made.itertuples(), strict=True):
+        assert (float(found.entry), float(found.exit)) == (one.EntryPrice, one.ExitPrice)
+        assert found.opened_ns == one.EntryTime.value
+        assert found.direction * (found.units or 0) == one.Size
+        assert found.fees is not None
+        # Its P&L is after commission: what the row says must give it back.
+        gained = (float(found.exit) - float(found.entry)) * one.Size
+        paid = float(found.fees) * abs(one.Size)
+        assert gained - paid == pytest.approx(one.PnL, abs=1e-9)
+
+
 POSITIONS = """<html><body><table>
 <tr><td>Time</td><td>Position</td><td>Symbol</td><td>Type</td><td>Volume</td><td>Price</td>
 <td>S / L</td><td>T / P</td><td>Time</td><td>Price</td><td>Commission</td><td>Swap</td>
@@ -154,6 +306,27 @@ def test_positions_of_a_metatrader_report(tmp_path: Path, encoding: str) -> None
     assert table.source == "MetaTrader 5"
     # 8 of costs for 2 lots, of which one and a price of 1 are 100,000: 8 / 100,000 / 2.
     assert table.rows == (row(line=5, fees=Decimal("0.00004")),)
+
+
+def test_the_sheet_of_a_metatrader_report_holds_several_tables(tmp_path: Path) -> None:
+    """Lines as the terminal's sheet has them: titles, sums, spaces in and before numbers."""
+    text = "\n".join(
+        (
+            "Trade History Report,,,,,,,,,,,,,",
+            'Account:,,,"1 (USD, Broker, demo)",,,,,,,,,,',
+            "Positions,,,,,,,,,,,,,",
+            "Time,Position,Symbol,Type,Volume,Price,S / L,T / P,Time,Price,Commission,Swap,Profit,",
+            "2017.01.02 10:00:00,77,EURUSD,sell,2.00, 1.06,,,2017.01.02 14:00:00, 1.05,"
+            "- 6.00,- 2.00,2 000.00,",
+            ",,,,,,,,,,- 6.00,- 2.00,2 000.00,",
+            "Orders,,,,,,,,,,,,,",
+            "Open Time,Order,Symbol,Type,Volume,Price,S / L,T / P,Time,State,,Comment,,",
+            "2017.01.02 10:00:00,77,EURUSD,sell,2 / 2,market,,,2017.01.02 10:00:00,filled,,,,",
+        )
+    )
+    table = read(tmp_path, text + "\n", zone="UTC")
+    assert table.source == "MetaTrader 5"
+    assert (table.rows, table.bad_rows) == ((row(line=5, fees=Decimal("0.00004")),), ())
 
 
 def deals(*rows: str) -> str:
@@ -231,7 +404,7 @@ def test_an_hour_that_the_clock_shows_twice_is_no_time(tmp_path: Path) -> None:
         ("a.json", '{"a": 1}', "neither a freqtrade result"),
         ("a.html", "<html></html>", "no table of positions or deals"),
         ("a.csv", "opened,closed,direction,entry,exit\n", "holds no trades"),
-        ("a.xlsx", b"PK\x03\x04\xff\xfe\xfd", "not text"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "not text"),
     ],
 )
 def test_a_file_that_holds_no_trades_is_refused(
