@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,3 +106,53 @@ def test_points_with_binary_noise_are_read_on_their_grid() -> None:
     # The file says 88,841.0 points on its first row.
     assert bars.close_ticks[0] == 88_841
     assert np.abs(bars.close - bars.close_ticks).max() < 1e-9
+
+
+# Rows as counted when the files were collected, and what must be told or accepted to read them.
+RAW = {
+    "columns": ["time", "open", "high", "low", "close", "volume"],
+    "time_zone": "America/New_York",
+}
+EVERY_FILE: dict[str, tuple[int, dict[str, Any], str]] = {
+    "DIRTY_audusd_h1_mt_2014-09_2015_raw.csv.gz": (4_000, {"time_zone": "UTC"}, "no time zone"),
+    "DIRTY_eurusd_m1_histdata_2017-03_raw.csv.gz": (32_660, RAW, "line 1: no header"),
+    "btcperp_m1_2022-01.csv.gz": (45_031, {}, ""),
+    "eurgbp_h1_mt_2012-2022.csv.gz": (57_600, {}, ""),
+    "eurusd_h1_oanda_mid.csv.gz": (74_439, {}, ""),
+    "eurusd_h1_oanda_quotes.csv.gz": (74_439, {}, ""),
+    "eurusd_m1_histdata_2017H1.csv.gz": (186_348, {}, ""),
+    "eurusd_m1_oanda_2014-05_mid.csv.gz": (15_366, {}, ""),
+    "eurusd_m1_oanda_2014-05_quotes.csv.gz": (15_366, {}, ""),
+    "eurusd_ticks_oanda_2014-05-02.csv.gz": (
+        49_341,
+        {"accept": ["duplicate_time"]},
+        r"line 146: duplicate_time.*277 such rows",
+    ),
+    "gbpusd_h1_mt_2012-2022.csv.gz": (57_600, {}, ""),
+    "gbpusd_m1_fxcm_2012-02_bid.csv.gz": (30_117, {}, ""),
+    "gbpusd_m1_fxcm_2012-02_quotes.csv.gz": (
+        30_117,
+        {"accept": ["crossed_quote"]},
+        r"line 526: crossed_quote.*347 such rows",
+    ),
+    "nzdusd_h1_oanda_mid.csv.gz": (74_451, {}, ""),
+    "spy_d1_lean.csv.gz": (5_849, {}, ""),
+    "usdjpy_h1_mt_2012-2022.csv.gz": (57_600, {}, ""),
+}
+
+
+def test_every_file_of_the_folder_is_among_those_that_are_tried() -> None:
+    if not SHARED.is_dir():
+        pytest.skip("the folder of real files is not here: their vendors grant no redistribution")
+    assert {path.name for path in SHARED.glob("*.gz")} == set(EVERY_FILE)
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_a_real_file_is_read_whole_or_refused_with_its_reason(name: str) -> None:
+    rows, told, refusal = EVERY_FILE[name]
+    load = load_quotes if "quotes" in name or "ticks" in name else load_bars
+    if refusal:
+        with pytest.raises(DataError, match=refusal):
+            load(shared(name))
+    # Nothing is dropped: every row that was counted is there.
+    assert len(load(shared(name), **told)) == rows
