@@ -184,6 +184,7 @@ def _strategy_family(path: str, made: Any, source: str) -> Family:
         columns=lambda number, market: columns(market),
         stream=(lambda number, market: stream(market)) if bar_by_bar and at_once else None,
         window=made.window,
+        bar_by_bar=not at_once,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -300,6 +301,7 @@ def judge(
         count=counted(bars, family),
         spreads=spreads,
         enough=lambda: time.monotonic() - started > _GATE_S,
+        jobs=os.cpu_count() or 1,
         progress=on_progress,
     )
     return {**report.document, "engine": __version__}

@@ -28,12 +28,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sep_engine.errors import ArgumentError
+from sep_engine.evidence.jobs import each
 from sep_engine.evidence.market import BarTicks, Ints, Market
 from sep_engine.evidence.surrogates import words
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
 
 _SHIFTS = range(-3, 4)
+_ROWS_A_PART = 10  # the first of them is poisoned too
 _WIDER_TICKS = 1009  # a prime that no stop or target distance is a plausible multiple of
 
 
@@ -110,7 +112,12 @@ class ShiftedHits:
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """The gate's answer. `truncations` and `poisons` say how often the subject was run again."""
+    """The gate's answer.
+
+    truncations, poisons: how often the subject was run again on a changed future.
+    trades, trades_again: how many it had, and how many of them were made again.
+    decision_lag_bars: the fewest bars from a decision to its entry, None without trades.
+    """
 
     subject: str
     findings: tuple[Finding, ...]
@@ -118,6 +125,8 @@ class GateReport:
     truncations: int
     poisons: int
     trades: int
+    trades_again: int
+    decision_lag_bars: int | None
     label_shift: tuple[ShiftedHits, ...]
 
     @property
@@ -135,8 +144,10 @@ def inspect(
     trade_points: int = 100,
     seed: int = 0,
     enough: Callable[[], bool] = lambda: False,
+    jobs: int = 1,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> GateReport:
-    """Return what the gate finds. It stops at the first leak of each column and check.
+    """Return what the gate finds: the first leak of each column and check.
 
     Args:
         market: at least 100 bars.
@@ -144,7 +155,10 @@ def inspect(
         truncations_min: how many are done even when `enough` says stop.
         trade_points: how many trades to run again.
         seed: of the rows.
-        enough: asked before each run from `truncations_min` on: has the time been used up?
+        enough: asked before every tenth run from `truncations_min` on, and before each trade
+            after ten: has the time been used up?
+        jobs: processes that share the runs. The findings are the same for any number.
+        progress: called with the runs done and all.
 
     Raises:
         ArgumentError: fewer than 100 bars, or the subject's columns have the wrong length or lack
@@ -157,33 +171,55 @@ def inspect(
             f"market must hold at least {max(100, subject.bars_min + 1)} bars, held {n}"
         )
     whole = _checked(subject, subject.columns(market), n)
-    findings: list[Finding] = []
     # The last row is not cut: there is no future behind it. Early rows are mostly warm-up.
     rows = [first + int(w % (n - 1 - first)) for w in words(truncations, seed=seed, index=0)]
-    done = poisons = 0
-    for row in rows:
-        if done >= truncations_min and enough():
-            break
-        _compare(findings, "truncation", subject, whole, subject.columns(market.head(row + 1)), row)
-        if done % 10 == 0:
-            spoilt = subject.columns(market.poisoned(row))
-            _compare(findings, "poison", subject, whole, spoilt, row)
-            poisons += 1
-        done += 1
+
+    def run_again(part: int) -> list[Finding]:
+        found: list[Finding] = []
+        for place, row in enumerate(rows[_ROWS_A_PART * part : _ROWS_A_PART * (part + 1)]):
+            cut = subject.columns(market.head(row + 1))
+            _compare(found, "truncation", subject, whole, cut, row)
+            if place == 0:
+                spoilt = subject.columns(market.poisoned(row))
+                _compare(found, "poison", subject, whole, spoilt, row)
+        return found
+
+    done = 0
+    by_part: dict[int, list[Finding]] = {}
+    for part, found in each(
+        run_again,
+        -(-truncations // _ROWS_A_PART),
+        jobs=jobs,
+        more=lambda part: part * _ROWS_A_PART < truncations_min or not enough(),
+    ):
+        by_part[part] = found
+        done += min(_ROWS_A_PART, truncations - _ROWS_A_PART * part)
+        progress(done, truncations)
+    findings = _firsts(by_part)
     for name, twin in subject.twins.items():
         _compare(findings, f"twin {name}", subject, whole, twin(market), n - 1, some=True)
     checks = ["truncation", "poison", *(f"twin {name}" for name in subject.twins)]
-    trades = 0
+    trades, again = None, 0
     if subject.trades is not None:
         checks += ["lag", "entry", "exit"]
-        trades = _inspect_trades(findings, subject.trades, market, trade_points, seed, enough)
+        trades = subject.trades(market)
+        wrong = _impossible_trades(market, trades)
+        findings += wrong
+        if not wrong:
+            found_again = _trades_again(
+                subject.trades, market, trades, trade_points, seed, enough, jobs
+            )
+            again = len(found_again)
+            findings += _firsts(found_again)
     return GateReport(
         subject=subject.name,
         findings=tuple(findings),
         checks=tuple(checks),
         truncations=done,
-        poisons=poisons,
-        trades=trades,
+        poisons=len(by_part),
+        trades=0 if trades is None else len(trades),
+        trades_again=again,
+        decision_lag_bars=int((trades.entered - trades.decided).min()) if trades else None,
         label_shift=label_shift(whole[subject.decision], market),
     )
 
@@ -264,15 +300,17 @@ def _differs(
     return np.asarray(~same, dtype=np.bool_)
 
 
-def _inspect_trades(
-    findings: list[Finding],
-    run: Callable[[Market], Trades],
-    market: Market,
-    points: int,
-    seed: int,
-    enough: Callable[[], bool],
-) -> int:
-    trades = run(market)
+def _firsts(found: Mapping[int, list[Finding]]) -> list[Finding]:
+    """The first finding of each check and column, by the order of the parts."""
+    firsts: dict[tuple[str, str], Finding] = {}
+    for part in sorted(found):
+        for finding in found[part]:
+            firsts.setdefault((finding.check, finding.column), finding)
+    return list(firsts.values())
+
+
+def _impossible_trades(market: Market, trades: Trades) -> list[Finding]:
+    findings = []
     for check, wrong, text in (
         ("lag", trades.entered <= trades.decided, "entered no later than the bar that decided it"),
         ("lag", trades.exited < trades.entered, "left before it was entered"),
@@ -291,21 +329,36 @@ def _inspect_trades(
             k = int(wrong.argmax())
             column = "exited" if check == "exit" else "entered"
             findings.append(Finding(check, column, int(trades.decided[k]), f"trade {k} is {text}"))
-    if findings and findings[-1].check in ("lag", "entry", "exit"):
-        return len(trades)
-    for done, word in enumerate(words(min(points, len(trades)), seed=seed, index=1)):
-        if done >= 10 and enough():
-            break
-        k = int(word % len(trades))
+    return findings
+
+
+def _trades_again(
+    run: Callable[[Market], Trades],
+    market: Market,
+    trades: Trades,
+    points: int,
+    seed: int,
+    enough: Callable[[], bool],
+    jobs: int,
+) -> dict[int, list[Finding]]:
+    """What making trades again on a changed future finds, by the place of the trade drawn."""
+    count = min(points, len(trades))
+    drawn = [int(word % len(trades)) for word in words(count, seed=seed, index=1)]
+
+    def run_again(place: int) -> list[Finding]:
+        k = drawn[place]
+        findings = []
         for check, found in (
             ("entry", _entry_again(run, market, trades, k)),
             ("exit", _exit_again(run, market, trades, k)),
         ):
             expected = _expected(trades, k, check)
-            if found != expected and not any(f.check == check for f in findings):
+            if found != expected:
                 text = f"trade {k} has {check} {expected}, and {found} when its future is cut off"
                 findings.append(Finding(check, check, int(trades.decided[k]), text))
-    return len(trades)
+        return findings
+
+    return dict(each(run_again, count, jobs=jobs, more=lambda place: place < 10 or not enough()))
 
 
 def _too_good(market: Market, bar: Ints, price: Ints, direction: Ints) -> npt.NDArray[np.bool_]:

@@ -46,6 +46,7 @@ class Family:
         such form.
     window: bars that a decision looks back on, at the most; also the fewest bars less one.
     rules: the rules, if that is what they are: their null worlds are then computed by the sweep.
+    bar_by_bar: whether columns are decided one bar after another, which takes time.
     counts: from bars to (n,) bool, the bars whose decisions count; None if all do. The other
         functions have it in what they return.
     """
@@ -58,6 +59,7 @@ class Family:
     stream: Callable[[int, Market], Directions] | None
     window: int
     rules: tuple[Rule, ...] | None = None
+    bar_by_bar: bool = False
     counts: Callable[[Market], Bools] | None = None
 
     def __post_init__(self) -> None:

@@ -109,6 +109,8 @@ def evaluate(
     enough: Callable[[], bool] = lambda: False,
     worlds: Callable[[Kind, int], Iterable[World]] | None = None,
     spreads: Ints | None = None,
+    gate: GateReport | None = None,
+    jobs: int = 1,
     progress: Progress = lambda part, done, total: None,
 ) -> Report:
     """Return the report on a family of rules.
@@ -124,6 +126,8 @@ def evaluate(
         spreads: (n,) the spread of each bar in ticks, where it was measured: each fill of every
             rule, in the null worlds too, then pays half of the spread of its own bar. None takes
             the one spread of `costs` for all.
+        gate: what `gate_report` found, when it was asked elsewhere. None asks here.
+        jobs: processes that share the causality gate.
         progress: called with the part's name, how much of it is done, and how much there is.
 
     Raises:
@@ -134,7 +138,7 @@ def evaluate(
     sharpes = [float(ratio) if math.isfinite(ratio) else None for ratio in ratios]
     counted = count(sharpes) if count else Count(len(family), 1)
 
-    gate = _gate(case, enough, progress)
+    gate = gate or _gate(case.judged, enough, jobs, progress)
     controls = _controls(case, worlds, progress)
     progress("figures", 0, 3)
     direction = _direction(case)
@@ -163,7 +167,7 @@ def evaluate(
             "best": {"number": case.best, "name": family.names[case.best]},
             "rules": _rules(case),
             "provenance": {**provenance, **_description(case)},
-            "causality": {**asdict(gate), "passed": gate.passed, "decision_lag_bars": 1},
+            "causality": {**asdict(gate), "passed": gate.passed},
             "controls": controls,
             "direction": direction,
             "money": money,
@@ -219,6 +223,10 @@ class _Case:
     @property
     def days(self) -> int:
         return int(self.day_labels.size)
+
+    @property
+    def judged(self) -> _Judged:
+        return _Judged(self.market, self.family, self.best, self.settings, self.spread)
 
     def trades(self, rule: int) -> _Trades:
         decided = self.decided if rule == self.best else self.family.decided(rule, self.market)
@@ -362,16 +370,43 @@ def _rules(case: _Case) -> list[dict[str, Any]]:
 # Section 2: causality.
 
 
-def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateReport:
-    family, best, runs = case.family, case.best, 0
-    limit = case.settings.truncations
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """What the gate judges: the best rule of a family on a market."""
 
-    def columns(market: Market) -> causality.Columns:
-        nonlocal runs
-        runs += 1
-        progress("causality", min(runs, limit), limit)
-        return family.columns(best, market)
+    market: Market
+    family: Family
+    best: int
+    settings: Settings
+    spread: Spread
 
+
+def gate_report(
+    market: Market,
+    family: Family,
+    *,
+    costs: Costs,
+    settings: Settings,
+    spreads: Ints | None = None,
+    enough: Callable[[], bool] = lambda: False,
+    jobs: int = 1,
+    progress: Progress = lambda part, done, total: None,
+) -> GateReport:
+    """Return what the causality gate says of the best rule, as `evaluate` asks it.
+
+    Raises:
+        ArgumentError: as for `evaluate`.
+    """
+    _, day = _days(market, family)
+    spread = _spread(market, costs, spreads)
+    net = family_days(market, family, day=day, spread=spread).net.astype(np.float64)
+    best = int(t_values(net).argmax())
+    return _gate(_Judged(market, family, best, settings, spread), enough, jobs, progress)
+
+
+def _gate(judged: _Judged, enough: Callable[[], bool], jobs: int, progress: Progress) -> GateReport:
+    family, best, settings = judged.family, judged.best, judged.settings
+    spread = judged.spread
     stream = family.stream
     twins: dict[str, Callable[[Market], causality.Columns]] = {}
     if stream is not None:
@@ -379,21 +414,24 @@ def _gate(case: _Case, enough: Callable[[], bool], progress: Progress) -> GateRe
     return causality.inspect(
         Subject(
             family.names[best],
-            columns,
+            lambda market: family.columns(best, market),
             trades=lambda market: round_trips(
                 market.bars,
-                np.asarray(family.columns(best, market)["direction"], dtype=np.int8),
+                family.decided(best, market),
                 family.exits[best],
-                spread=case.spread if isinstance(case.spread, int) else case.spread[: len(market)],
+                spread=spread if isinstance(spread, int) else spread[: len(market)],
             ),
             twins=twins,
             bars_min=family.window + 1,
         ),
-        case.market.head(min(len(case.market), case.settings.gate_bars)),
-        truncations=limit,
-        trade_points=case.settings.gate_trades,
-        seed=case.settings.seed,
+        judged.market.head(min(len(judged.market), settings.gate_bars)),
+        truncations=settings.truncations,
+        truncations_min=50 if family.bar_by_bar else settings.truncations,
+        trade_points=settings.gate_trades,
+        seed=settings.seed,
         enough=enough,
+        jobs=jobs,
+        progress=lambda done, total: progress("causality", done, total),
     )
 
 

@@ -155,8 +155,8 @@ def _causality(document: Document, synthetic: bool) -> list[str]:
                 ("checked", checks),
                 ("cut at", f"{gate['truncations']:,} rows"),
                 ("futures poisoned", f"{gate['poisons']:,}"),
-                ("trades run again", f"{gate['trades']:,}"),
-                ("from decision to entry", f"{gate['decision_lag_bars']} bar"),
+                ("trades run again", f"{gate['trades_again']:,} of {gate['trades']:,}"),
+                ("decision lag: bars from decision to entry", number(gate["decision_lag_bars"])),
             ]
         ),
     ]
@@ -535,7 +535,9 @@ def section_lines(document: Document) -> Sequence[tuple[str, str]]:
         (
             "causality",
             f"{'passed' if gate['passed'] else 'LEAKS'}: {gate['truncations']:,} cuts, "
-            f"{gate['poisons']:,} poisoned futures, {gate['trades']:,} trades again",
+            f"{gate['poisons']:,} poisoned futures, {gate['trades_again']:,} trades again, "
+            f"decision lag {number(gate['decision_lag_bars'])} bars"
+            + ("" if gate["passed"] else f"; {gate['findings'][0]['text']}"),
         ),
         (
             "controls",

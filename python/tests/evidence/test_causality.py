@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -279,6 +282,40 @@ def test_a_stream_that_differs_from_the_batch_is_found() -> None:
     assert [(f.check, f.column, f.row) for f in report.findings] == [
         ("twin stream", "direction", len(MARKET) - 1)
     ]
+
+
+@pytest.mark.parametrize("pair", [ZOO[0], ZOO[20], ("momentum", next(iter(TRADE_LEAKS)))])
+def test_any_number_of_processes_finds_the_same(pair: tuple[str, str]) -> None:
+    alone, two, three = (
+        inspect(with_leak(*pair), MARKET, truncations=75, trade_points=15, jobs=jobs)
+        for jobs in (1, 2, 3)
+    )
+    assert alone.findings
+    assert alone.truncations == 75
+    assert alone.decision_lag_bars is not None
+    assert two == alone
+    assert three == alone
+
+
+def test_what_code_raises_in_a_process_comes_out_and_ends_the_others() -> None:
+    def score(m: Market) -> np.ndarray:
+        if len(m) == len(MARKET):
+            return momentum(m)
+        raise ArgumentError("a window of 7 does not fit")
+
+    with pytest.raises(ArgumentError, match="a window of 7 does not fit"):
+        inspect(worlds.subject("failing", score), MARKET, jobs=2)
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_that_is_killed_is_not_a_pass() -> None:
+    def score(m: Market) -> np.ndarray:
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return momentum(m)
+
+    with pytest.raises(ArgumentError, match="a process of the causality gate was ended"):
+        inspect(worlds.subject("killed", score), MARKET, jobs=2)
 
 
 def test_slow_code_is_cut_off_after_the_least_number_of_runs() -> None:
