@@ -532,9 +532,12 @@ def test_a_person_may_override_with_a_reason_that_is_kept(
     assert made.status_code == 201
     gate = api.get(path).json()
     assert (gate["allowed"], gate["reason"]) == (True, "override by alice: a test of fills")
+    assert gate["in_force"] == made.json()["id"]
     event = EventLog.objects.get(stream="audit")
     assert (event.type, event.data["reason"]) == ("live_override", "a test of fills")
-    assert api.delete(path).json()["allowed"] is False
+    withdrawn = api.delete(path).json()
+    assert (withdrawn["allowed"], withdrawn["in_force"]) == (False, None)
+    assert withdrawn["overrides"][0]["withdrawn_by"] == "alice"
     assert EventLog.objects.filter(stream="audit").count() == 2
 
 

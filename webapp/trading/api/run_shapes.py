@@ -293,4 +293,7 @@ class LiveGateOut(Out):
     reason = serializers.CharField()
     verdict = serializers.CharField()
     verdict_text = serializers.CharField()
+    in_force = serializers.IntegerField(
+        allow_null=True, help_text="The override that holds for the strategy as it is now."
+    )
     overrides = OverrideOut(many=True)

@@ -281,7 +281,9 @@ class LiveGate(APIView):
 
 
 def _gate(strategy: Strategy) -> Json:
-    answer = live_gate.may_trade_live(strategy, timezone.now())
+    now = timezone.now()
+    answer = live_gate.may_trade_live(strategy, now)
+    in_force = live_gate.override_in_force(strategy, now)
     standing = strategy_standing(strategy)
     rows = LiveOverride.objects.filter(strategy=strategy).order_by("-pk")[:50]
     return {
@@ -289,6 +291,7 @@ def _gate(strategy: Strategy) -> Json:
         "reason": answer.reason,
         "verdict": standing.code,
         "verdict_text": standing.text,
+        "in_force": None if in_force is None else in_force.pk,
         "overrides": [override_resource(row) for row in rows],
     }
 

@@ -7,6 +7,7 @@ import { sizeText, wordsOf } from '../../shared/format';
 import { notify } from '../../shared/notices';
 import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
+import { LiveGateButton } from './live-gate';
 import './strategy.css';
 
 /** What trades by itself, and what is known about its worth. */
@@ -16,7 +17,14 @@ export function StrategyPanel({ status }: { status: Status }) {
     <Panel
       title="Strategy"
       view="account"
-      actions={strategy === null ? null : <JudgeButton strategy={strategy.id} />}
+      actions={
+        strategy === null ? null : (
+          <>
+            <LiveGateButton strategy={strategy} />
+            <JudgeButton strategy={strategy.id} />
+          </>
+        )
+      }
     >
       {strategy === null ? (
         <p className="state">No strategy is set up.</p>

@@ -13,6 +13,8 @@ export type ResearchContract = [
   Reads<typeof research.runDetail, Server['RunDetailOut']>,
   Reads<typeof research.dataSets, Server['DataSetsOut']>,
   Reads<typeof research.compared, Server['ComparedOut']>,
+  Reads<typeof research.liveGate, Server['LiveGateOut']>,
+  Sends<Server['OverrideInRequest'], research.OverrideAsk>,
   Sends<Partial<Server['DataInRequest']>, research.RunData>,
   Sends<Partial<Server['EvidenceInRequest']>, Omit<research.EvidenceAsk, 'rules' | 'grid'>>,
 ];

@@ -81,6 +81,26 @@ export const dataSets = z.object({
   ),
 });
 
+/** Whether a strategy may open positions on its account, and what people said about it. */
+export const liveGate = z.object({
+  allowed: z.boolean(),
+  reason: z.string(),
+  verdict: z.string(),
+  verdict_text: z.string(),
+  in_force: z.number().nullable(),
+  overrides: z.array(
+    z.object({
+      id: z.number(),
+      reason: z.string(),
+      made_by: z.string(),
+      created_at: instant,
+      withdrawn_by: z.string(),
+      withdrawn_at: instant.nullable(),
+    }),
+  ),
+});
+export type LiveGate = z.infer<typeof liveGate>;
+
 const runDeleted = z.object({ id: z.string() });
 
 const ROWS = 200;
@@ -109,6 +129,24 @@ export const comparedQuery = (ids: string[]) =>
     queryKey: ['compared', ...ids],
     queryFn: () => request(`/api/runs/compare?ids=${ids.join(',')}`, compared),
   });
+
+export const liveGateQuery = (strategy: number) =>
+  queryOptions({
+    queryKey: ['live-gate', strategy],
+    queryFn: () => request(`/api/strategies/${strategy}/live-gate`, liveGate),
+  });
+
+/** @param override.confirmation  the strategy's name, typed by a person. */
+export function makeOverride(strategy: number, override: OverrideAsk): Promise<unknown> {
+  return request(`/api/strategies/${strategy}/live-gate`, z.unknown(), {
+    method: 'POST',
+    body: override,
+  });
+}
+
+export function withdrawOverrides(strategy: number): Promise<LiveGate> {
+  return request(`/api/strategies/${strategy}/live-gate`, liveGate, { method: 'DELETE' });
+}
 
 /** Write an event about a run into the cache; false when it does not read as one. */
 export function writeRun(client: QueryClient, data: unknown): boolean {
@@ -159,6 +197,8 @@ export type SweepAsk = {
   spread_pips?: string | null;
   cost_pips?: string | null;
 };
+
+export type OverrideAsk = { reason: string; confirmation: string };
 
 export type RunAsk =
   | { kind: 'evidence'; body: EvidenceAsk }
