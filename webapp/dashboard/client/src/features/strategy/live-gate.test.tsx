@@ -37,6 +37,13 @@ test('a closed gate says why, and that nobody overrode it', async () => {
   expect(place.textContent).toContain('Nobody has overridden its verdict.');
 });
 
+test('where the strategy may open positions no override is asked for', async () => {
+  serve(() => ({ body: { ...CLOSED, allowed: true, reason: 'a paper account' } }));
+  const place = await opened();
+  expect(find(place, '.live-gate').textContent).toBe('may open positions a paper account');
+  expect(place.querySelector('form')).toBeNull();
+});
+
 test('an override needs a reason and the name typed, and then says who and when', async () => {
   const calls = serve(({ method }) =>
     method === 'POST'

@@ -59,15 +59,10 @@ function Gate({ gate, strategy }: { gate: LiveGate; strategy: Strategy }) {
         </span>{' '}
         {gate.reason}
       </p>
-      <p className="soft">
-        Verdict: {gate.verdict}. {gate.verdict_text}
-      </p>
+      <p className="soft">{gate.verdict_text}</p>
       <Overrides gate={gate} />
-      {gate.in_force === null ? (
-        <OverrideForm strategy={strategy} />
-      ) : (
-        <WithdrawButton strategy={strategy.id} />
-      )}
+      {gate.allowed ? null : <OverrideForm strategy={strategy} />}
+      {gate.in_force === null ? null : <WithdrawButton strategy={strategy.id} />}
     </>
   );
 }
@@ -113,8 +108,8 @@ function OverrideForm({ strategy }: { strategy: Strategy }) {
       }}
     >
       <p>
-        Let it trade a live account without a passing verdict. Paper and practice accounts need no
-        override. It ends with the strategy&apos;s next change.
+        Let it trade its live account without a passing verdict, until it is changed or this is
+        withdrawn.
       </p>
       <label>
         Reason, kept in the audit log
