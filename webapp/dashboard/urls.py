@@ -13,6 +13,7 @@ urlpatterns = [
     path("research/<str:run>", views.page),
     path("orders/<int:order>", views.page),
     path("reconciliation", views.page),
+    path("second-factor", views.page),
     path("login", views.Login.as_view(), name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
 ]

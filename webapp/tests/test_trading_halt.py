@@ -15,7 +15,7 @@ from django.utils import timezone
 from sep_engine.execution.states import TradingMode
 from webapp.tests.conftest import PASSWORD
 from webapp.trading import halt_flag
-from webapp.trading.models import SecondFactor, TradingState
+from webapp.trading.models import EventLog, SecondFactor, TradingState
 from webapp.trading.services import second_factor
 from webapp.trading.services.trading_state import trading_state_set
 
@@ -124,19 +124,59 @@ def test_d6_codes_cannot_be_tried_without_end(
 def test_a_second_factor_is_made_with_the_password_and_counts_when_confirmed(
     api: Any, alice: Any, valkey: Any
 ) -> None:
-    assert api.get("/api/auth/second-factor").json() == {"enrolled": False}
+    none = {"enrolled": False, "recovery_codes_left": 0}
+    assert api.get("/api/auth/second-factor").json() == none
     refused = api.post("/api/auth/second-factor", {"password": "wrong"}, format="json")
     assert refused.status_code == 400
     made = api.post("/api/auth/second-factor", {"password": PASSWORD}, format="json")
     codes = pyotp.parse_uri(made.json()["uri"])
     assert isinstance(codes, pyotp.TOTP)
     assert codes.secret not in SecondFactor.objects.get().sealed
-    assert api.get("/api/auth/second-factor").json() == {"enrolled": False}
+    assert made.json()["secret"] == codes.secret
+    assert api.get("/api/auth/second-factor").json() == none
     confirm = "/api/auth/second-factor/confirm"
     assert api.post(confirm, {"code": "000000"}, format="json").status_code == 400
-    assert api.post(confirm, {"code": codes.now()}, format="json").json() == {"enrolled": True}
+    answer = api.post(confirm, {"code": codes.now()}, format="json").json()
+    assert answer["enrolled"] is True
+    assert len(set(answer["recovery_codes"])) == 8
+    assert api.get("/api/auth/second-factor").json() == {"enrolled": True, "recovery_codes_left": 8}
+    kept = SecondFactor.objects.get().recovery
+    assert not any(code in str(kept) for code in answer["recovery_codes"])
     again = api.post("/api/auth/second-factor", {"password": PASSWORD}, format="json")
     assert "already" in again.json()["fields"]["password"][0]
+
+
+def test_a_recovery_code_stands_for_the_code_once(api: Any, alice: Any, valkey: Any) -> None:
+    uri = second_factor.second_factor_begin(user=alice)
+    code = pyotp.parse_uri(uri).at(NOW)  # type: ignore[union-attr]
+    first, second, *_ = second_factor.second_factor_confirm(user=alice, code=code, now=NOW)
+    # As a person types it: capitals, and spaces in place of hyphens.
+    typed = first.upper().replace("-", " ")
+    second_factor.person_check(user=alice, proof=typed, request=None, now=NOW)
+    with pytest.raises(second_factor.Refused, match="code is wrong"):
+        second_factor.person_check(user=alice, proof=first, request=None, now=NOW)
+    assert second_factor.recovery_codes_left(alice) == 7
+    end = "/api/auth/second-factor/end"
+    refused = api.post(end, {"proof": PASSWORD}, format="json")
+    assert refused.json()["fields"]["proof"] == ["The code is wrong."]
+    ended = api.post(end, {"proof": second}, format="json")
+    assert ended.json() == {"enrolled": False, "recovery_codes_left": 0}
+    assert not SecondFactor.objects.exists()
+    told = EventLog.objects.filter(stream="audit").order_by("pk").values_list("type", flat=True)
+    assert list(told) == ["second_factor_made", "second_factor_ended"]
+    again = api.post(end, {"proof": second}, format="json")
+    assert again.json()["fields"]["proof"] == ["There is no second factor."]
+
+
+def test_the_qr_code_holds_the_address() -> None:
+    uri = "otpauth://totp/SEP:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=SEP"
+    code = second_factor.qr_code(uri)
+    # 75 letters at level M need version 5: 37 modules, and a quiet zone of 4 on each side.
+    assert len(uri) == 75
+    assert code.size == 37 + 8
+    # The finder of the upper left: 7 dark, then 1, 5 light, 1, below the quiet zone.
+    assert code.path.startswith("M4 4.5h7")
+    assert "M4 5.5h1M10 5.5h1" in code.path
 
 
 def test_the_admin_can_tighten_and_not_loosen(admin_client: Any, sample: Any) -> None:

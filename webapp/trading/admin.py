@@ -142,9 +142,12 @@ class BrokerTokenAdmin(Record):
 class SecondFactorAdmin(Record):
     """Who has a second factor. Deleting the row is how a lost one is replaced."""
 
-    list_display = ("user", "confirmed_at", "created_at")
+    list_display = ("user", "confirmed_at", "recovery_codes_left", "created_at")
     search_fields = ("user__username",)
-    fields = ("user", "confirmed_at", "created_at")
+    fields = ("user", "confirmed_at", "recovery_codes_left", "created_at")
+
+    def recovery_codes_left(self, row: models.SecondFactor) -> int:
+        return len(row.recovery)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)

@@ -168,6 +168,9 @@ class SecondFactor(models.Model):
     last_step = models.BigIntegerField(
         default=0, help_text="The time step of the last code that was taken; each counts once."
     )
+    recovery = models.JSONField(
+        default=list, blank=True, help_text="SHA-256 of each recovery code that is left."
+    )
     confirmed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,5 +1,8 @@
 """The switches: trading state, closing positions, the feed, the configuration, analysis jobs."""
 
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
 from django.contrib.auth.models import AbstractBaseUser
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -25,6 +28,8 @@ from webapp.trading.api.shapes import (
     SecondFactorBeginIn,
     SecondFactorBeginOut,
     SecondFactorConfirmIn,
+    SecondFactorConfirmOut,
+    SecondFactorEndIn,
     SecondFactorOut,
     TradingStateIn,
     checked,
@@ -121,7 +126,7 @@ class SecondFactor(APIView):
     def get(self, request: Request) -> Response:
         """Whether the user has a second factor: then `proof` is a code, else the password."""
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        return Response({"enrolled": second_factor.has_second_factor(request.user)})
+        return Response(_second_factor(request.user))
 
     @extend_schema(
         operation_id="second_factor_begin",
@@ -146,26 +151,57 @@ class SecondFactor(APIView):
             uri = second_factor.second_factor_begin(user=request.user)
         except second_factor.Refused as error:
             raise ValidationError({"password": [str(error)]}) from error
-        return Response({"uri": uri})
+        qr = second_factor.qr_code(uri)
+        secret = parse_qs(urlsplit(uri).query)["secret"][0]
+        return Response({"uri": uri, "secret": secret, "qr": {"size": qr.size, "path": qr.path}})
+
+
+class SecondFactorEnd(APIView):
+    @extend_schema(
+        operation_id="second_factor_end",
+        request=SecondFactorEndIn,
+        responses=with_errors({200: SecondFactorOut}, 400, *SIGNED_IN),
+    )
+    def post(self, request: Request) -> Response:
+        """Take the second factor away; from then on the password is the proof."""
+        wanted = checked(SecondFactorEndIn, request.data)
+        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
+        try:
+            second_factor.second_factor_end(
+                user=request.user,
+                proof=wanted["proof"],
+                request=request._request,
+                now=timezone.now(),
+            )
+        except second_factor.Refused as error:
+            raise ValidationError({"proof": [str(error)]}) from error
+        return Response(_second_factor(request.user))
 
 
 class SecondFactorConfirm(APIView):
     @extend_schema(
         operation_id="second_factor_confirm",
         request=SecondFactorConfirmIn,
-        responses=with_errors({200: SecondFactorOut}, 400, *SIGNED_IN),
+        responses=with_errors({200: SecondFactorConfirmOut}, 400, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
-        """Count the second factor from now on, by its first code."""
+        """Count the second factor from now on, by its first code; recovery codes come this once."""
         wanted = checked(SecondFactorConfirmIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         try:
-            second_factor.second_factor_confirm(
+            codes = second_factor.second_factor_confirm(
                 user=request.user, code=wanted["code"], now=timezone.now()
             )
         except second_factor.Refused as error:
             raise ValidationError({"code": [str(error)]}) from error
-        return Response({"enrolled": True})
+        return Response({"enrolled": True, "recovery_codes": codes})
+
+
+def _second_factor(user: AbstractBaseUser) -> dict[str, Any]:
+    return {
+        "enrolled": second_factor.has_second_factor(user),
+        "recovery_codes_left": second_factor.recovery_codes_left(user),
+    }
 
 
 class PositionClose(APIView):

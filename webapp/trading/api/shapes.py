@@ -611,18 +611,35 @@ class CloseEverythingIn(Strict):
 
 class SecondFactorOut(Out):
     enrolled = serializers.BooleanField()
+    recovery_codes_left = serializers.IntegerField()
 
 
 class SecondFactorBeginIn(Strict):
     password = serializers.CharField(max_length=1024, trim_whitespace=False)
 
 
+class QrOut(Out):
+    size = serializers.IntegerField(help_text="Side of the view box, quiet zone included.")
+    path = serializers.CharField(help_text="Of an SVG path with a stroke one unit wide.")
+
+
 class SecondFactorBeginOut(Out):
-    uri = serializers.CharField()
+    uri = serializers.CharField(help_text="The `otpauth://` address.")
+    secret = serializers.CharField(help_text="Of the address, for typing; base32.")
+    qr = QrOut()
 
 
 class SecondFactorConfirmIn(Strict):
     code = serializers.CharField(max_length=16)
+
+
+class SecondFactorConfirmOut(Out):
+    enrolled = serializers.BooleanField()
+    recovery_codes = serializers.ListField(child=serializers.CharField())
+
+
+class SecondFactorEndIn(Strict):
+    proof = serializers.CharField(max_length=64, help_text="The present code, or a recovery code.")
 
 
 class TradingStateIn(Strict):

@@ -32,6 +32,7 @@ urlpatterns = [
     path("auth/revoke", auth.TokenRevoke.as_view()),
     path("auth/second-factor", control.SecondFactor.as_view()),
     path("auth/second-factor/confirm", control.SecondFactorConfirm.as_view()),
+    path("auth/second-factor/end", control.SecondFactorEnd.as_view()),
     path("auth/ws-ticket", auth.WebSocketTicket.as_view()),
     path("market-data", market.MarketData.as_view()),
     path("candles/<name:instrument>", market.Candles.as_view()),

@@ -13,6 +13,7 @@ import { AccountLine, ConnectionMark, QuoteLine } from '../features/quote/quote-
 import { ReconciliationPage } from '../features/reconciliation/reconciliation-page';
 import { ReplayBar } from '../features/replay/replay-bar';
 import { ResearchPage } from '../features/research/research-page';
+import { SecondFactorPage } from '../features/second-factor/second-factor-page';
 import { SignalsTable } from '../features/signals/signals-table';
 import { StrategyPanel } from '../features/strategy/strategy-panel';
 import { TicketPanel } from '../features/ticket/ticket-panel';
@@ -79,6 +80,7 @@ export function App({ user, staff, csrfToken }: AppProps) {
         {(data) => {
           if (page === 'research') return <ResearchPage status={data} />;
           if (page === 'reconciliation') return <ReconciliationPage />;
+          if (page === 'second-factor') return <SecondFactorPage />;
           if (page === 'orders') return <OrderPage key={id} id={Number(id)} />;
           return <Views status={data} />;
         }}

@@ -1,4 +1,5 @@
 import { chooseTheme, useTheme, type Theme } from '../../shared/theme';
+import { Link } from '../../shared/route';
 import './menu.css';
 
 const THEMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' };
@@ -36,6 +37,7 @@ export function Menu({ user, staff, csrfToken }: MenuProps) {
             </label>
           ))}
         </fieldset>
+        <Link to="/second-factor">Second factor</Link>
         {staff ? <a href="/admin/">Administration</a> : null}
         <a href="/api/schema">API description</a>
         <a href="https://www.tradingview.com/" rel="noreferrer" target="_blank">

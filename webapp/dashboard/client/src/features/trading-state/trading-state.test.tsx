@@ -40,7 +40,7 @@ test('a halt asks for a reason alone and says of what', async () => {
 test('re-arming asks for the password of who has no second factor', async () => {
   const calls = serve(({ path }) =>
     path.endsWith('second-factor')
-      ? { body: { enrolled: false } }
+      ? { body: { enrolled: false, recovery_codes_left: 0 } }
       : {
           status: 400,
           body: { code: 'invalid', message: 'No.', fields: { proof: ['The password is wrong.'] } },

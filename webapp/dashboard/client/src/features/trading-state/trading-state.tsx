@@ -14,6 +14,7 @@ import {
   secondFactorQuery,
   statusQuery,
 } from '../../shared/api/queries';
+import { fieldText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
 import { isLooser, leftText } from './severity';
 import './trading-state.css';
@@ -145,7 +146,7 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
           />
         </label>
         {rearms ? <Proof value={proof} onChange={setProof} /> : null}
-        {failure === null ? null : <p role="alert">{failureText(failure)}</p>}
+        {failure === null ? null : <p role="alert">{fieldText(failure, 'proof')}</p>}
         {close.isSuccess ? <UntilFlat /> : null}
         <footer>
           <button
@@ -176,10 +177,11 @@ function Proof({ value, onChange }: { value: string; onChange: (proof: string) =
   const code = data?.enrolled === true;
   return (
     <label>
-      {code ? 'Code of your second factor' : 'Your password, as you have no second factor'}
+      {code
+        ? 'Code of your second factor, or a recovery code'
+        : 'Your password, as you have no second factor'}
       <input
         type={code ? 'text' : 'password'}
-        inputMode={code ? 'numeric' : undefined}
         autoComplete={code ? 'one-time-code' : 'current-password'}
         required
         value={value}
@@ -203,9 +205,4 @@ function stateOf(trading: Status['trading'], scope: ScopeName): TradingStateName
   const scopes = { GLOBAL: trading.global, ACCOUNT: trading.account, STRATEGY: trading.strategy };
   // A state that is missing counts as the strictest, as the risk gate counts it.
   return scopes[scope]?.state ?? 'HALTED';
-}
-
-function failureText(failure: Error & { fields?: Record<string, unknown> }): string {
-  const proof = failure.fields?.['proof'];
-  return Array.isArray(proof) ? proof.join(' ') : failure.message;
 }

@@ -91,6 +91,26 @@ export function setTradingState(change: StateChange): Promise<unknown> {
   return request('/api/trading/state', z.unknown(), { method: 'POST', body: change });
 }
 
+export function beginSecondFactor(password: string): Promise<model.SecondFactorBegun> {
+  const body = { password };
+  return request('/api/auth/second-factor', model.secondFactorBegun, { method: 'POST', body });
+}
+
+/** The answer has the recovery codes, which are told this once. */
+export function confirmSecondFactor(code: string) {
+  const body = { code };
+  return request('/api/auth/second-factor/confirm', model.secondFactorMade, {
+    method: 'POST',
+    body,
+  });
+}
+
+/** @param proof  the code of now, or a recovery code. */
+export function endSecondFactor(proof: string): Promise<model.SecondFactor> {
+  const body = { proof };
+  return request('/api/auth/second-factor/end', model.secondFactor, { method: 'POST', body });
+}
+
 export type FeedControl = { bars_per_second?: number; paused?: boolean; restart?: boolean };
 
 export function controlFeed(control: FeedControl): Promise<unknown> {

@@ -40,4 +40,6 @@ export type Contract = [
   Sends<Server['FeedInRequest'], FeedControl>,
   Sends<Server['TradingStateInRequest'], StateChange>,
   Reads<typeof model.secondFactor, Server['SecondFactorOut']>,
+  Reads<typeof model.secondFactorBegun, Server['SecondFactorBeginOut']>,
+  Reads<typeof model.secondFactorMade, Server['SecondFactorConfirmOut']>,
 ];

@@ -126,7 +126,23 @@ const scopeState = z.object({ state: tradingStateName, reason: z.string() }).nul
 export const scopeName = z.enum(['GLOBAL', 'ACCOUNT', 'STRATEGY']);
 export type ScopeName = z.infer<typeof scopeName>;
 
-export const secondFactor = z.object({ enrolled: z.boolean() });
+export const secondFactor = z.object({
+  enrolled: z.boolean(),
+  recovery_codes_left: z.number(),
+});
+export type SecondFactor = z.infer<typeof secondFactor>;
+
+export const secondFactorBegun = z.object({
+  uri: z.string(),
+  secret: z.string(),
+  qr: z.object({ size: z.number(), path: z.string() }),
+});
+export type SecondFactorBegun = z.infer<typeof secondFactorBegun>;
+
+export const secondFactorMade = z.object({
+  enrolled: z.boolean(),
+  recovery_codes: z.array(z.string()),
+});
 
 export const status = z.object({
   /** The strictest state, and that of each scope. The halt flag counts in the strictest alone. */
