@@ -22,6 +22,7 @@ All prices are whole ticks of the bars' grid; a result is exact. The rules:
    its own on. Nothing is entered at the last close.
 9. A gap (bars missing while the market was open) makes the transition across it invalid, so that
    gates with percentiles hold until it has left the window. A closure of the market does not.
+10. On request only the decisions of some bars count, e.g. of those that end within hours.
 
 What is left out: partial fills, queues, the venue's own latency. Sizes, commission, financing and
 currencies are those of an account: `sep_engine.backtest.account`.
@@ -30,7 +31,7 @@ currencies are those of an account: `sep_engine.backtest.account`.
 from sep_engine.backtest.grid import Grid
 from sep_engine.backtest.market import SIDES, Costs, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
-from sep_engine.backtest.run import run
+from sep_engine.backtest.run import run, run_decided
 from sep_engine.backtest.sweep import RealityCheck, SweepResult, reality_check, sweep
 from sep_engine.backtest.sweep_plan import FIGURES
 from sep_engine.backtest.trades import ENTRIES, Entry, ExitReason, Trade, trade
@@ -52,6 +53,7 @@ __all__ = [
     "Trade",
     "reality_check",
     "run",
+    "run_decided",
     "sweep",
     "trade",
 ]

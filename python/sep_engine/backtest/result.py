@@ -12,6 +12,7 @@ from sep_engine.backtest.market import Costs, Market, PriceSide
 from sep_engine.backtest.trades import Entry, ExitReason, Trade
 from sep_engine.model.calendar import trading_days
 from sep_engine.signals import Rule
+from sep_engine.signals.strategy import StrategyRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class BacktestResult:
 
     name: str
     content_sha256: str
-    rule: Rule
+    rule: Rule | StrategyRule
     costs: Costs
     tick: Decimal
     side: PriceSide

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from sep_engine.backtest.market import Costs, PriceSide, Side, market
 from sep_engine.backtest.result import BacktestResult, day_sums, equity_ticks, figures
 from sep_engine.backtest.trades import Entry, trade
+from sep_engine.errors import ArgumentError
 from sep_engine.signals import Rule, directions
+from sep_engine.signals.strategy import StrategyRule
 
 
 class BarColumns(Protocol):
@@ -43,6 +45,7 @@ def run(
     *,
     side: PriceSide = "mid",
     entry: Entry = "open",
+    counts: NDArray[np.bool_] | None = None,
 ) -> BacktestResult:
     """Return what `rule` would have earned on `bars`, by the rules of the package's docstring.
 
@@ -52,13 +55,39 @@ def run(
         costs: spread and costs in ticks of these bars.
         side: which side the bars are of.
         entry: at which price of the bar after its decision a position is entered.
+        counts: (n,) bool, the bars whose decisions count, None for all.
 
     Raises:
         ArgumentError: a spread series that does not fit the bars, or see `market`.
     """
+    decided = directions(rule, bars.close, tick=float(bars.tick), gaps=bars.gaps())
+    return run_decided(bars, rule, decided, costs, side=side, entry=entry, counts=counts)
+
+
+def run_decided(
+    bars: BarColumns,
+    rule: Rule | StrategyRule,
+    decided: NDArray[np.int8],
+    costs: Costs,
+    *,
+    side: PriceSide = "mid",
+    entry: Entry = "open",
+    counts: NDArray[np.bool_] | None = None,
+) -> BacktestResult:
+    """Return what decisions would have earned that leave as `rule` says; the rest as for `run`.
+
+    Args:
+        decided: (n,) of -1, 0 and 1, decided at the close of each bar.
+
+    Raises:
+        ArgumentError: decisions of another length than the bars, or as `run`.
+    """
+    if decided.shape != bars.times.shape:
+        raise ArgumentError(f"decided must be {bars.times.shape}, was {decided.shape}")
+    if counts is not None:
+        decided = decided * counts
     own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
     both = market(own, side=side, costs=costs)
-    decided = directions(rule, bars.close, tick=float(bars.tick), gaps=bars.gaps())
     trades = trade(
         both,
         decided,

@@ -1,4 +1,4 @@
-"""sep backtest: one rule over bars, as a table and as a page."""
+"""sep backtest: one rule or strategy over bars, as a table and as a page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sep_engine.cli.source import (
     Columns,
     File,
     PipOption,
+    Session,
     Source,
     SpreadOption,
     Stages,
@@ -28,6 +29,7 @@ from sep_engine.cli.source import (
     located,
     progress,
 )
+from sep_engine.cli.strategy import located as located_strategy
 from sep_engine.cli.text import duration_text, time_text
 from sep_engine.errors import ArgumentError, RuleError
 
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sep_engine.backtest import BacktestResult
+    from sep_engine.backtest import BacktestResult, PriceSide
+    from sep_engine.backtest.account import Leg, Rate
     from sep_engine.data import Bars
+    from sep_engine.data.store import Stored
     from sep_engine.signals import Rule
 
 
@@ -47,6 +51,13 @@ def backtest(
         Path | None,
         typer.Option(help="JSON file with a rule; last-bit reversal at high coherence by default."),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="A strategy class (.py, module:Class or an installed one's name), not a rule."
+        ),
+    ] = None,
+    session: Session = None,
     spread_pips: SpreadOption = None,
     quotes: Annotated[
         Path | None,
@@ -83,6 +94,19 @@ def backtest(
             help="With --balance: rates a year, below 0 is paid: -0.031,0.012. Wednesdays count 3.",
         ),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="NAME", help="With --balance: stored data that share the account; repeatable."
+        ),
+    ] = None,
+    rate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --balance: stored data that turn a quote currency into the account's.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the page and its JSON.")] = Path("runs"),
     tick: TickOption = None,
     calendar: Calendar = "fx",
@@ -92,10 +116,14 @@ def backtest(
     as_json: AsJson = False,
 ) -> None:
     """Run one rule over the bars of a FILE: entry at the next open, costs, stops, targets."""
+    if strategy is not None and rule is not None:
+        raise ArgumentError("--rule and --strategy both name what trades: give one")
+    if (also or rate) and balance is None:
+        raise ArgumentError("--also and --rate go with --balance: instruments meet in an account")
     options = BacktestOptions(
         file=absolute(located(file)),
         sample=sample,
-        rule=rule_of(rule).to_json(),
+        rule=None if strategy is not None else rule_of(rule).to_json(),
         spread_pips=spread_pips,
         quotes=absolute(quotes),
         cost_pips=cost_pips,
@@ -107,6 +135,10 @@ def backtest(
         columns=columns,
         time_zone=time_zone,
         accept=tuple(accept or ()),
+        strategy=located_strategy(strategy),
+        session=session,
+        also=tuple(absolute(located(one)) or "" for one in also or ()),
+        rate=tuple(absolute(located(one)) or "" for one in rate or ()),
     )
     with progress(stages=4) as bar:
         document, page, bars = trade_back(options, bar)
@@ -128,7 +160,7 @@ class BacktestOptions:
 
     file: str | None
     sample: bool
-    rule: dict[str, Any]
+    rule: dict[str, Any] | None
     spread_pips: str | None
     quotes: str | None
     cost_pips: str | None
@@ -140,35 +172,40 @@ class BacktestOptions:
     columns: str | None
     time_zone: str | None
     accept: tuple[str, ...]
+    strategy: str | None = None
+    session: str | None = None
+    also: tuple[str, ...] = ()
+    rate: tuple[str, ...] = ()
 
 
-def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], str, Bars]:
-    """Return the document of a backtest, its page and the bars that it ran on."""
-    source = Source(
-        None if options.file is None else Path(options.file),
-        options.sample,
-        options.tick,
-        options.calendar,
-        options.columns,
-        options.time_zone,
-        list(options.accept),
-    )
-    bar.begin("Reading")
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """Bars to trade on, and what is known of them."""
+
+    bars: Bars
+    side: PriceSide
+    pip: Decimal
+    spread: int | NDArray[np.int64]
+    assumed: bool
+    instrument: str | None
+    rows: list[tuple[str, str]]
+    synthetic: bool
+
+
+def _given(source: Source, options: BacktestOptions) -> _Given:
     import numpy as np
 
-    from sep_engine import __version__
-    from sep_engine.backtest import SIDES, Costs, run
-    from sep_engine.report import Provenance, backtest_page
-    from sep_engine.signals import Rule
+    from sep_engine.backtest import SIDES
 
     spread_pips, side = options.spread_pips, options.side
     rows: list[tuple[str, str]] = []
     own_spread: NDArray[np.int64] | None = None
     instrument: str | None = None
     synthetic = False
-    if options.sample:
+    if source.use_sample:
         given = source.sample()
         bars, side, pip = given.bars, given.metadata["price_side"], given.instrument.pip
+        instrument = given.instrument.name
         spread_pips = spread_pips or given.metadata["assumed_spread_pips"]
         origin = given.metadata["origin"]
         rows = [
@@ -204,17 +241,59 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
         spread = own_spread
     else:
         raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
-    per_side = 0
+    return _Given(bars, side, pip, spread, assumed, instrument, rows, synthetic)
+
+
+def _traded(given: _Given, options: BacktestOptions) -> BacktestResult:
+    """Return the backtest of the rule or strategy on one instrument."""
+    from sep_engine.backtest import Costs, run, run_decided
+    from sep_engine.cli.strategy import strategy_decisions, within_session
+    from sep_engine.signals import Rule
+
+    bars, per_side = given.bars, 0
     if options.cost_pips is not None:
-        per_side = whole_ticks("--cost-pips", options.cost_pips, pip, bars.tick)
+        per_side = whole_ticks("--cost-pips", options.cost_pips, given.pip, bars.tick)
+    costs = Costs(given.spread, per_side, assumed=given.assumed)
+    counts = None if options.session is None else within_session(options.session, bars)
+    if options.strategy is None:
+        assert options.rule is not None
+        return run(bars, Rule.from_json(options.rule), costs, side=given.side, counts=counts)
+    kept, decided = strategy_decisions(options.strategy, bars)
+    return run_decided(bars, kept, decided, costs, side=given.side, counts=counts)
+
+
+def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], str, Bars]:
+    """Return the document of a backtest, its page and the bars that it ran on."""
+
+    def source(path: str | None, *, sample: bool = False) -> Source:
+        return Source(
+            None if path is None else Path(path),
+            sample,
+            options.tick,
+            options.calendar,
+            options.columns,
+            options.time_zone,
+            list(options.accept),
+        )
+
+    bar.begin("Reading")
+    from sep_engine import __version__
+    from sep_engine.report import Provenance, backtest_page
+
+    given = _given(source(options.file, sample=options.sample), options)
+    others = [_given(source(path), options) for path in options.also]
+    bars, pip, rows, synthetic = given.bars, given.pip, given.rows, given.synthetic
     bar.begin("Trading")
-    costs = Costs(spread, per_side, assumed=assumed)
-    result = run(bars, Rule.from_json(options.rule), costs, side=side)
+    result = _traded(given, options)
+    others_results = [_traded(other, options) for other in others]
+    if options.session is not None:
+        rows = [("entered only within", options.session), *rows]
     money = None
     if options.account is not None:
-        name = instrument or (given.instrument.name if options.sample else None)
-        money = _kept_account(options.account, bars, result, name=name, pip=pip)
-        rows += [(f"account: {title}", text) for title, text in _account_rows(money)]
+        legs = list(zip((given, *others), (result, *others_results), strict=True))
+        rates = [source(path).stored() for path in options.rate]
+        money = _kept_account(options.account, legs, rates)
+        rows = [*rows, *((f"account: {title}", text) for title, text in _account_rows(money))]
     bar.begin("Drawing")
     page = backtest_page(
         result,
@@ -245,8 +324,10 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
         "file_sha256": bars.sha256,
         "pip": str(pip),
         "verdict": "unproven",
-        "synthetic": synthetic,
+        "synthetic": synthetic or any(other.synthetic for other in others),
+        **({} if options.session is None else {"session": options.session}),
         **({} if money is None else {"account": money}),
+        **({"also": [other.to_json() for other in others_results]} if others else {}),
     }
     return document, page, bars
 
@@ -265,16 +346,46 @@ def _account_options(balance: str | None, *others: str | None) -> dict[str, str 
 
 def _kept_account(
     asked: dict[str, str | None],
-    bars: Bars,
-    result: BacktestResult,
-    *,
-    name: str | None,
-    pip: Decimal,
+    traded: list[tuple[_Given, BacktestResult]],
+    rates: list[Stored],
 ) -> dict[str, Any]:
     """Return what the trades do to one account, in its currency, as text of exact decimals."""
-    from sep_engine.backtest.account import Charges, Leg, Size, keep_account
+    from sep_engine.backtest.account import keep_account
+
+    legs = [_leg(asked, given, result) for given, result in traded]
+    currency = asked["currency"] or legs[0].instrument.quote
+    account = keep_account(
+        legs,
+        currency=currency,
+        opening=decimal_option("--balance", asked["balance"]) or Decimal(0),
+        rates=_rates(legs, rates, currency),
+    )
+    by_instrument = {
+        leg.instrument.name: [
+            one for one in account.booked if one.instrument == leg.instrument.name
+        ]
+        for leg in legs
+    }
+    return {
+        "currency": account.currency,
+        "opening": str(account.opening),
+        "balance": str(account.balance),
+        **{name: str(account.total(name)) for name in ("gross", "commission", "financing", "net")},
+        "max_drawdown": str(account.max_drawdown),
+        "trades": len(account.booked),
+        "instruments": {
+            name: {"trades": len(booked), "net": str(sum((one.net for one in booked), Decimal(0)))}
+            for name, booked in by_instrument.items()
+        },
+        "skipped": [f"{reason}, {name} bar {row}" for name, row, reason in account.skipped],
+    }
+
+
+def _leg(asked: dict[str, str | None], given: _Given, result: BacktestResult) -> Leg:
+    from sep_engine.backtest.account import Charges, Leg, Size
     from sep_engine.model import Instrument
 
+    name, bars = given.instrument, given.bars
     if name is None or "_" not in name:
         raise ArgumentError(
             "--balance needs an instrument such as EUR_USD: keep the bars under a name with "
@@ -282,7 +393,9 @@ def _kept_account(
         )
     base, _, quote = name.partition("_")
     decimals = max(0, -int(bars.tick.as_tuple().exponent))
-    traded = Instrument(name, base, quote, bars.tick, pip, Decimal(1), decimals, bars.calendar)
+    traded = Instrument(
+        name, base, quote, bars.tick, given.pip, Decimal(1), decimals, bars.calendar
+    )
     long_rate = short_rate = Decimal(0)
     if asked["financing"] is not None:
         long_text, comma, short_text = asked["financing"].partition(",")
@@ -291,36 +404,45 @@ def _kept_account(
         long_rate, short_rate = _rate(long_text), _rate(short_text)
     slippage = asked["slippage_pips"]
     risk = decimal_option("--risk", asked["risk"])
-    account = keep_account(
-        [
-            Leg(
-                traded,
-                bars,
-                result,
-                Size(units=result.rule.units) if risk is None else Size(risk_fraction=risk),
-                Charges(
-                    slippage_ticks=0
-                    if slippage is None
-                    else whole_ticks("--slippage-pips", slippage, pip, bars.tick),
-                    commission_fraction=decimal_option("--commission", asked["commission"])
-                    or Decimal(0),
-                    long_rate=long_rate,
-                    short_rate=short_rate,
-                ),
-            )
-        ],
-        currency=asked["currency"] or quote,
-        opening=decimal_option("--balance", asked["balance"]) or Decimal(0),
+    return Leg(
+        traded,
+        bars,
+        result,
+        Size(units=result.rule.units) if risk is None else Size(risk_fraction=risk),
+        Charges(
+            slippage_ticks=0
+            if slippage is None
+            else whole_ticks("--slippage-pips", slippage, given.pip, bars.tick),
+            commission_fraction=decimal_option("--commission", asked["commission"]) or Decimal(0),
+            long_rate=long_rate,
+            short_rate=short_rate,
+        ),
     )
-    return {
-        "currency": account.currency,
-        "opening": str(account.opening),
-        "balance": str(account.balance),
-        **{name: str(account.total(name)) for name in ("gross", "commission", "financing", "net")},
-        "max_drawdown": str(account.max_drawdown),
-        "trades": len(account.booked),
-        "skipped": [f"{reason}, bar {row}" for _, row, reason in account.skipped],
-    }
+
+
+def _rates(legs: list[Leg], rates: list[Stored], currency: str) -> dict[str, Rate]:
+    """Return account currency for one unit of each quote currency, from whatever bars say it."""
+    import numpy as np
+
+    from sep_engine.backtest.account import Rate
+
+    known = [(one.metadata["instrument"], one.bars) for one in rates]
+    known += [(leg.instrument.name, leg.bars) for leg in legs]
+    found = {}
+    for quote in {leg.instrument.quote for leg in legs} - {currency}:
+        for name, bars in known:
+            if name in (f"{quote}_{currency}", f"{currency}_{quote}"):
+                # A close is known when the next bar starts, the last one when the data end.
+                ends = np.append(bars.times[1:], np.iinfo(np.int64).max)
+                direct = name == f"{quote}_{currency}"
+                found[quote] = Rate(ends, bars.close if direct else 1 / bars.close)
+                break
+        else:
+            raise ArgumentError(
+                f"nothing turns {quote} into {currency}: give --rate with stored data of "
+                f"{quote}_{currency} or {currency}_{quote}"
+            )
+    return found
 
 
 def _rate(text: str) -> Decimal:
@@ -336,6 +458,11 @@ def _account_rows(money: dict[str, Any]) -> list[tuple[str, str]]:
 
     rows = [(name, text(name)) for name in ("opening", "balance", "gross", "commission")]
     rows += [("financing", text("financing")), ("largest fall", text("max_drawdown"))]
+    if len(money["instruments"]) > 1:
+        rows += [
+            (name, f"{one['trades']:,} trades, {Decimal(one['net']):+,.2f} {money['currency']}")
+            for name, one in money["instruments"].items()
+        ]
     if money["skipped"]:
         rows.append(("not made", f"{len(money['skipped']):,}, first: {money['skipped'][0]}"))
     return rows

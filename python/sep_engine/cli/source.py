@@ -62,6 +62,14 @@ TimeZone = Annotated[
     str | None,
     typer.Option("--time-zone", metavar="NAME", help="Zone of times that carry none, e.g. UTC."),
 ]
+Session = Annotated[
+    str | None,
+    typer.Option(
+        "--session",
+        metavar="HOURS",
+        help="Enter only within hours of a zone: 'mon-fri 08:00-17:00 Europe/London'.",
+    ),
+]
 Accept = Annotated[
     list[str] | None,
     typer.Option(

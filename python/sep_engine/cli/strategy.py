@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.market import Market
-    from sep_engine.signals.strategy import StrategyBars
+    from sep_engine.signals.strategy import StrategyBars, StrategyRule
 
 
 # Packages offer strategies to `sep verdict --strategy NAME` under this group of entry points.
@@ -52,6 +55,52 @@ def family_of(strategy: str | None, grid: str | None = None) -> Family:
         raise ArgumentError(f"{path}: no such file")
     made = _installed_class(strategy)
     return _strategy_family(strategy, made, _source(made))
+
+
+def strategy_decisions(strategy: str, bars: Bars) -> tuple[StrategyRule, NDArray[np.int8]]:
+    """Return a strategy class as a backtest keeps it, and its (n,) decisions on bars."""
+    try:
+        from sep_engine.evidence.market import Market
+    except ModuleNotFoundError as error:
+        raise ArgumentError(
+            f"--strategy needs {error.name}: pip install 'sep-engine[evidence]'"
+        ) from error
+    from sep_engine.signals.strategy import StrategyRule
+
+    family = family_of(strategy)
+    if family.rules is not None:
+        raise ArgumentError(f"{strategy}: a rule is given with --rule")
+    leave, source = family.exits[0], str(family.configurations[0]["source"])
+    kept = StrategyRule(
+        family.names[0],
+        hashlib.sha256(source.encode()).hexdigest(),
+        leave.horizon,
+        leave.stop,
+        leave.target,
+        Decimal(1000),
+    )
+    return kept, family.decided(0, Market.of(bars))
+
+
+def counted_at(session: str, bars: Bars) -> Callable[[Market], NDArray[np.bool_]]:
+    """Return what says of a market with the times of `bars`, or their first ones, which decisions
+    count: those of bars that end, and are entered, within the hours of a --session.
+    """
+    mask = within_session(session, bars)
+    return lambda market: mask[: len(market)]
+
+
+def within_session(session: str, bars: Bars) -> NDArray[np.bool_]:
+    """Return (n,) bool: whether each bar ends within the hours of a --session."""
+    from datetime import timedelta
+
+    from sep_engine.model.hours import TradingHours
+
+    duration_ns = bars.duration // timedelta(microseconds=1) * 1000
+    mask = TradingHours.of(session).contain(bars.times + duration_ns)
+    if not mask.any():
+        raise ArgumentError(f"--session {session!r}: no bar of {bars.name} ends within it")
+    return mask
 
 
 def located(strategy: str | None) -> str | None:

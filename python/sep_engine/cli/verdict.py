@@ -22,6 +22,7 @@ from sep_engine.cli.source import (
     Columns,
     File,
     PipOption,
+    Session,
     Source,
     SpreadOption,
     Stages,
@@ -32,7 +33,7 @@ from sep_engine.cli.source import (
     located,
     progress,
 )
-from sep_engine.cli.strategy import family_of
+from sep_engine.cli.strategy import counted_at, family_of
 from sep_engine.cli.strategy import located as located_strategy
 from sep_engine.cli.text import duration_text, print_lines
 from sep_engine.cli.trades import TradesOptions, judge_trades
@@ -81,6 +82,7 @@ def verdict(
         typer.Option(help="File with time,bid,ask at the same times: their median is the spread."),
     ] = None,
     pip: PipOption = None,
+    session: Session = None,
     surrogates: Annotated[
         int, typer.Option(min=19, help="Worlds whose directions are coin flips.")
     ] = 200,
@@ -145,11 +147,13 @@ def verdict(
         if (
             strategy is not None
             or grid is not None
+            or session is not None
             or quotes is not None
             or (prices is not None and file is not None)
         ):
             raise ArgumentError(
-                "--trades takes its bars from --prices (or FILE), no --strategy, --grid or --quotes"
+                "--trades takes its bars from --prices (or FILE), "
+                "no --strategy, --grid, --session or --quotes"
             )
         judge_trades(
             TradesOptions(
@@ -200,6 +204,7 @@ def verdict(
         columns=columns,
         time_zone=time_zone,
         accept=tuple(accept or ()),
+        session=session,
     )
     with progress(stages=4) as bar:
         document = judge(
@@ -233,6 +238,7 @@ class VerdictOptions:
     columns: str | None
     time_zone: str | None
     accept: tuple[str, ...]
+    session: str | None = None
 
 
 def judge(
@@ -267,6 +273,8 @@ def judge(
 
     family = family_of(options.strategy, options.grid)
     bars, costs, spreads, origin = _material(source, options)
+    if options.session is not None:
+        family = family.within(counted_at(options.session, bars), {"session": options.session})
     provenance = {
         "name": bars.name,
         "sha256": bars.sha256,

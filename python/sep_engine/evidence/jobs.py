@@ -52,10 +52,10 @@ def each(
             send.close()
             running[receive] = process
         while running:
-            for receive in wait(list(running)):
-                assert isinstance(receive, Connection)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
                 try:
-                    answer = receive.recv()
+                    answer = ready.recv()
                 except EOFError:
                     raise ArgumentError("a process of the causality gate was ended") from None
                 if isinstance(answer, BaseException):
@@ -63,8 +63,8 @@ def each(
                 if answer is not None:
                     yield answer
                     continue
-                running.pop(receive).join()
-                receive.close()
+                running.pop(ready).join()
+                ready.close()
     finally:
         for receive, process in running.items():
             process.terminate()

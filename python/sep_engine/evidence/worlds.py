@@ -111,7 +111,7 @@ def _swept_days(
                 raise ArgumentError("prices of a null world are too large; use a coarser tick")
             net = _panels(1, day, len(rules))
             world.panels(compiled, None, 0, 1.0, 0, "net", net, _NONE)
-            return net[0]
+            return net.reshape(net.shape[1:])
 
         # Transforms, sorts and sweeps leave Python to other threads.
         workers = os.cpu_count() or 1

@@ -22,6 +22,7 @@ from sep_engine.report.html import (
     table,
 )
 from sep_engine.report.plots import DIM, GAIN, INK, LOSS, axes_of, finish
+from sep_engine.signals import Rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +50,11 @@ class Provenance:
     synthetic: bool = False
 
 
+def _what(result: BacktestResult) -> str:
+    rule = result.rule
+    return rule.direction if isinstance(rule, Rule) else rule.name
+
+
 def backtest_page(
     result: BacktestResult,
     *,
@@ -74,7 +80,7 @@ def backtest_page(
     def pips(ticks: float | None) -> str:
         return "none" if ticks is None else f"{ticks * pips_per_tick:+,.2f} pips"
 
-    title = f"Backtest of {result.rule.direction} on {result.name}"
+    title = f"Backtest of {_what(result)} on {result.name}"
     if provenance.synthetic:
         title = f"SYNTHETIC: {title}"
     kind = "Assumed" if result.costs.assumed else "Measured"

@@ -22,7 +22,8 @@ both is also checked for saying the same in both ways.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from decimal import Decimal
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,34 @@ class StrategyBars:
     low: NDArray[np.float64]
     close: NDArray[np.float64]
     gap: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRule:
+    """What a backtest keeps of a strategy class; exits and size mean what they do in a `Rule`.
+
+    Attributes:
+        name: of the class.
+        source_sha256: of its source.
+    """
+
+    name: str
+    source_sha256: str
+    horizon_bars: int
+    stop_ticks: int | None
+    target_ticks: int | None
+    units: Decimal
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON object; the class itself is not in it."""
+        return {
+            "strategy": self.name,
+            "source_sha256": self.source_sha256,
+            "horizon_bars": self.horizon_bars,
+            "stop_ticks": self.stop_ticks,
+            "target_ticks": self.target_ticks,
+            "units": format(self.units, "f"),
+        }
 
 
 class BarStrategy(Protocol):

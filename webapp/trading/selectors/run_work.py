@@ -337,14 +337,15 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
     from sep_engine.report import Provenance, backtest_page
 
     bars = given.bars
+    rule = Rule.from_json(configuration["rule"])
     result = run(
         bars,
-        Rule.from_json(configuration["rule"]),
+        rule,
         _trade_costs(configuration, given),
         side=given.side,
     )
     days = int(np.unique(trading_days(bars.times)).size)
-    tried = record([ledger.Trial(_configuration(result.rule), _sharpe(result, days))])
+    tried = record([ledger.Trial(_configuration(rule), _sharpe(result, days))])
     page = backtest_page(
         result,
         times=bars.times,

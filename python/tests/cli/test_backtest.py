@@ -1,0 +1,131 @@
+"""sep backtest: strategies in code, hours, and several instruments in one account."""
+
+import csv
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sep_engine.data.sample import sample_path
+
+Sep = Callable[..., Any]
+BARS = sample_path("eur_usd_h1") / "bars.csv"
+ALWAYS = """
+import numpy as np
+
+class Always:
+    horizon_bars = 1
+    window = 1
+
+    def prepare(self, bars):
+        return {"direction": np.ones(bars.close.size, dtype=np.int8)}
+"""
+
+
+@pytest.fixture
+def always(tmp_path: Path) -> Path:
+    path = tmp_path / "always.py"
+    path.write_text(ALWAYS)
+    return path
+
+
+def rows(bars: int) -> list[tuple[datetime, int]]:
+    """Times and opens in ticks of the first bars of the sample."""
+    with BARS.open() as file:
+        found = list(csv.DictReader(file))[:bars]
+    return [
+        (datetime.fromisoformat(row["time"]), round(float(row["open"]) * 100_000)) for row in found
+    ]
+
+
+def test_a_strategy_class_is_traded_by_the_rules_of_the_backtest(
+    sep: Sep, small: Callable[[int], Path], always: Path, tmp_path: Path
+) -> None:
+    command = ["backtest", small(401), "--spread-pips", "1", "--json", "--out", tmp_path / "runs"]
+    document = sep(*command, "--strategy", always).document
+    # Decided at bars 0, 2, .. 398: in at the open of the next bar, out at the open after it.
+    opens = [ticks for _, ticks in rows(401)]
+    gross = sum(opens[t + 2] - opens[t + 1] for t in range(0, 399, 2))
+    figures = document["figures"]
+    assert (figures["signals"], figures["trades"]) == (401, 200)
+    assert figures["gross_ticks"] == gross
+    # A pip is ten ticks.
+    assert figures["net_ticks"] == gross - 2000
+    assert document["rule"]["strategy"] == "Always"
+    assert "Backtest of Always on" in Path(document["page"]).read_text()
+    path = document["page"].replace(".html", ".json")
+    assert sep("verify", path).code == 0
+    always.write_text(ALWAYS.replace("np.ones", "-np.ones"))
+    changed = sep("verify", path)
+    assert changed.code == 1
+    assert "rule.source_sha256" in changed.out
+    assert "give one" in sep(*command, "--strategy", always, "--rule", always).err
+
+
+def test_nothing_is_entered_outside_the_hours_of_a_session(
+    sep: Sep, small: Callable[[int], Path], always: Path, tmp_path: Path
+) -> None:
+    command = ["backtest", small(400), "--spread-pips", "1", "--json", "--out", tmp_path / "runs"]
+    hours = "mon-fri 08:00-10:00 Europe/London"
+    document = sep(*command, "--strategy", always, "--session", hours).document
+    # Bars of an hour that end at 08:00 and 09:00, in January the same in UTC: those that start at
+    # 07:00 and 08:00. The first of each day enters at 08:00 and leaves at 09:00, at the end of
+    # which bar, 10:00, nothing is decided any more; so the second decision is passed over.
+    counted = [at for at, _ in rows(400) if at.weekday() < 5 and at.hour in (7, 8)]
+    assert document["figures"]["signals"] == len(counted)
+    assert document["figures"]["trades"] == len({at.date() for at in counted})
+    assert document["session"] == hours
+    assert hours in Path(document["page"]).read_text()
+    assert sep("verify", document["page"].replace(".html", ".json")).code == 0
+    never = sep(*command, "--session", "sat 08:00-10:00 UTC")
+    assert never.code == 2
+    assert "no bar of small.csv ends within it" in never.err
+
+
+def test_a_verdict_keeps_to_a_session_and_counts_it_as_a_trial_of_its_own(
+    sep: Sep, small: Callable[[int], Path], tmp_path: Path, quick_lab: None
+) -> None:
+    rule = tmp_path / "rule.json"
+    rule.write_text(
+        '{"direction": "last_bit_reversal", "horizon_bars": 1, "stop_ticks": null, "units": "1"}'
+    )
+    command = ["verdict", small(400), "--strategy", rule, "--costs", "1.3", "--surrogates", "19"]
+    command += ["--folds", "3", "--json", "--out", tmp_path / "runs"]
+    whole = sep(*command).document
+    within = sep(*command, "--session", "mon-fri 08:00-17:00 Europe/London").document
+    assert 0 < within["direction"]["signals"] < whole["direction"]["signals"] / 2
+    assert within["causality"]["passed"]
+    assert whole["selection"]["trials"] == 1
+    assert within["selection"]["trials"] == 2
+    assert sep("verify", within["page"].replace(".html", ".json")).code == 0
+
+
+def test_instruments_share_an_account_and_are_turned_into_its_currency(
+    sep: Sep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEP_DATA_PATH", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    for name, instrument in (("one", "EUR_USD"), ("two", "GBP_USD"), ("three", "AUD_CAD")):
+        said = ("--instrument", instrument, "--vendor", "a vendor", "--licence", "unknown")
+        assert sep("data", "import", BARS, name, *said, "--side", "ask").code == 0
+    command = ["backtest", "one", "--spread-pips", "1.3", "--json"]
+    shared = [*command, "--balance", "10000", "--also", "two"]
+    document = sep(*shared).document
+    # The same bars under two names: twice the -60.77 USD that 1,000 units lose.
+    account = document["account"]
+    assert (account["currency"], account["net"]) == ("USD", "-121.54000")
+    assert account["instruments"]["GBP_USD"] == {"trades": 379, "net": "-60.77000"}
+    assert len(document["also"]) == 1
+    assert sep("verify", document["page"].replace(".html", ".json")).code == 0
+    missing = sep(*shared, "--also", "three").err
+    assert "nothing turns CAD into USD: give --rate with stored data of CAD_USD" in missing
+    said = ("--instrument", "USD_CAD", "--vendor", "a vendor", "--licence", "unknown")
+    assert sep("data", "import", BARS, "rate", *said, "--side", "ask").code == 0
+    turned = sep(*shared, "--also", "three", "--rate", "rate").document["account"]
+    # A dollar was 1.03 to 1.21 of the other in that year of these bars: -60.77 of them is less.
+    assert turned["instruments"]["EUR_USD"]["net"] == "-60.77000"
+    assert -60.77 / 1.03 < float(turned["instruments"]["AUD_CAD"]["net"]) < -60.77 / 1.21
+    assert "go with --balance" in sep(*command, "--also", "two").err
+    assert "one leg an instrument" in sep(*shared, "--also", "one").err
