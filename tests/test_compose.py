@@ -2,6 +2,7 @@
 is bounded, watched and unprivileged.
 """
 
+import importlib.util
 import os
 import re
 import secrets
@@ -78,7 +79,8 @@ SERVICES = [
 
 def test_the_processes_are_those_of_the_architecture() -> None:
     assert set(BASE["services"]) == {
-        "api", "beat", "db", "migrate", "nginx", "relay", "trader", "valkey", "worker", "ws",
+        "api", "beat", "db", "killswitch", "migrate", "nginx", "relay", "trader", "valkey",
+        "worker", "ws",
     }  # fmt: skip
     assert set(PRODUCTION["services"]) == set(BASE["services"]) - {"valkey"}
 
@@ -116,10 +118,24 @@ def test_an_image_is_pinned_to_a_version(service: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("content", [BASE, PRODUCTION], ids=["base", "production"])
 def test_only_nginx_is_reachable_from_outside(content: dict[str, Any]) -> None:
-    published = [name for name, service in content["services"].items() if "ports" in service]
+    published = [
+        name
+        for name, service in content["services"].items()
+        if any(not port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    ]
     assert published == ["nginx"]
     (subnet,) = content["networks"]["sep-network"]["ipam"]["config"]
     assert subnet == {"subnet": "172.25.0.0/16"}
+
+
+@pytest.mark.parametrize("content", [BASE, PRODUCTION], ids=["base", "production"])
+def test_d5_the_kill_switch_comes_up_alone_for_this_machine_alone(content: dict[str, Any]) -> None:
+    service = content["services"]["killswitch"]
+    assert service["depends_on"] == {}
+    assert service["ports"] == ["127.0.0.1:8001:8001"]
+    # The folder with the flag, the token and the kept accounts is the one that the trader reads.
+    assert service["volumes"] == content["services"]["trader"]["volumes"]
+    assert service["command"][1:3] == ["-m", "webapp.killswitch"]
 
 
 @pytest.mark.parametrize("content", [BASE, PRODUCTION], ids=["base", "production"])
@@ -165,8 +181,10 @@ def test_commands_name_programs_and_modules_that_exist() -> None:
         applications += [
             word.removeprefix("--app=")
             for word in arguments
-            if re.match(r"(--app=)?webapp\.", word)
+            if re.match(r"(--app=)?webapp\.config\.", word)
         ]
+        if arguments[0] == "-m":
+            assert importlib.util.find_spec(arguments[1]) is not None, arguments[1]
     assert len(applications) == 4  # granian, uvicorn, and Celery twice
     code = ["import django; django.setup()"]
     for application in applications:

@@ -52,6 +52,7 @@ from webapp.trading.tokens import NoToken  # noqa: E402
 logger = logging.getLogger("webapp.killswitch")
 
 HOST = "127.0.0.1"
+EVERY_ADDRESS = "0.0.0.0"
 PORT = 8001
 CALL_S = 5.0
 ROUND_S = 0.5
@@ -295,7 +296,13 @@ def own_token() -> str:
 def main(words: list[str] | None = None) -> int:
     """Serve until stopped; 1: the port cannot be had."""
     parser = argparse.ArgumentParser(prog="webapp.killswitch", description="Serve the kill switch.")
-    parser.add_argument("--port", type=int, default=PORT, help=f"on {HOST}, default {PORT}")
+    parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
+    parser.add_argument(
+        "--host",
+        choices=(HOST, EVERY_ADDRESS),
+        default=HOST,
+        help="default: %(default)s; the other only in a container whose port stays on its machine",
+    )
     options = parser.parse_args(words)
     with contextlib.suppress(DatabaseError):
         standby.write()  # as new as can be, while there is a database
@@ -303,7 +310,7 @@ def main(words: list[str] | None = None) -> int:
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, options.port))
+        listening.bind((options.host, options.port))
     except OSError as error:
         listening.close()
         sys.stderr.write(f"port {options.port} cannot be had: {error.strerror}\n")
