@@ -201,6 +201,23 @@ def test_o11_a_trader_that_starts_while_the_venue_is_away_waits_and_compares_bef
     assert [row.outcome for row in compared] == ["UNREACHED", "AGREED"]
 
 
+def test_d10_an_order_that_the_venue_has_no_margin_for_is_rejected_and_the_next_is_not(
+    trade: Play, url: str
+) -> None:
+    rule = {"method": "POST", "path": "/orders$", "reject": "INSUFFICIENT_MARGIN", "times": 1}
+
+    async def steps(one: Trader) -> None:
+        control(url, "POST", "/faults", [rule])
+        await play(one, 60)
+
+    trade(steps)
+    rejected = Order.objects.get(state="REJECTED")
+    assert rejected.cause.endswith("INSUFFICIENT_MARGIN")
+    assert Order.objects.filter(state="FILLED", pk__gt=rejected.pk).exists()
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
 def test_o6_o10_lost_answers_double_and_lose_nothing(trade: Play, url: str) -> None:
     rules = [
         {"method": "POST", "path": "/orders$", "cut": "after"},

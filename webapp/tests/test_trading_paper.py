@@ -119,6 +119,17 @@ def test_a_stop_that_is_touched_closes_and_what_is_left_is_cancelled(venue: Venu
     assert (report.balance, report.positions, report.open_orders) == (D(997), {}, ())
 
 
+def test_d15_a_weekend_gap_beyond_the_stop_loses_what_the_fill_loses(venue: Venue) -> None:
+    venue.quote("1.1000")
+    venue.submit("a", 1000, stop_distance=D("0.003"))
+    venue.bar("1.1000", "1.1000", "1.1000", "1.1000")  # bought at 1.1002, the stop is at 1.0972
+    # Monday opens at 1.0800: nobody bought at the stop, the first price is the fill.
+    (filled,) = venue.bar("1.0800", "1.0810", "1.0790", "1.0805")
+    assert (filled.client_id, filled.price) == ("a-sl", D("1.0800"))
+    assert filled.realised_pl == D("-20.2")  # 1000 * (1.0800 - 1.1002), not the 3.0 of the stop
+    assert venue.report().balance == D("979.8")
+
+
 def test_an_order_never_sees_the_part_of_a_bar_before_it(venue: Venue) -> None:
     venue.quote("1.1000")
     venue.submit("a", 1000, type=OrderType.LIMIT, price=D("1.0950"))

@@ -19,6 +19,7 @@ from sep_engine.backtest import Costs, trade
 from sep_engine.backtest.market import Side, market
 from sep_engine.data import load_sample
 from sep_engine.execution.core import Timing
+from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
 from sep_engine.signals import DEFAULT_RULE, directions
 from sep_engine.venues.replay import ReplayVenue
@@ -476,6 +477,71 @@ def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: An
     assert kept.stop_loss == stop.price
     assert Order.objects.get(units=3000).denied_rule == "withdrawn"
     assert audit() == []
+
+
+def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held(trader: Any) -> None:
+    account = sample_account()
+    euro = Feed.objects.get().instrument
+    pound = type(euro).objects.get(pk=euro.pk)
+    pound.pk, pound.name, pound.base = None, "GBP_USD", "GBP"
+    pound.save(force_insert=True)
+
+    async def steps(one: Trader) -> None:
+        # A position in a pair that has no quote yet: what the account is worth is not known.
+        one._book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
+        await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
+        order = await one._db(
+            order_submit,
+            account=account,
+            instrument=euro,
+            units=Decimal(1000),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+        await one._judge(order.pk)
+        assert await one._db(one._state_of, order.pk) == OrderState.CREATED
+        # Long after the start a price that is missing is a reason to deny.
+        one._armed_at -= 60
+        await one._judge(order.pk)
+        assert await one._db(one._state_of, order.pk) == OrderState.DENIED
+        one._book.positions.clear()
+
+    trader(steps)
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(seconds=1)])
+def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
+    trader: Any, monkeypatch: pytest.MonkeyPatch, back: timedelta
+) -> None:
+    account = sample_account()
+    RiskLimit.objects.filter(name="repeat_pause_s").update(value=0)
+
+    async def steps(one: Trader) -> None:
+        venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+        await one._on_event(next(venue))
+
+        def ask() -> Order:
+            return order_submit(
+                account=account,
+                instrument=Feed.objects.get().instrument,
+                units=Decimal(1000),
+                origin=Origin.PERSON,
+                now=timezone.now(),
+            )
+
+        before, judged = await one._db(ask), await one._db(ask)
+        await one._db(one._judge_now, judged.pk, timezone.now())
+        assert await one._db(one._state_of, judged.pk) == OrderState.QUEUED
+        monkeypatch.setattr("webapp.trading.trader.trader.utc_now", lambda: timezone.now() - back)
+        # The quote is from the future now: one order is denied, the other not sent.
+        await one._judge(before.pk)
+        denied = await one._db(Order.objects.get, pk=before.pk)
+        assert (denied.state, denied.denied_rule) == (OrderState.DENIED, "quote_age")
+        await one._send(judged.pk)
+        assert await one._db(one._state_of, judged.pk) == OrderState.UNKNOWN
+        assert [fact.client_id for fact in await one._broker.transactions_since(0)] == []
+
+    trader(steps)
 
 
 def test_o17_one_account_has_one_trader(trader: Any) -> None:

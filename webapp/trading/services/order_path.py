@@ -66,6 +66,7 @@ from webapp.trading.models import (
     Trade,
     TradingState,
 )
+from webapp.trading.retried import retried
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.services import events, system
 from webapp.trading.services.orders import order_cancel, order_event
@@ -128,7 +129,7 @@ def may_rest(modes: tuple[TradingMode, ...], order: Order) -> bool:
     return allowed_by(modes, order)
 
 
-@transaction.atomic
+@retried
 def orders_end_stopped(*, account_id: int, now: datetime) -> int:
     """Ask for the end of every waiting order that the kill switch stops; return how many."""
     waiting = Order.objects.filter(
@@ -146,7 +147,7 @@ def orders_end_stopped(*, account_id: int, now: datetime) -> int:
     return len(stopped)
 
 
-@transaction.atomic
+@retried
 def order_judge(
     *,
     order_id: int,
@@ -193,7 +194,7 @@ def order_judge(
     return _advance(order, Judged(verdict.rule, verdict.reason), now, timing)
 
 
-@transaction.atomic
+@retried
 def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> bool:
     """T2: make a QUEUED order SENDING. True: the caller, and nobody else, sends it now.
 
@@ -227,7 +228,7 @@ def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> 
     return True
 
 
-@transaction.atomic
+@retried
 def order_happened(
     *,
     order_id: int,

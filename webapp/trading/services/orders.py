@@ -32,6 +32,7 @@ from webapp.trading.models import (
     Strategy,
     Trade,
 )
+from webapp.trading.retried import retried
 from webapp.trading.selectors.resources import order_resource
 from webapp.trading.services import events, hints, system
 from webapp.trading.services.order_terms import Wanted, first_time_in_force, order_faults
@@ -189,7 +190,7 @@ def order_submit(
     return order
 
 
-@transaction.atomic
+@retried
 def order_cancel(*, order_id: int, now: datetime) -> Order:
     """Ask the trader to withdraw or cancel an order; an order that has ended stays as it is."""
     order = Order.objects.select_for_update().select_related("instrument").get(pk=order_id)
@@ -212,7 +213,7 @@ CHANGES = (
 """What may be changed of a working order."""
 
 
-@transaction.atomic
+@retried
 def order_change(
     *,
     order_id: int,
@@ -299,7 +300,7 @@ def _trade_of(order: Order) -> Trade | None:
     return Trade.objects.filter(account_id=order.account_id, venue_trade_id=order.trade_id).first()
 
 
-@transaction.atomic
+@retried
 def position_close(
     *,
     account: BrokerAccount,
@@ -327,7 +328,7 @@ def position_close(
     return _flatten(account, instrument, Origin.PERSON, now, created_by, units=signed)
 
 
-@transaction.atomic
+@retried
 def trade_close(
     *, trade: Trade, now: datetime, units: Decimal | None = None, created_by: Any = None
 ) -> Order:
@@ -352,7 +353,7 @@ def trade_close(
     )
 
 
-@transaction.atomic
+@retried
 def close_everything(
     *,
     account: BrokerAccount,

@@ -34,6 +34,10 @@ class LeaseLost(Exception):
     """Another trader took the account from us."""
 
 
+class PooledConnection(Exception):
+    """DATABASE_URL leads through a pool, in which a session's lock belongs to nobody."""
+
+
 class AccountLock:
     """A session advisory lock of PostgreSQL, held for as long as its own connection lives."""
 
@@ -42,11 +46,20 @@ class AccountLock:
 
         Raises:
             LeaseHeld: another session has it.
+            PooledConnection: the server that answers is not the one that the connection is to.
         """
         self._wrapper: BaseDatabaseWrapper = connections.create_connection("default")
         self._wrapper.inc_thread_sharing()  # its uses follow one another, in whatever thread
         try:
             with self._wrapper.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                (answering,) = cursor.fetchone()
+                assert self._wrapper.connection is not None
+                if answering != self._wrapper.connection.info.backend_pid:
+                    raise PooledConnection(
+                        "the account's lock needs a session of its own: let DATABASE_URL name the "
+                        "server itself, not a pool of connections"
+                    )
                 cursor.execute(_NOTICE)
                 cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_LOCK_CLASS, account_id])
                 (taken,) = cursor.fetchone()

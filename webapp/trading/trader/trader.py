@@ -68,6 +68,7 @@ from webapp.trading.models import (
     Strategy,
     TradingState,
 )
+from webapp.trading.retried import retried
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
 from webapp.trading.services import events, order_path, system
@@ -107,6 +108,7 @@ LOOK_S = 0.2
 HEARTBEAT_S = 2.0
 RECONCILE_S = 60.0
 RECOVER_PAUSE_S = 1.0
+FIRST_QUOTES_S = 5.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 SNAPSHOTS_KEPT = 20_000
@@ -207,6 +209,7 @@ class Trader:
         self._quotes: dict[str, Received] = {}
         self._strategies: list[RunningStrategy] = []
         self._armed = False
+        self._armed_at = 0.0
         self._started_at = utc_now()
         self._lease_until = 0.0
         self._last_performance = 0.0
@@ -361,7 +364,7 @@ class Trader:
         while not await self._caught_up():
             await self._db(self._beat)
             await self._pause(RECOVER_PAUSE_S)
-        self._armed = True
+        self._armed, self._armed_at = True, time.monotonic()
         logger.info(
             "armed: account %s, epoch %d, bar %d of %d, %d orders were unfinished",
             self._account.name,
@@ -761,8 +764,11 @@ class Trader:
         received = self._quotes.get(order.instrument.name)
         lapsed = order.expires_at is not None and now > order.expires_at
         coming = received is None or received.stands == BEFORE_FIRST_QUOTE
+        if not order.reduce_only and time.monotonic() - self._armed_at < FIRST_QUOTES_S:
+            # The quotes of a start come one after another, and all that is held must be priced.
+            coming = coming or self._book.equity(self._quotes) is None
         if coming and not lapsed and not self._feed_stands():
-            return None  # just started: the first quote is on its way
+            return None  # just started: the first quotes are on their way
         bound = stop = None
         if received is not None:
             limits = order_path.limits_of(self._account)
@@ -870,9 +876,9 @@ class Trader:
             return request, "the kill switch was pulled before the send"
         received = self._quotes.get(order.instrument.name)
         age_max = order_path.limits_of(self._account).get("quote_age_s_max", Decimal(0))
-        if not order.reduce_only and (
-            received is None or (utc_now() - received.at).total_seconds() > age_max
-        ):
+        age = None if received is None else (utc_now() - received.at).total_seconds()
+        # An age below 0 says that the clock was set back: how old the quote is is not known.
+        if not order.reduce_only and (age is None or not 0 <= age <= age_max):
             return request, "the quote grew too old before the send"
         return request, ""
 
@@ -1061,13 +1067,16 @@ class Trader:
         )
 
     def _apply_now(self, facts: list[Transaction]) -> None:
-        with transaction.atomic():
-            order_path.facts_apply(
-                account_id=self._account.pk, facts=facts, now=utc_now(), timing=self._timing
-            )
-            killpoint("facts_before_commit")
+        self._book_facts(facts)
         self._read_book()
         self._protected = False
+
+    @retried
+    def _book_facts(self, facts: list[Transaction]) -> None:
+        order_path.facts_apply(
+            account_id=self._account.pk, facts=facts, now=utc_now(), timing=self._timing
+        )
+        killpoint("facts_before_commit")
 
     async def _watch_losses(self, market_time: datetime) -> None:
         if self._book.day_start != day_start(market_time):

@@ -4,11 +4,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from webapp.trading import standby
+from webapp.trading.fit import misfit
 from webapp.trading.models import BrokerAccount
 from webapp.trading.services.live_arming import place_refusal
-from webapp.trading.trader.lease import LeaseHeld
+from webapp.trading.trader.lease import LeaseHeld, PooledConnection
 from webapp.trading.trader.trader import Trader
 
 
@@ -28,11 +30,13 @@ class Command(BaseCommand):
         account = accounts.first()
         if account is None:
             raise CommandError("there is no such account; run manage.py load_sample first")
-        if refused := place_refusal(account):
+        if refused := misfit(now=timezone.now()) or place_refusal(account):
             raise CommandError(refused)
         standby.write()  # for the kill switch, should the database go
         try:
             asyncio.run(_run(account.pk, with_relay=options["relay"]))
+        except PooledConnection as error:
+            raise CommandError(str(error)) from error
         except LeaseHeld as error:
             raise CommandError(str(error), returncode=3) from error
 
