@@ -3,12 +3,12 @@
 Each gives what the engine gives, which `bench_python.py` checks before it measures.
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-import vectorbt
 from numpy.typing import NDArray
 
 Bits = NDArray[np.uint8]
@@ -64,8 +64,7 @@ def rolling_numpy(bits: Bits, window: int) -> Columns:
     return np.array(columns, dtype=np.float32)
 
 
-@numba.njit(cache=False, fastmath=True)
-def _rolling_numba(bits: Any, window: int, g: Any, out: Any) -> None:
+def _roll(bits: Any, window: int, g: Any, out: Any) -> None:
     total = window - 1
     pairs = 19
     log2_3 = math.log2(3.0)
@@ -105,26 +104,22 @@ def _rolling_numba(bits: Any, window: int, g: Any, out: Any) -> None:
         out[9, i] = value
 
 
+@functools.cache
+def compiled() -> Callable[[Bits, int, NDArray[np.float64], Columns], None]:
+    """`_roll` by Numba.
+
+    Raises:
+        ModuleNotFoundError: Numba is not installed.
+    """
+    import numba
+
+    made: Callable[[Bits, int, NDArray[np.float64], Columns], None]
+    made = numba.njit(cache=False, fastmath=True)(_roll)
+    return made
+
+
 def rolling_numba(bits: Bits, window: int) -> Columns:
     """The same, one window after the other with running counts, compiled."""
     out = np.empty((10, len(bits) - window + 1), dtype=np.float32)
-    _rolling_numba(bits, window, n_log2_n(max(window, LAMBDA_BITS)), out)
+    compiled()(bits, window, n_log2_n(max(window, LAMBDA_BITS)), out)
     return out
-
-
-def returns_vectorbt(
-    close: NDArray[np.float64], buy: NDArray[np.bool_], sell: NDArray[np.bool_], horizon: int
-) -> NDArray[np.float64]:
-    """Total return of every column of decisions, held for `horizon` bars; (rules,)."""
-    exits_long = np.roll(buy, horizon, axis=0)
-    exits_short = np.roll(sell, horizon, axis=0)
-    exits_long[:horizon] = exits_short[:horizon] = False
-    portfolio = vectorbt.Portfolio.from_signals(
-        np.broadcast_to(close[:, None], buy.shape),
-        buy,
-        exits_long,
-        short_entries=sell,
-        short_exits=exits_short,
-        freq="1h",
-    )
-    return np.asarray(portfolio.total_return(), dtype=np.float64)
