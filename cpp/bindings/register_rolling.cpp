@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "arrays.hpp"
 #include "columns.hpp"
 #include "register.hpp"
@@ -6,10 +8,11 @@
 namespace sep::bindings {
 namespace {
 
-// A chunk takes some 50 ms on one core, so that Ctrl-C is heard within 200 ms. The path metrics
-// take time in proportion to the window.
-std::size_t chunk_prices(const WindowSpec& spec) {
-    return spec.groups & group_path ? std::size_t{1} << 14 : std::size_t{1} << 18;
+// Also where gaps leave most windows to the reference a chunk takes less than 200 ms, so that
+// Ctrl-C is heard within that time. The path metrics take time in proportion to the window.
+std::size_t chunk_prices(const Roller& roller) {
+    if (roller.spec().window.groups & group_path) return std::size_t{1} << 14;
+    return static_cast<std::size_t>(std::clamp(roller.threads(), 1, 16)) << 18;
 }
 
 /// Take the values in chunks; between them Python's signals and the progress callback have their
@@ -26,7 +29,7 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
                               std::to_string(all_gap.size()));
     }
     const RollingOutputs out = outputs(columns);
-    const std::size_t chunk = chunk_prices(roller.spec().window);
+    const std::size_t chunk = chunk_prices(roller);
     std::size_t written = 0;
     for (std::size_t first = 0; first < all.size(); first += chunk) {
         const std::size_t count = std::min(chunk, all.size() - first);

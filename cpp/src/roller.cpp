@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <thread>
 
 #include "backends.hpp"
+#include "parallel.hpp"
 #include "sep/errors.hpp"
 #include "sep/rolling.hpp"
 #include "simd/kernels.hpp"
@@ -12,6 +14,7 @@ namespace {
 
 // Below this many windows a thread costs more than it saves.
 constexpr std::uint64_t windows_per_thread_min = 16'384;
+constexpr std::size_t words_per_thread_min = 1'024;
 
 }  // namespace
 
@@ -65,18 +68,26 @@ void Roller::append(std::uint64_t bits, std::uint64_t joined, int count) {
     joined_.append(joined, count);
 }
 
+void Roller::count_pair(std::uint64_t bit, int sign) {
+    if (!joined_.at(bit)) return;
+    int& n = bits_.at(bit - 1) ? (bits_.at(bit) ? pairs_.n11 : pairs_.n10)
+                               : (bits_.at(bit) ? pairs_.n01 : pairs_.n00);
+    n += sign;
+}
+
 void Roller::append_predicted(bool bit, bool joined) {
-    const int window = spec_.window.window;
+    const auto window = static_cast<std::uint64_t>(spec_.window.window);
+    const std::uint64_t end = bits_.size();
     bool error = false;
-    if (bits_.size() >= static_cast<std::uint64_t>(window)) {
-        const BitsBefore before{bits_.words(), bits_.size() - bits_.forgotten()};
-        const BitsBefore valid{joined_.words(), joined_.size() - joined_.forgotten()};
-        const PairCounts pairs = count_pairs(before, valid, window);
-        error = predicted_bit(spec_.window.predictor, pairs, before(0)) != bit;
+    if (end >= window) {
+        const BitsBefore before{bits_.words(), end - bits_.forgotten()};
+        error = predicted_bit(spec_.window.predictor, pairs_, before(0)) != bit;
     }
     errors_.append(error);
     bits_.append(bit);
     joined_.append(joined);
+    count_pair(end, 1);
+    if (end >= window) count_pair(end - window + 1, -1);
 }
 
 void Roller::take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
@@ -152,7 +163,8 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
     emitted_.assign(word_count(bits.size()), ~std::uint64_t{0});
     prices_ = bits.size();
     prices_before_ = flat_.size();
-    for (std::size_t first = 0; first < bits.size(); first += 64) {
+    const std::size_t packed = gap.empty() ? pack_words(bits, bits_before) : 0;
+    for (std::size_t first = packed; first < bits.size(); first += 64) {
         const auto count = static_cast<int>(std::min<std::size_t>(64, bits.size() - first));
         bool bad = false;
         const bool whole = kernels_ != nullptr && count == 64;
@@ -173,6 +185,29 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
         flat_.append(0, count);
     }
     run(bits_before, out);
+}
+
+std::size_t Roller::pack_words(std::span<const std::uint8_t> bits, std::uint64_t bits_before) {
+    const bool begins_words = bits_before % 64 == 0 && flat_.size() % 64 == 0;
+    if (kernels_ == nullptr || !begins_words || spec_.window.groups & group_qbsa) return 0;
+    const std::span<std::uint64_t> words = bits_.append_words(bits.size() / 64);
+    const std::size_t pieces = words.size() / words_per_thread_min + 1;
+    const std::size_t size = words.size() / pieces + 1;
+    std::atomic<std::size_t> next = 0;
+    std::atomic<bool> bad = false;
+    in_parallel(threads_, pieces, [&] {
+        for (std::size_t piece = next++; piece < pieces; piece = next++) {
+            const std::size_t first = std::min(piece * size, words.size());
+            const std::size_t count = std::min(size, words.size() - first);
+            if (kernels_->pack(bits.data() + 64 * first, count, words.data() + first)) bad = true;
+        }
+    });
+    if (bad) refuse_value(bits, 0, bits_before);
+    const std::span<std::uint64_t> joined = joined_.append_words(words.size());
+    std::ranges::fill(joined, ~std::uint64_t{0});
+    if (bits_before == 0 && !joined.empty()) joined[0] -= 1;  // the first bit has none before it
+    std::ranges::fill(flat_.append_words(words.size()), 0);
+    return 64 * words.size();
 }
 
 void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {

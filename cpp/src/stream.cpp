@@ -297,8 +297,8 @@ void StreamBank::write(std::size_t i, const RollingOutputs& out) {
 
 void StreamBank::write_batch(const RollingOutputs& out) {
     simd::Block& block = batch_->block;
-    simd::Columns columns{{}, false};
-    for (int m = 0; m < simd::column_count; ++m) {
+    simd::Columns columns{{}, false, false};
+    for (int m = 0; m < simd::path_confidence; ++m) {
         const unsigned group = m < simd::lambda ? group_counts : group_damped;
         const bool computed = (streams_[0].spec().window.groups & group) != 0;
         if (out.metrics[m] && computed) columns.data[m] = batch_->column[m].data();

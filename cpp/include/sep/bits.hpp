@@ -69,12 +69,25 @@ public:
         size_ += static_cast<std::uint64_t>(count);
     }
 
+    /// Append so many whole words, to be written by the caller; the size is a multiple of 64.
+    std::span<std::uint64_t> append_words(std::size_t count) {
+        words_.resize(words_.size() + count);
+        size_ += 64 * count;
+        return std::span(words_).last(count);
+    }
+
     /// Forget what is older than the newest `count` bits, as far as whole words go.
     void keep(std::uint64_t count) {
         if (size_ < count + forgotten_ + 64) return;
         const std::uint64_t words = (size_ - count - forgotten_) / 64;
         words_.erase(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(words));
         forgotten_ += 64 * words;
+    }
+
+    /// A bit that is kept.
+    bool at(std::uint64_t i) const {
+        const std::uint64_t kept = i - forgotten_;
+        return (words_[kept / 64] >> (kept % 64) & 1) != 0;
     }
 
     const std::uint64_t* words() const { return words_.data(); }

@@ -123,11 +123,16 @@ public:
     std::uint64_t outputs_of(std::uint64_t prices) const;
 
     const RollingSpec& spec() const { return spec_; }
+    int threads() const { return threads_; }
 
 private:
+    /// Pack as many whole words as can be taken at once; returns how many bits they hold.
+    std::size_t pack_words(std::span<const std::uint8_t> bits, std::uint64_t bits_before);
     /// Append the low `count` bits of a word, with the flags that join each to the one before.
     void append(std::uint64_t bits, std::uint64_t joined, int count);
     void append_predicted(bool bit, bool joined);
+    /// Count the pair that ends with a bit, if it is joined to the one before; -1 takes it away.
+    void count_pair(std::uint64_t bit, int sign);
     void take_price(double price, bool gap);
     /// Take 64 prices without a gap at once; false: they are left to `take_price`.
     bool take_word(const double* prices);
@@ -142,6 +147,7 @@ private:
     BitHistory joined_;
     BitHistory errors_;
     BitHistory flat_;
+    PairCounts pairs_;  ///< of the newest window, if predictions are asked for
     std::vector<std::uint64_t> emitted_;
     std::uint64_t prices_ = 0;  ///< of the chunk in hand
     std::uint64_t prices_before_ = 0;

@@ -63,9 +63,35 @@ inline __m512d four_quarters(const double* const* row, int m) {
     return _mm512_insertf64x2(all, _mm_load_pd(row[6] + m), 3);
 }
 
-int spread(const float* records, const std::uint32_t* record, int count, float* const* out) {
-    int i = 0;
-    for (; i + 16 <= count; i += 16) {
+inline void lines_end() { _mm_sfence(); }
+
+template <bool past_caches>
+inline void put(__m512 values, float* to) {
+    past_caches ? _mm512_stream_ps(to, values) : _mm512_storeu_ps(to, values);
+}
+
+template <bool past_caches>
+inline void put(__m512d values, double* to) {
+    past_caches ? _mm512_stream_pd(to, values) : _mm512_storeu_pd(to, values);
+}
+
+int put_lines(const float* from, int begin, int end, float* to) {
+    int i = begin;
+    for (; i + 16 <= end; i += 16) _mm512_stream_ps(to + i, _mm512_loadu_ps(from + i));
+    return i;
+}
+
+int put_lines(const double* from, int begin, int end, double* to) {
+    int i = begin;
+    for (; i + 8 <= end; i += 8) _mm512_stream_pd(to + i, _mm512_loadu_pd(from + i));
+    return i;
+}
+
+template <bool past_caches>
+int spread(const float* records, const std::uint32_t* record, int begin, int end,
+           float* const* out) {
+    int i = begin;
+    for (; i + 16 <= end; i += 16) {
         const float* row[16];
         for (int j = 0; j < 16; ++j) row[j] = records + std::size_t{record[i + j]} * 8;
         for (int m = 0; m < 8; m += 4) {
@@ -77,25 +103,27 @@ int spread(const float* records, const std::uint32_t* record, int count, float* 
             const __m512 b = _mm512_unpackhi_ps(r0, r1);
             const __m512 c = _mm512_unpacklo_ps(r2, r3);
             const __m512 d = _mm512_unpackhi_ps(r2, r3);
-            if (out[m]) _mm512_storeu_ps(out[m] + i, _mm512_shuffle_ps(a, c, 0x44));
-            if (out[m + 1]) _mm512_storeu_ps(out[m + 1] + i, _mm512_shuffle_ps(a, c, 0xEE));
-            if (out[m + 2]) _mm512_storeu_ps(out[m + 2] + i, _mm512_shuffle_ps(b, d, 0x44));
-            if (out[m + 3]) _mm512_storeu_ps(out[m + 3] + i, _mm512_shuffle_ps(b, d, 0xEE));
+            if (out[m]) put<past_caches>(_mm512_shuffle_ps(a, c, 0x44), out[m] + i);
+            if (out[m + 1]) put<past_caches>(_mm512_shuffle_ps(a, c, 0xEE), out[m + 1] + i);
+            if (out[m + 2]) put<past_caches>(_mm512_shuffle_ps(b, d, 0x44), out[m + 2] + i);
+            if (out[m + 3]) put<past_caches>(_mm512_shuffle_ps(b, d, 0xEE), out[m + 3] + i);
         }
     }
     return i;
 }
 
-int spread(const double* records, const std::uint32_t* record, int count, double* const* out) {
-    int i = 0;
-    for (; i + 8 <= count; i += 8) {
+template <bool past_caches>
+int spread(const double* records, const std::uint32_t* record, int begin, int end,
+           double* const* out) {
+    int i = begin;
+    for (; i + 8 <= end; i += 8) {
         const double* row[8];
         for (int j = 0; j < 8; ++j) row[j] = records + std::size_t{record[i + j]} * 8;
         for (int m = 0; m < 8; m += 2) {
             const __m512d r0 = four_quarters(row, m);
             const __m512d r1 = four_quarters(row + 1, m);
-            if (out[m]) _mm512_storeu_pd(out[m] + i, _mm512_unpacklo_pd(r0, r1));
-            if (out[m + 1]) _mm512_storeu_pd(out[m + 1] + i, _mm512_unpackhi_pd(r0, r1));
+            if (out[m]) put<past_caches>(_mm512_unpacklo_pd(r0, r1), out[m] + i);
+            if (out[m + 1]) put<past_caches>(_mm512_unpackhi_pd(r0, r1), out[m + 1] + i);
         }
     }
     return i;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // What the vector kernels and their caller share. This header holds declarations and plain data
@@ -11,7 +12,7 @@ namespace sep::simd {
 inline constexpr int block_windows = 4096;
 /// Sums that a kernel takes at once.
 inline constexpr int lanes = 8;
-inline constexpr int column_count = 11;
+inline constexpr int column_count = 13;
 /// Metrics that the pair counts decide: the first columns.
 inline constexpr int count_columns = 8;
 /// Keys of the newest 20 bits, 20 * flips + n11, and how many of them exist.
@@ -33,9 +34,11 @@ enum ColumnIndex {
     lambda,
     damped,
     damped_anchored,
+    path_confidence,
+    path_similarity,
 };
 
-/// What the damped sum needs of one lambda: members of DampedRow and DampedSpan.
+/// What the damped sums need of one lambda: members of DampedRow and DampedSpan.
 struct DampedKey {
     double decay4;
     double decay8;
@@ -43,6 +46,7 @@ struct DampedKey {
     const double* byte_sum;
     double all_ones;
     std::int64_t terms;
+    const double* decays;  ///< of the terms, if the path is asked for
 };
 
 struct KernelTables {
@@ -57,6 +61,7 @@ struct KernelTables {
     const double* lambda_of;  ///< by key
     const float* lambda_single_of;
     const DampedKey* damped_of;  ///< by key
+    const double* templates;     ///< three of window - 1 values, if the path is asked for
 };
 
 /// A packed series. Every window lies at least 64 bits after its beginning.
@@ -68,7 +73,12 @@ struct Series {
 struct Columns {
     void* data[column_count];
     bool single;
+    /// The results are more than the caches hold, and all columns begin equally far from a cache
+    /// line: whole lines are written past the caches, without reading them first.
+    bool past_caches;
 };
+
+inline constexpr int line_size = 64;
 
 /// The windows of a block, and room for the steps on the way to their metrics.
 struct Block {
@@ -93,7 +103,7 @@ struct Block {
     alignas(64) std::uint16_t window_at[sorted_size];
     alignas(64) std::uint64_t sorted[sorted_size];
     std::uint16_t group_key[sorted_size / lanes];
-    alignas(64) unsigned char result[2][sorted_size * sizeof(double)];
+    alignas(64) unsigned char result[3][sorted_size * sizeof(double)];
 };
 
 /// Rules of `sep::advance` for a price.
@@ -116,11 +126,17 @@ struct Kernels {
     /// Compute full windows without a gap.
     void (*compute)(const KernelTables& tables, const Series& series, const Columns& columns,
                     Block& block);
+    /// Flips and pairs 11 among the pairs of the `length` bits before each of the positions end,
+    /// end + 1, ...
+    void (*count_pairs)(const std::uint64_t* bits, std::int64_t end, int length, int count,
+                        std::int64_t* flips, std::int64_t* n11);
     /// Ones among the `length` bits before each of the positions end, end + 1, ...
     void (*count_ones)(const std::uint64_t* words, std::int64_t end, int length, int count,
                        std::int64_t* out);
     /// Which of 64 values are not 0; one above 1 sets `bad`.
     std::uint64_t (*nonzero)(const std::uint8_t* values, bool& bad);
+    /// The same of 64 * `words` values; true if one is above 1.
+    bool (*pack)(const std::uint8_t* values, std::size_t words, std::uint64_t* out);
     /// Compare 64 prices in ticks; `before` is the price before them, `ticks_before` its ticks.
     /// False, with `out` undefined, if one breaks a rule.
     bool (*encode)(const double* prices, const PriceGrid& grid, double before, double ticks_before,

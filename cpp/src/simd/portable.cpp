@@ -31,9 +31,16 @@ std::uint64_t nonzero(const std::uint8_t* values, bool& bad) {
     return pack_word(one, 64, unused);
 }
 
+inline void lines_end() {}
+
 template <class T>
-int spread(const T*, const std::uint32_t*, int, T* const*) {
-    return 0;
+int put_lines(const T*, int begin, int, T*) {
+    return begin;
+}
+
+template <bool past_caches, class T>
+int spread(const T*, const std::uint32_t*, int begin, int, T* const*) {
+    return begin;
 }
 
 }  // namespace

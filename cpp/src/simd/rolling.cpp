@@ -37,10 +37,28 @@ std::vector<const Kernels*> kernels_that_run() {
 /// share a window.
 struct Outputs {
     int count;
+    /// Every output sees one bit more than the one before; `bits` holds the first only.
+    bool consecutive;
     std::uint64_t first_price;
     std::array<std::uint64_t, block_windows> bits;
+
+    std::uint64_t seen(int i) const {
+        return consecutive ? bits[0] + static_cast<std::uint64_t>(i)
+                           : bits[static_cast<std::size_t>(i)];
+    }
+
+    /// The first output from `begin` on that sees more than `last` bits.
+    int after(int begin, std::uint64_t last) const {
+        if (seen(count - 1) <= last) return count;
+        if (consecutive) return begin + static_cast<int>(last + 1 - seen(begin));
+        const auto* const first = bits.data();
+        return static_cast<int>(std::upper_bound(first + begin, first + count, last) - first);
+    }
     alignas(64) std::array<std::array<double, block_windows>, column_count> scratch;
     alignas(64) std::array<std::int64_t, block_windows> flat;
+    // Of the newest part of every window, or its wrong predictions:
+    alignas(64) std::array<std::int64_t, block_windows> part_flips;
+    alignas(64) std::array<std::int64_t, block_windows> part_n11;
 };
 
 /// Windows in which every transition is valid: those that end at first_end..last_end bits.
@@ -93,6 +111,12 @@ private:
     std::uint64_t last_end_;
 };
 
+/// Metrics after the columns of the kernels, in the order of WindowMetrics.
+enum MetricIndex { qbsa_error = column_count, confidence, confidence_low, collapse };
+
+/// From so many outputs on they are written past the caches: ten columns of them are 2.6 MB.
+constexpr std::uint64_t past_caches_min = 65'536;
+
 class Rolling final : public RollingBackend {
 public:
     Rolling(const WindowSpec& spec, const Kernels& kernels)
@@ -100,7 +124,12 @@ public:
           rest_(spec),
           tables_(spec.window, spec.groups & group_path),
           vector_(spec, kernels, tables_) {
-        rest_.groups &= ~unsigned{group_counts | group_damped};
+        rest_.groups &= unsigned{group_qbsa | group_collapse};
+        for (int errors = 0; rest_.groups & group_qbsa && errors <= spec.window; ++errors) {
+            WindowMetrics m = no_metrics();
+            set_qbsa_metrics(m, errors, spec.window);
+            predicted_.push_back({m.qbsa_error, m.confidence, m.confidence_low});
+        }
     }
 
     void run(const Chunk& chunk, const RollingOutputs& out) override {
@@ -111,6 +140,7 @@ public:
                            with_kernels ? chunk.bits.forgotten + needed : ~std::uint64_t{0},
                            transitions());
         const KernelTables t = vector_.tables_for(chunk.outputs(), are_single(out));
+        const bool past_caches = chunk.outputs() >= past_caches_min && lines_begin_together(out);
         std::unique_ptr<Workspace> work = take_workspace();
         Block* const block = &work->block;
         Outputs* const outputs = &work->outputs;
@@ -120,17 +150,12 @@ public:
         while (take_outputs(chunk, k, seen, *outputs)) {
             const int count = outputs->count;
             for (int first = 0; first < count;) {
-                const bool by_kernels = plain.hold(outputs->bits[first]);
-                const std::uint64_t last = plain.last_of_stretch(outputs->bits[first]);
-                int end = count;
-                if (outputs->bits[count - 1] > last) {
-                    const auto* const begin = outputs->bits.data();
-                    end = static_cast<int>(std::upper_bound(begin + first, begin + count, last) -
-                                           begin);
-                }
+                const bool by_kernels = plain.hold(outputs->seen(first));
+                const std::uint64_t last = plain.last_of_stretch(outputs->seen(first));
+                const int end = outputs->after(first, last);
                 const RollingOutputs place = out.from(output + static_cast<std::size_t>(first));
                 if (by_kernels) {
-                    compute(chunk, t, *outputs, first, end, place, *block);
+                    compute(chunk, t, *outputs, first, end, place, past_caches, *block);
                 } else {
                     refer(chunk, *outputs, first, end, place);
                 }
@@ -164,11 +189,26 @@ private:
     static bool take_outputs(const Chunk& chunk, std::uint64_t& k, std::uint64_t& seen,
                              Outputs& outputs) {
         int count = 0;
+        const auto word_of_bits = [&](std::uint64_t from) {
+            return chunk.stride == 1 && from % 64 == 0 && from + 64 <= chunk.prices &&
+                   chunk.emitted[from / 64] == ~std::uint64_t{0};
+        };
+        outputs.consecutive = false;
+        outputs.first_price = chunk.prices_before + k;
+        int words = 0;
+        while (64 * words < block_windows && word_of_bits(k + 64 * static_cast<unsigned>(words))) {
+            ++words;
+        }
+        if (64 * words == block_windows) {
+            outputs.consecutive = true;
+            outputs.bits[0] = seen + 1;
+            outputs.count = block_windows;
+            seen += block_windows;
+            k += block_windows;
+            return true;
+        }
         while (k < chunk.prices && count < block_windows) {
-            const bool word_of_bits = chunk.stride == 1 && k % 64 == 0 && k + 64 <= chunk.prices &&
-                                      count + 64 <= block_windows &&
-                                      chunk.emitted[k / 64] == ~std::uint64_t{0};
-            if (word_of_bits) {
+            if (count + 64 <= block_windows && word_of_bits(k)) {
                 if (count == 0) outputs.first_price = chunk.prices_before + k;
                 for (std::uint64_t i = 0; i < 64; ++i) {
                     outputs.bits[static_cast<std::size_t>(count) + i] = seen + 1 + i;
@@ -201,20 +241,21 @@ private:
 
     /// Results of windows without a gap, into outputs first..end, which begin at `out`.
     void compute(const Chunk& chunk, const KernelTables& t, Outputs& outputs, int first, int end,
-                 const RollingOutputs& out, Block& block) const {
-        const std::uint64_t* const bits = outputs.bits.data() + first;
+                 const RollingOutputs& out, bool past_caches, Block& block) const {
         const int count = end - first;
+        const std::uint64_t begin = outputs.seen(first);
         block.given = false;
         block.scattered = chunk.stride != 1;
-        block.first_end = static_cast<std::int64_t>(bits[0] - chunk.bits.forgotten);
-        block.count = block.scattered ? count : static_cast<int>(bits[count - 1] - bits[0]) + 1;
+        block.first_end = static_cast<std::int64_t>(begin - chunk.bits.forgotten);
+        block.count = block.scattered ? count : static_cast<int>(outputs.seen(end - 1) - begin) + 1;
         if (block.scattered) {
             for (int i = 0; i < count; ++i) {
-                block.ends[i] = static_cast<std::int64_t>(bits[i] - chunk.bits.forgotten);
+                block.ends[i] =
+                    static_cast<std::int64_t>(outputs.seen(first + i) - chunk.bits.forgotten);
             }
         }
-        Columns columns{{}, are_single(out)};
         const bool straight = block.count == count && are_of_one_type(out);
+        Columns columns{{}, are_single(out), past_caches && straight};
         for (int m = 0; m < column_count; ++m) {
             if (!out.metrics[m]) continue;
             columns.data[m] = straight ? out.metrics[m].data : outputs.scratch[m].data();
@@ -223,44 +264,121 @@ private:
         if (!straight) {
             for (int m = 0; m < column_count; ++m) {
                 if (!out.metrics[m]) continue;
+                const auto repeated = [&](const auto* from, auto* to) {
+                    repeat(from, outputs, first, count, block, to);
+                };
                 if (columns.single) {
-                    repeat(static_cast<const float*>(columns.data[m]), bits, count, block,
-                           static_cast<float*>(out.metrics[m].data));
+                    repeated(static_cast<const float*>(columns.data[m]),
+                             static_cast<float*>(out.metrics[m].data));
                 } else if (out.metrics[m].single) {
-                    repeat(static_cast<const double*>(columns.data[m]), bits, count, block,
-                           static_cast<float*>(out.metrics[m].data));
+                    repeated(static_cast<const double*>(columns.data[m]),
+                             static_cast<float*>(out.metrics[m].data));
                 } else {
-                    repeat(static_cast<const double*>(columns.data[m]), bits, count, block,
-                           static_cast<double*>(out.metrics[m].data));
+                    repeated(static_cast<const double*>(columns.data[m]),
+                             static_cast<double*>(out.metrics[m].data));
                 }
             }
         }
         if (out.complete != nullptr) std::fill_n(out.complete, count, std::uint8_t{1});
-        if (std::any_of(out.metrics.begin() + column_count, out.metrics.end(),
-                        [](const Column& column) { return static_cast<bool>(column); })) {
-            refer_rest(chunk, bits, count, out);
+        if (std::none_of(out.metrics.begin() + column_count, out.metrics.end(),
+                         [](const Column& column) { return static_cast<bool>(column); })) {
+            return;
+        }
+        if (block.scattered) {
+            refer_rest(chunk, outputs, first, count, out);
+            return;
+        }
+        if (out.metrics[collapse]) set_collapse(chunk, outputs, first, count, out, block);
+        set_predicted(chunk, outputs, first, count, out, block);
+    }
+
+    /// The shares of wrong predictions, which their number decides.
+    void set_predicted(const Chunk& chunk, Outputs& outputs, int first, int count,
+                       const RollingOutputs& out, const Block& block) const {
+        const std::array<Column, 3> columns{out.metrics[qbsa_error], out.metrics[confidence],
+                                            out.metrics[confidence_low]};
+        if (!columns[0] && !columns[1] && !columns[2]) return;
+        const std::uint64_t begin = outputs.seen(first);
+        if (!predicted_.empty()) {
+            vector_.kernels().count_ones(chunk.errors.words,
+                                         static_cast<std::int64_t>(begin - chunk.errors.forgotten),
+                                         spec_.window, block.count, outputs.part_flips.data());
+        }
+        for (int i = 0; i < count; ++i) {
+            const std::uint64_t bits = outputs.seen(first + i);
+            const bool known =
+                !predicted_.empty() && bits >= 2 * static_cast<std::uint64_t>(spec_.window);
+            for (std::size_t m = 0; m < columns.size(); ++m) {
+                if (!columns[m]) continue;
+                const auto at = static_cast<std::size_t>(bits - begin);
+                columns[m].store(
+                    static_cast<std::size_t>(i),
+                    known ? predicted_[static_cast<std::size_t>(outputs.part_flips[at])][m]
+                          : not_a_number());
+            }
+        }
+    }
+
+    /// Whether the newest quarter of the pairs is one-sided and the rest is not.
+    void set_collapse(const Chunk& chunk, Outputs& outputs, int first, int count,
+                      const RollingOutputs& out, Block& block) const {
+        const Column& column = out.metrics[collapse];
+        if ((rest_.groups & group_collapse) == 0 || spec_.window < 32) {
+            for (int i = 0; i < count; ++i) {
+                column.store(static_cast<std::size_t>(i), not_a_number());
+            }
+            return;
+        }
+        const int pairs = spec_.window - 1;
+        const int newest = pairs / 4;
+        const int rest = pairs - newest;
+        const auto least_of = [&](int transitions) {
+            int least = 0;
+            while (!(least / static_cast<double>(transitions) >= spec_.collapse_share)) ++least;
+            return least;
+        };
+        const int least_newest = least_of(newest);
+        const int least_rest = least_of(rest);
+        const Kernels& kernels = vector_.kernels();
+        const std::uint64_t* const words = chunk.bits.words;
+        kernels.count_pairs(words, block.first_end, spec_.window, block.count, block.flips,
+                            block.n11);
+        kernels.count_pairs(words, block.first_end, newest + 1, block.count,
+                            outputs.part_flips.data(), outputs.part_n11.data());
+        const std::uint64_t begin = outputs.seen(first);
+        for (int i = 0; i < count; ++i) {
+            const auto at = static_cast<std::size_t>(outputs.seen(first + i) - begin);
+            const auto n11 = static_cast<int>(block.n11[at]);
+            const int n00 = pairs - static_cast<int>(block.flips[at]) - n11;
+            const auto part_n11 = static_cast<int>(outputs.part_n11[at]);
+            const int part_n00 = newest - static_cast<int>(outputs.part_flips[at]) - part_n11;
+            const bool event = std::max(part_n00, part_n11) >= least_newest &&
+                               std::max(n00 - part_n00, n11 - part_n11) < least_rest;
+            column.store(static_cast<std::size_t>(i), event ? 1.0 : 0.0);
         }
     }
 
     /// Every output gets the value of the newest window that it sees.
     template <class From, class To>
-    static void repeat(const From* from, const std::uint64_t* bits, int count, const Block& block,
-                       To* to) {
-        if (block.scattered) {
+    static void repeat(const From* from, const Outputs& outputs, int first, int count,
+                       const Block& block, To* to) {
+        if (block.scattered || outputs.consecutive) {
             for (int i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
             return;
         }
+        const std::uint64_t* const bits = outputs.bits.data() + first;
         for (int i = 0; i < count; ++i) to[i] = static_cast<To>(from[bits[i] - bits[0]]);
     }
 
-    /// The metrics without a kernel, of windows without a gap.
-    void refer_rest(const Chunk& chunk, const std::uint64_t* bits, int count,
+    /// The metrics without a kernel, of windows without a gap that lie apart.
+    void refer_rest(const Chunk& chunk, const Outputs& outputs, int first, int count,
                     const RollingOutputs& out) const {
         MetricValues values{};
         for (int i = 0; i < count; ++i) {
-            if (i == 0 || bits[i] != bits[i - 1]) {
+            const std::uint64_t bits = outputs.seen(first + i);
+            if (i == 0 || bits != outputs.seen(first + i - 1)) {
                 bool complete = false;
-                values = values_of(reference(chunk, bits[i], rest_, complete));
+                values = values_of(reference(chunk, bits, rest_, complete));
             }
             for (int m = column_count; m < window_metric_count; ++m) {
                 if (out.metrics[m])
@@ -275,8 +393,8 @@ private:
         MetricValues values{};
         bool complete = false;
         for (int i = first; i < end; ++i) {
-            const std::uint64_t bits = outputs.bits[static_cast<std::size_t>(i)];
-            if (i == first || bits != outputs.bits[static_cast<std::size_t>(i) - 1]) {
+            const std::uint64_t bits = outputs.seen(i);
+            if (i == first || bits != outputs.seen(i - 1)) {
                 values = values_of(reference(chunk, bits, spec_, complete));
             }
             const auto at = static_cast<std::size_t>(i - first);
@@ -314,7 +432,9 @@ private:
     /// Whether the columns with a kernel belong to a group that is asked for.
     bool kernels_give_what_is_wanted(const RollingOutputs& out) const {
         for (int m = 0; m < column_count; ++m) {
-            const unsigned groups = m < lambda ? unsigned{group_counts} : group_damped | group_path;
+            const unsigned groups = m < lambda            ? unsigned{group_counts}
+                                    : m < path_confidence ? group_damped | group_path
+                                                          : unsigned{group_path};
             if (out.metrics[m] && (spec_.groups & groups) == 0) return false;
         }
         return true;
@@ -323,6 +443,21 @@ private:
     static bool are_single(const RollingOutputs& out) {
         return std::all_of(out.metrics.begin(), out.metrics.begin() + column_count,
                            [](const Column& column) { return !column || column.single; });
+    }
+
+    /// Whether the columns with a kernel begin at values, and equally far from a cache line.
+    static bool lines_begin_together(const RollingOutputs& out) {
+        const Column* seen = nullptr;
+        for (int m = 0; m < column_count; ++m) {
+            const Column& column = out.metrics[m];
+            if (!column) continue;
+            if (seen == nullptr) seen = &column;
+            const auto at = reinterpret_cast<std::uintptr_t>(column.data);
+            if (at % (column.single ? sizeof(float) : sizeof(double)) != 0) return false;
+            const auto other = reinterpret_cast<std::uintptr_t>(seen->data);
+            if (at % line_size != other % line_size) return false;
+        }
+        return seen != nullptr;
     }
 
     static bool are_of_one_type(const RollingOutputs& out) {
@@ -339,7 +474,8 @@ private:
     }
 
     WindowSpec spec_;
-    WindowSpec rest_;  ///< what has no kernel
+    WindowSpec rest_;                               ///< what the kernels leave to their caller
+    std::vector<std::array<double, 3>> predicted_;  ///< by wrong predictions in the window
     WindowTables tables_;
     WindowKernels vector_;
     std::mutex free_guard_;

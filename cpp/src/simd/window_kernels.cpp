@@ -3,7 +3,7 @@
 namespace sep::simd {
 WindowKernels::WindowKernels(const WindowSpec& spec, const Kernels& kernels,
                              const WindowTables& tables)
-    : window_(spec.window), kernels_(kernels) {
+    : window_(spec.window), templates_(tables.templates.data()), kernels_(kernels) {
     const int total = window_ - 1;
     for (int n = -total; n <= total; ++n) shares_.push_back(n / static_cast<double>(total));
     for (std::size_t key = 0; key < key_count; ++key) {
@@ -12,17 +12,23 @@ WindowKernels::WindowKernels(const WindowSpec& spec, const Kernels& kernels,
         const DampedSpan& span = tables.spans[number];
         lambda_of_[key] = row.lambda;
         lambda_single_of_[key] = static_cast<float>(row.lambda);
-        damped_of_[key] = {row.decay4,   row.decay8,    row.nibble_sum,
-                           row.byte_sum, span.all_ones, span.terms};
+        const bool path = !tables.decays_first.empty();
+        damped_of_[key] = {row.decay4,
+                           row.decay8,
+                           row.nibble_sum,
+                           row.byte_sum,
+                           span.all_ones,
+                           span.terms,
+                           path ? &tables.decays[tables.decays_first[number]] : nullptr};
     }
 }
 
 KernelTables WindowKernels::tables_for(std::uint64_t windows, bool single) {
     const Tables& t = sep::tables();
     KernelTables made{
-        window_,          t.g.data(), (window_ - 1) * t.log2_3, shares_.data() + (window_ - 1),
-        nullptr,          nullptr,    lambda_of_.data(),        lambda_single_of_.data(),
-        damped_of_.data()};
+        window_,           t.g.data(), (window_ - 1) * t.log2_3, shares_.data() + (window_ - 1),
+        nullptr,           nullptr,    lambda_of_.data(),        lambda_single_of_.data(),
+        damped_of_.data(), templates_};
     // A record costs two to three windows, and there are at most three quarters of window^2.
     const auto enough =
         2 * static_cast<std::uint64_t>(window_) * static_cast<std::uint64_t>(window_);

@@ -23,7 +23,7 @@ using AlignedArray = std::unique_ptr<T[], FreeAligned>;
 /// The vector kernels of this machine beside the tables of one window length.
 class WindowKernels {
 public:
-    /// @param tables  of spec.window.
+    /// @param tables  of spec.window; it lives longer.
     WindowKernels(const WindowSpec& spec, const Kernels& kernels, const WindowTables& tables);
 
     const Kernels& kernels() const { return kernels_; }
@@ -37,6 +37,7 @@ private:
     AlignedArray<T> make_records() const;
 
     int window_;
+    const double* templates_;
     const Kernels& kernels_;
     std::vector<double> shares_;
     std::array<double, key_count> lambda_of_;
