@@ -16,7 +16,7 @@ from random import Random
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "fuzz"
-TARGETS = ("prices", "bits", "snapshot", "calibration", "sweep")
+TARGETS = ("prices", "bits", "streams", "snapshot", "calibration", "sweep")
 SEED_SIZES = (16, 64, 300, 1200, 3000)
 
 

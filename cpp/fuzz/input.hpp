@@ -85,6 +85,7 @@ std::string refusal_of(const Call& call) {
 // Each takes any bytes and throws Broken when the library breaks a promise.
 void prices(std::span<const std::uint8_t> bytes);
 void bits(std::span<const std::uint8_t> bytes);
+void streams(std::span<const std::uint8_t> bytes);
 void snapshot(std::span<const std::uint8_t> bytes);
 void calibration(std::span<const std::uint8_t> bytes);
 void sweep(std::span<const std::uint8_t> bytes);

@@ -1,7 +1,7 @@
 #include "sep/tables.hpp"
 
 #include <cmath>
-#include <stdexcept>
+#include <mutex>
 
 #include "double_double.hpp"
 #include "sep/window.hpp"
@@ -78,14 +78,8 @@ std::vector<double> path_templates(int points) {
     return templates;
 }
 
-}  // namespace
-
-const Tables& tables() {
-    static const Tables made = make_tables();
-    return made;
-}
-
-WindowTables::WindowTables(int window, bool with_path) {
+std::vector<DampedSpan> make_spans(int window) {
+    std::vector<DampedSpan> spans;
     for (const DampedRow& row : tables().rows) {
         int terms = window;
         while (row.lambda * (terms - 1) > 40.0) --terms;
@@ -95,15 +89,38 @@ WindowTables::WindowTables(int window, bool with_path) {
         const DoubleDouble last = exp_minus(lambda * DoubleDouble(static_cast<double>(terms)));
         const DoubleDouble sum = (DoubleDouble(1.0) - last) / (DoubleDouble(1.0) - ratio);
         spans.push_back({sum.hi, terms, 0});
-        if (!with_path) continue;
+    }
+    return spans;
+}
+
+/// Kept for each length, 3 KB: they take a millisecond, a call for few windows some microseconds.
+const std::vector<DampedSpan>& spans_of(int window) {
+    static std::array<std::once_flag, window_max + 1> made;
+    static std::array<std::vector<DampedSpan>, window_max + 1> spans;
+    const auto length = static_cast<std::size_t>(window);
+    std::call_once(made[length], [&] { spans[length] = make_spans(window); });
+    return spans[length];
+}
+
+}  // namespace
+
+const Tables& tables() {
+    static const Tables made = make_tables();
+    return made;
+}
+
+WindowTables::WindowTables(int window, bool with_path) : spans(spans_of(window)) {
+    if (!with_path) return;
+    for (std::size_t i = 0; i < spans.size(); ++i) {
+        const DoubleDouble ratio = exp_minus(DoubleDouble(tables().rows[i].lambda));
         decays_first.push_back(static_cast<std::uint32_t>(decays.size()));
         DoubleDouble decay = 1.0;
-        for (int k = 0; k < terms; ++k) {
+        for (int k = 0; k < spans[i].terms; ++k) {
             decays.push_back(decay.hi);
             decay = decay * ratio;
         }
     }
-    if (with_path) templates = path_templates(window - 1);
+    templates = path_templates(window - 1);
 }
 
 }  // namespace sep

@@ -21,6 +21,7 @@ void run(void (*target)(std::span<const std::uint8_t>), int inputs) {
 
 TEST(Fuzz, PricesKeepTheirPromises) { run(&fuzz::prices, 100); }
 TEST(Fuzz, BitsKeepTheirPromises) { run(&fuzz::bits, 100); }
+TEST(Fuzz, StreamsKeepTheirPromises) { run(&fuzz::streams, 60); }
 TEST(Fuzz, SnapshotsKeepTheirPromises) { run(&fuzz::snapshot, 100); }
 TEST(Fuzz, CalibrationKeepsItsPromises) { run(&fuzz::calibration, 30); }
 TEST(Fuzz, SweepsKeepTheirPromises) { run(&fuzz::sweep, 100); }
