@@ -65,13 +65,14 @@ class Progress:
     """What was done at one account, for the page.
 
     Attributes:
-        positions: instrument to signed units; None before the broker has answered.
+        positions: (instrument, signed units) of all that is held; None before the broker has
+            answered.
         orders: working orders that could open; None before the broker has answered.
         done_s: seconds from the press until nothing was left to do.
     """
 
     account: str
-    positions: dict[str, Decimal] | None = None
+    positions: tuple[tuple[str, Decimal], ...] | None = None
     orders: int | None = None
     cancelled: int = 0
     error: str = ""
@@ -80,7 +81,7 @@ class Progress:
     def line(self) -> str:
         if self.positions is None:
             return f"{self.account}: {self.error or 'asking the broker'}"
-        held = ", ".join(f"{units:f} {name}" for name, units in sorted(self.positions.items()))
+        held = ", ".join(f"{units:f} {name}" for name, units in sorted(self.positions))
         words = [
             f"{self.account}: {'holds ' + held if held else 'flat'}",
             f"{self.orders} working orders could open",
@@ -135,17 +136,17 @@ class Account:
             self.progress.cancelled += 1
         if not flatten:
             return not opening
-        for instrument, units in report.positions.items():
+        for instrument, units in report.held:
             await self._close(broker, instrument, units)
-        if not report.positions:
+        if not report.held:
             # A stop whose position is gone has nothing to protect.
             for order in report.open_orders:
                 await asyncio.wait_for(broker.cancel(order.client_id), CALL_S)
-        return not report.positions and not report.open_orders
+        return not report.held and not report.open_orders
 
     async def _look(self, broker: Broker) -> AccountReport:
         report = await asyncio.wait_for(broker.account(), CALL_S)
-        self.progress.positions = dict(report.positions)
+        self.progress.positions = report.held
         self.progress.orders = sum(may_open(order) for order in report.open_orders)
         return report
 
@@ -155,14 +156,15 @@ class Account:
         An order whose answer was lost is sent again under the same name, which the venue takes
         once; only one that has ended is followed by another.
         """
-        number = self._tries.setdefault(instrument, 0)
-        name = f"kill-{self.run}-{instrument}-{number}"
+        what = f"{instrument}-{'long' if units > 0 else 'short'}"
+        number = self._tries.setdefault(what, 0)
+        name = f"kill-{self.run}-{what}-{number}"
         known = await asyncio.wait_for(broker.order_by_client_id(name), CALL_S)
         if known is not None:
             if known.working:
                 return
-            self._tries[instrument] += 1
-            name = f"kill-{self.run}-{instrument}-{number + 1}"
+            self._tries[what] += 1
+            name = f"kill-{self.run}-{what}-{number + 1}"
         request = OrderRequest(
             client_id=name,
             instrument=instrument,

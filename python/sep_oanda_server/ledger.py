@@ -244,7 +244,11 @@ class Ledger:
             setattr(trade, DEPENDENT_SLOTS[order_type][0], order_id)
 
     def _end_order(self, transaction: Json, state: str, cause: str, at: str) -> Order:
-        order = self.pending.pop(int(transaction["orderID"]))
+        number = int(transaction["orderID"])
+        # A scripted fault fills an order that has ended, or one that never was.
+        order = self.pending.pop(number, None) or self.orders.get(number)
+        if order is None:
+            order = Order(number, "MARKET", transaction["instrument"], {}, transaction["time"])
         order.state = state
         order.extra[cause] = transaction["id"]
         order.extra[at] = transaction["time"]

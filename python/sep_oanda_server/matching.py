@@ -246,6 +246,25 @@ def fill(
     return body
 
 
+def fill_again(
+    account: Ledger, order_id: int, instrument: str, units: Decimal, market: Market, batch: Batch
+) -> Json:
+    """Book a fill that nobody asked for: of an order that has ended, or of one that never was.
+
+    The account holds what it says, as after a fault of the venue.
+    """
+    quote = market.quotes[instrument]
+    price = quote.ask if units > 0 else quote.bid
+    fields: Json = {"units": plain(units), "positionFill": "DEFAULT"}
+    known = account.orders.get(order_id)
+    if known is not None and known.client_id:
+        fields["clientExtensions"] = {"id": known.client_id}
+    order = Order(order_id, "MARKET", instrument, fields, batch.time)
+    plan = _plan(account, order, units)
+    assert isinstance(plan, Plan)  # DEFAULT has no reason to refuse
+    return _book_fill(account, order, plan, price, quote, market, batch, None)
+
+
 def _open_refusal(
     account: Ledger, order: Order, plan: Plan, quote: Quote, market: Market, now_ns: int
 ) -> str | None:

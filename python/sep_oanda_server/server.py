@@ -19,8 +19,9 @@ from http import HTTPStatus
 from aiohttp import web
 
 from sep_oanda_server.faults import Fault, FaultError, FaultScript, read_script
-from sep_oanda_server.ledger import Ledger
+from sep_oanda_server.ledger import Batch, Ledger
 from sep_oanda_server.market import DEFAULT_LIQUIDITY, Quote, price_wire
+from sep_oanda_server.matching import fill_again
 from sep_oanda_server.store import Store
 from sep_oanda_server.venue import Failure, Request, Response, Venue
 from sep_oanda_server.wire import NS, Json, read_decimal, read_time, time_text, with_unix_times
@@ -291,6 +292,8 @@ class Server:
             ("DELETE", "/control/faults"): lambda _: self.faults.clear(),
             ("POST", "/control/quote"): self._inject_quote,
             ("POST", "/control/feed"): self._set_pace,
+            ("POST", "/control/fill"): self._fill_again,
+            ("POST", "/control/ids"): self._begin_ids_again,
             ("GET", "/control"): lambda _: None,
         }
         act = known.get((http.method, http.path))
@@ -325,6 +328,28 @@ class Server:
         if not isinstance(paused, bool) or not 0 < float(speed) < float("inf"):
             raise ValueError("speed must be above 0 and paused true or false")
         self.pace.speed, self.pace.paused = float(speed), paused
+
+    def _fill_again(self, source: object) -> None:
+        if not isinstance(source, dict):
+            raise ValueError("an object with order, instrument and units")
+        now_ns = self.now_ns()
+        (account,) = self.venue.ledgers.values()
+        fill_again(
+            account,
+            int(source["order"]),
+            str(source["instrument"]),
+            read_decimal(str(source["units"])),
+            self.venue.market,
+            Batch(account, now_ns),
+        )
+        self._save()
+        self._wake()
+
+    def _begin_ids_again(self, _source: object) -> None:
+        """Open every account anew, as a venue does that lost its books: ids begin again at 1."""
+        for name, account in self.venue.ledgers.items():
+            self.venue.ledgers[name] = Ledger.opened(account.terms, self.now_ns())
+        self._wake()
 
     def _inject_quote(self, source: object) -> None:
         if not isinstance(source, dict):

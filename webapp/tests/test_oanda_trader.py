@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from sep_engine.data import load_sample
@@ -36,10 +37,18 @@ from webapp.trading.models import (
     Order,
     Position,
     Reconciliation,
+    RiskLimit,
     Trade,
     TradingState,
 )
-from webapp.trading.services.orders import order_change, order_submit, trade_close
+from webapp.trading.rebuild import books_from_log, differences
+from webapp.trading.services.orders import (
+    close_everything,
+    order_change,
+    order_submit,
+    position_close,
+    trade_close,
+)
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader.trader import Trader
 
@@ -47,12 +56,23 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).resolve().parents[2]
 VENUE_ACCOUNT = "101-004-1435156-001"
+# Limits that would stop a large order before the one on the position.
+ROOMY = (
+    "order_notional_max",
+    "order_equity_percent_max",
+    "stop_risk_percent_max",
+    "leverage_max",
+    "currency_exposure_max",
+)
 cached_bars = cache(lambda: load_sample("eur_usd_h1").quote_bars())
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    """A server with a new account, whose clock is that of the quotes it gets."""
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server with a new account, whose clock is that of the quotes it gets.
+
+    Indirect parameters are further options of the server.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,6 +80,7 @@ def url() -> Iterator[str]:
         [
             *(sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused"),
             *("--clock", "market", "--rate-limit", "0"),
+            *getattr(request, "param", ()),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
         stderr=subprocess.DEVNULL,
@@ -567,3 +588,114 @@ def test_a_difference_halts_the_account_and_is_kept_with_both_sides(trade: Play,
     assert (run.local["balance"], run.reported["balance"]) == ("100000.00", "100000.00")
     order = Order.objects.get(origin="PERSON")
     assert run.local["orders"] == run.reported["orders"] == {order.client_id: "1000"}
+
+
+@pytest.mark.parametrize("url", [("--hedging",)], indirect=True)
+def test_a_hedging_account_is_long_and_short_at_once_with_a_stop_for_each_trade(
+    trade: Play, url: str
+) -> None:
+    BrokerAccount.objects.update(hedging=True)
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        limits = RiskLimit.objects.filter(name__in=("repeat_pause_s",))
+        await one._db(lambda: limits.update(value=0))
+
+        async def market(units: int, **terms: Any) -> Order:
+            wanted = limit_order(one, type=OrderType.MARKET, price=None, units=Decimal(units))
+            return await ask(one, order_submit, **wanted | terms)
+
+        await market(1000, stop_distance=Decimal("0.0060"))
+        await market(-600, stop_distance=Decimal("0.0050"))
+        sides = Position.objects.order_by("side").values_list("side", "units")
+        assert await one._db(lambda: list(sides.all())) == [("LONG", 1000), ("SHORT", -600)]
+        assert one._book.positions["EUR_USD"].units == 400
+        # An order is judged by the side that it adds to: 600 short and 19,500 more are 20,100.
+        await one._db(lambda: RiskLimit.objects.filter(name="order_units_max").update(value=30_000))
+        await one._db(
+            lambda: RiskLimit.objects.filter(name__in=ROOMY).update(value=Decimal(1_000_000))
+        )
+        denied = await market(-19_500, stop_distance=Decimal("0.0050"))
+        assert denied.denied_reason == "position_units: 20100, allowed is at most 20000"
+        # What closes names its side; a trade that is closed in part leaves the other side alone.
+        with pytest.raises(ValidationError, match="both sides are held"):
+            await ask(one, position_close, account=one._account, instrument=one._feed.instrument)
+        long = await one._db(
+            lambda: Trade.objects.select_related("account", "instrument").get(units=1000)
+        )
+        assert (await ask(one, trade_close, trade=long, units=Decimal(300))).state == "FILLED"
+        assert await one._db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", -600)]
+        # What somebody opens without a stop gets one of its own.
+        bare = {"type": "MARKET", "instrument": "EUR_USD", "units": "-50"}
+        at_venue(url, "POST", "/orders", {"order": bare})
+        await one._reconcile("minute")
+        await one._work_orders()
+        await one._work_orders()
+        trades = at_venue(url, "GET", "/openTrades")["trades"]
+        assert all("stopLossOrder" in found for found in trades)
+        assert len(trades) == 3
+        there = sum(Decimal(found["unrealizedPL"]) for found in trades)
+        assert one._book.open_pl(one._quotes) == there
+        closed = await ask(
+            one,
+            position_close,
+            account=one._account,
+            instrument=one._feed.instrument,
+            side="SHORT",
+        )
+        assert (closed.state, closed.filled_units) == ("FILLED", 650)
+        assert await one._db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", 0)]
+        await one._reconcile("minute")
+        await one._db(close_everything, account=one._account, reason="done", now=timezone.now())
+        await one._work_orders()
+        await one._reconcile("minute")
+
+    trade(steps)
+    assert set(Position.objects.values_list("units", flat=True)) == {0}
+    outcomes = set(Reconciliation.objects.values_list("outcome", flat=True))
+    assert outcomes <= {"AGREED", "CAUGHT_UP"}
+    assert audit() == []
+    assert differences(books_from_log()) == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of-an-ended-order", "of-no-order"])
+def test_o26_a_fill_that_nobody_asked_for_is_booked_and_halts_the_account(
+    trade: Play, url: str, known: bool
+) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        order = await ask(one, order_submit, **limit_order(one, type=OrderType.MARKET, price=None))
+        assert order.state == "FILLED"
+        number = int(order.venue_order_id) if known else 999
+        extra = {"order": number, "instrument": "EUR_USD", "units": "300"}
+        control(url, "POST", "/fill", extra)
+        await one._reconcile("minute")
+
+    trade(steps)
+    # The venue holds 1,300 and so do we; nothing was dropped.
+    assert Position.objects.get().units == 1300
+    assert sum(Fill.objects.values_list("units", flat=True)) == 1300
+    assert {outcome for (outcome,) in Reconciliation.objects.values_list("outcome")} <= {
+        "AGREED",
+        "CAUGHT_UP",
+    }
+    alerts = [event.data["text"] for event in EventLog.objects.filter(stream="alerts")]
+    if known:
+        assert state() == TradingMode.HALTED
+    else:
+        assert any("Order 999 was made beside us; it counts as ours" in text for text in alerts)
+
+
+def test_o28_a_venue_whose_ids_begin_again_halts_the_account(trade: Play, url: str) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        order = await ask(one, order_submit, **limit_order(one, type=OrderType.MARKET, price=None))
+        assert order.state == "FILLED"
+        control(url, "POST", "/ids", {})
+        await one._reconcile("minute")
+
+    trade(steps)
+    assert state() == TradingMode.HALTED
+    # What was booked stays, and nothing of the new ledger was taken for it.
+    assert Position.objects.get().units == 1000
+    assert Fill.objects.count() == 1

@@ -35,10 +35,12 @@ class Venue:
         asyncio.run(self.broker.close())
         self.broker = self.opened()
 
-    def quote(self, bid: str) -> list[Transaction]:
+    def quote(
+        self, bid: str, instrument: str = "EUR_USD", spread: str = "0.0002"
+    ) -> list[Transaction]:
         self.event += 1
         at = START + timedelta(hours=self.event // 2)
-        quote = Quote("EUR_USD", at, D(bid), D(bid) + D("0.0002"))
+        quote = Quote(instrument, at, D(bid), D(bid) + D(spread))
         return asyncio.run(self.broker.on_quote(quote, event=self.event, assumed_spread=True))
 
     def bar(self, *bids: str) -> list[Transaction]:
@@ -224,9 +226,9 @@ def test_cancelling_what_has_ended_or_never_was_changes_nothing(venue: Venue) ->
     assert asyncio.run(venue.broker.order_by_client_id("nobody")) is None
 
 
-def test_a_pair_in_another_currency_is_rejected(venue: Venue) -> None:
+def test_a_pair_whose_profit_no_quote_can_turn_is_rejected(venue: Venue) -> None:
     [answer] = venue.submit("a", 1000, instrument="USD_JPY")
-    assert (answer.kind, answer.reason) == (Kind.REJECTED, "CURRENCY_NOT_SUPPORTED")
+    assert (answer.kind, answer.reason) == (Kind.REJECTED, "NO_RATE_INTO_THE_ACCOUNT_CURRENCY")
 
 
 def test_a_ledger_of_another_currency_is_refused(venue: Venue) -> None:
@@ -350,3 +352,25 @@ def test_a_ledger_of_before_is_read_on(venue: Venue) -> None:
     venue.quote("1.1000")
     (filled,) = venue.bar("1.1000", "1.1000", "1.0940", "1.0990")
     assert (filled.client_id, filled.price) == ("a", D("1.0950"))
+
+
+def test_profit_in_yen_and_pounds_becomes_dollars_at_the_worse_price(venue: Venue) -> None:
+    venue.quote("150.000", "USD_JPY", "0.020")
+    venue.submit("in", 1000, instrument="USD_JPY")
+    venue.quote("150.000", "USD_JPY", "0.020")  # filled at 150.02
+    venue.submit("out", -1000, instrument="USD_JPY", reduce_only=True)
+    (gain,) = venue.quote("151.000", "USD_JPY", "0.020")
+    # 0.98 yen * 1,000 = 980 yen, sold at 151.02 a dollar: 6.48920..., to four decimals.
+    assert gain.realised_pl == D("6.4892")
+    # Without a price of the pound nobody can say what a loss in pounds comes to.
+    (refused,) = venue.submit("cross", 1000, instrument="EUR_GBP")
+    assert refused.reason == "NO_RATE_INTO_THE_ACCOUNT_CURRENCY"
+    venue.quote("1.3000", "GBP_USD")
+    venue.quote("0.8500", "EUR_GBP")
+    venue.submit("cross-in", 1000, instrument="EUR_GBP")
+    venue.quote("0.8500", "EUR_GBP")  # filled at 0.8502
+    venue.submit("cross-out", -1000, instrument="EUR_GBP", reduce_only=True)
+    (loss,) = venue.quote("0.8402", "EUR_GBP")
+    # A loss of 10 pounds is bought at the ask, 1.3002.
+    assert loss.realised_pl == D("-13.0020")
+    assert asyncio.run(venue.broker.account()).balance == D("1000") + D("6.4892") - D("13.0020")

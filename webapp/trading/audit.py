@@ -27,8 +27,11 @@ from webapp.trading.models import (
     Order,
     Position,
     StreamHead,
+    position_key,
 )
 from webapp.trading.services.events import first_fault
+from webapp.trading.services.order_path import sides_of
+from webapp.trading.services.reconciliation import reported_positions
 
 _S = OrderState
 _ENDS = {
@@ -132,19 +135,22 @@ def _fill_faults(
     held: dict[str, Decimal] = defaultdict(Decimal)
     for fill in fills:
         sums[fill.order_id] += fill.units
-        held[fill.order.instrument.name] += fill.units
+        name = fill.order.instrument.name
+        for side, units in sides_of(fill.units, opened=fill.opened_units, hedging=account.hedging):
+            held[position_key(name, side)] += units
     for order in orders:
         if order.filled_units != sums[order.pk]:
             yield f"I4 {order.client_id} says {order.filled_units}, its fills {sums[order.pk]}"
     positions = {
-        position.instrument.name: position.units
+        position.key: position.units
         for position in Position.objects.filter(account=account).select_related("instrument")
     }
-    for name in {*positions, *held, *report.positions}:
+    reported = reported_positions(report)
+    for name in {*positions, *held, *reported}:
         three = (
             positions.get(name, Decimal(0)),
             held.get(name, Decimal(0)),
-            report.positions.get(name, Decimal(0)),
+            reported.get(name, Decimal(0)),
         )
         if len(set(three)) > 1:
             yield f"I3 {name}: position {three[0]}, fills {three[1]}, venue {three[2]}"

@@ -124,6 +124,9 @@ class BrokerAccount(models.Model):
         max_length=64, blank=True, default="", help_text="The venue's own id of the account."
     )
     currency = models.CharField(max_length=8, default="USD")
+    hedging = models.BooleanField(
+        default=False, help_text="The venue holds long and short side by side."
+    )
     opening_balance = AmountField()
     last_transaction_id = models.BigIntegerField(
         default=0, help_text="The last transaction of the broker that was applied."
@@ -528,6 +531,11 @@ class Fill(models.Model):
     half_spread_cost = AmountField()
     financing = AmountField(default=Decimal("0"), help_text="Account currency; - is paid.")
     commission = AmountField(default=Decimal("0"), help_text="Account currency; + is paid.")
+    opened_units = AmountField(
+        null=True,
+        blank=True,
+        help_text="Of the units those that opened a trade; empty at a venue without trades.",
+    )
     assumed_spread = models.BooleanField()
     time = models.DateTimeField(help_text="Market time.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -546,12 +554,28 @@ class Fill(models.Model):
 
 
 class Position(models.Model):
+    """What is held of an instrument: one row, or at a hedging account one for each side."""
+
+    class Side(models.TextChoices):
+        NET = "NET"
+        LONG = "LONG"
+        SHORT = "SHORT"
+
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="positions")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="positions")
+    side = models.CharField(max_length=5, choices=Side.choices, default=Side.NET)
     units = AmountField(default=Decimal("0"))
     average_price = AmountField(null=True, blank=True)
-    realised_pl = AmountField(default=Decimal("0"))
+    realised_pl = AmountField(
+        default=Decimal("0"), help_text="Quote currency, against the average price."
+    )
+    booked_pl = AmountField(
+        default=Decimal("0"), help_text="Account currency, as the venue booked it."
+    )
     stop_loss = AmountField(null=True, blank=True)
+    trailing_distance = AmountField(
+        null=True, blank=True, help_text="Of the nearest trailing stop from the best price."
+    )
     opened_at = models.DateTimeField(null=True, blank=True, help_text="Market time.")
     updated_at = models.DateTimeField(auto_now=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -559,7 +583,7 @@ class Position(models.Model):
     class Meta:
         ordering = ["instrument__name"]
         constraints = [
-            UniqueConstraint(fields=["account", "instrument"], name="position_is_unique"),
+            UniqueConstraint(fields=["account", "instrument", "side"], name="position_is_unique"),
             CheckConstraint(
                 condition=Q(units=0, average_price__isnull=True)
                 | (~Q(units=0) & Q(average_price__gt=0)),
@@ -569,6 +593,15 @@ class Position(models.Model):
 
     def __str__(self) -> str:
         return f"{self.units} {self.instrument_id}"
+
+    @property
+    def key(self) -> str:
+        return position_key(self.instrument.name, self.side)
+
+
+def position_key(instrument: str, side: str) -> str:
+    """Return how the books name a position: the instrument, and the side where there are two."""
+    return instrument if side == Position.Side.NET else f"{instrument} {side.lower()}"
 
 
 class Trade(models.Model):

@@ -11,11 +11,33 @@ from typing import Any
 from django.db import transaction
 
 from sep_engine.execution.positions import NetPosition, apply_fill
-from webapp.trading.models import EventLog, Fill, Order, Position, StreamHead
+from webapp.trading.models import (
+    BrokerAccount,
+    EventLog,
+    Fill,
+    Order,
+    Position,
+    StreamHead,
+    position_key,
+)
 from webapp.trading.services.events import first_fault
+from webapp.trading.services.order_path import sides_of
 from webapp.trading.wire import decimal_text
 
 _FLAT = NetPosition()
+_Key = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fill:
+    order_id: int
+    units: Decimal
+    price: Decimal
+    realised_pl: Decimal
+    opened_units: Decimal | None
+
+    def __str__(self) -> str:
+        return f"{decimal_text(self.units)} at {decimal_text(self.price)}"
 
 
 class BrokenLog(Exception):
@@ -28,13 +50,15 @@ class Books:
 
     Attributes:
         orders: the last event of each order, by its key.
-        fills: units and price of each fill, by its key.
-        positions: by account and instrument.
+        fills: units, price and opened units of each fill, by its key.
+        positions: by account, instrument and side.
+        booked: of the same, what the venue booked as profit, account currency.
     """
 
     orders: dict[int, dict[str, Any]] = field(default_factory=dict)
-    fills: dict[int, tuple[int, Decimal, Decimal]] = field(default_factory=dict)
-    positions: dict[tuple[int, str], NetPosition] = field(default_factory=dict)
+    fills: dict[int, _Fill] = field(default_factory=dict)
+    positions: dict[_Key, NetPosition] = field(default_factory=dict)
+    booked: dict[_Key, Decimal] = field(default_factory=dict)
 
 
 def books_from_log() -> Books:
@@ -52,13 +76,26 @@ def books_from_log() -> Books:
     for data in events.values_list("data", flat=True).iterator():
         books.orders[data["id"]] = data
         for fill in data["fills"]:
-            books.fills[fill["id"]] = (data["id"], Decimal(fill["units"]), Decimal(fill["price"]))
+            opened = fill.get("opened_units")
+            books.fills[fill["id"]] = _Fill(
+                data["id"],
+                Decimal(fill["units"]),
+                Decimal(fill["price"]),
+                Decimal(fill["realised_pl"]),
+                None if opened is None else Decimal(opened),
+            )
     accounts = dict(Order.objects.values_list("pk", "account_id"))
+    hedging = dict(BrokerAccount.objects.values_list("pk", "hedging"))
     # Fills get their keys in the order in which they were applied.
-    for _, (order_id, units, price) in sorted(books.fills.items()):
-        instrument = books.orders[order_id]["instrument"]
-        key = (accounts.get(order_id, 0), instrument)
-        books.positions[key] = apply_fill(books.positions.get(key, _FLAT), units=units, price=price)
+    for _, fill in sorted(books.fills.items()):
+        account = accounts.get(fill.order_id, 0)
+        instrument = books.orders[fill.order_id]["instrument"]
+        parts = sides_of(fill.units, opened=fill.opened_units, hedging=hedging.get(account, False))
+        for side, units in parts:
+            key = (account, instrument, str(side))
+            before = books.positions.get(key, _FLAT)
+            books.positions[key] = apply_fill(before, units=units, price=fill.price)
+        books.booked[key] = books.booked.get(key, Decimal(0)) + fill.realised_pl
     return books
 
 
@@ -88,28 +125,33 @@ def _order_differences(books: Books) -> Iterable[str]:
 
 
 def _fill_differences(books: Books) -> Iterable[str]:
-    rows = {row.pk: (row.order_id, row.units, row.price) for row in Fill.objects.all()}
+    rows = {
+        row.pk: _Fill(row.order_id, row.units, row.price, row.realised_pl, row.opened_units)
+        for row in Fill.objects.all()
+    }
     for key in sorted(rows.keys() | books.fills.keys()):
         if rows.get(key) != books.fills.get(key):
             yield f"fill {key}: {rows.get(key)}, by the log {books.fills.get(key)}"
 
 
 def _position_differences(books: Books) -> Iterable[str]:
-    rows = {
-        (row.account_id, row.instrument.name): row
-        for row in Position.objects.select_related("instrument")
-    }
+    rows = {_key(row): row for row in Position.objects.select_related("instrument")}
     for key in sorted(rows.keys() | books.positions.keys()):
         told, row = books.positions.get(key, _FLAT), rows.get(key)
-        here = _FLAT
+        booked = books.booked.get(key, Decimal(0))
+        here, booked_here = _FLAT, Decimal(0)
         if row is not None:
             here = NetPosition(row.units, row.average_price, row.realised_pl)
+            booked_here = row.booked_pl
+        name = position_key(key[1], key[2])
         if (here.units, here.average_price, here.realised_pl) != (
             told.units,
             told.average_price,
             told.realised_pl,
         ):
-            yield f"position {key[1]}: {_text(here)}, by the log {_text(told)}"
+            yield f"position {name}: {_text(here)}, by the log {_text(told)}"
+        elif booked_here != booked:
+            yield f"position {name}: booked {booked_here}, by the log {booked}"
 
 
 @transaction.atomic
@@ -121,17 +163,25 @@ def positions_rewrite(books: Books) -> int:
     """
     changed = 0
     for row in Position.objects.select_for_update().select_related("instrument"):
-        told = books.positions.get((row.account_id, row.instrument.name), _FLAT)
-        before = (row.units, row.average_price, row.realised_pl)
-        row.units, row.average_price, row.realised_pl = (
+        told = books.positions.get(_key(row), _FLAT)
+        before = (row.units, row.average_price, row.realised_pl, row.booked_pl)
+        after = (
             told.units,
             told.average_price,
             told.realised_pl,
+            books.booked.get(_key(row), Decimal(0)),
         )
-        if before != (row.units, row.average_price, row.realised_pl):
-            row.save(update_fields=["units", "average_price", "realised_pl", "updated_at"])
+        if before != after:
+            row.units, row.average_price, row.realised_pl, row.booked_pl = after
+            row.save(
+                update_fields=["units", "average_price", "realised_pl", "booked_pl", "updated_at"]
+            )
             changed += 1
     return changed
+
+
+def _key(row: Position) -> _Key:
+    return (row.account_id, row.instrument.name, row.side)
 
 
 def _text(position: NetPosition) -> str:

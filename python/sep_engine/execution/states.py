@@ -43,15 +43,25 @@ class OrderType(StrEnum):
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
     TRAILING_STOP_LOSS = "TRAILING_STOP_LOSS"
+    # Kept and shown where somebody placed one at the venue; SEP places none.
+    GUARANTEED_STOP_LOSS = "GUARANTEED_STOP_LOSS"
 
 
 PROTECTIVE: frozenset[OrderType] = frozenset(
-    {OrderType.STOP_LOSS, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP_LOSS}
+    {
+        OrderType.STOP_LOSS,
+        OrderType.TAKE_PROFIT,
+        OrderType.TRAILING_STOP_LOSS,
+        OrderType.GUARANTEED_STOP_LOSS,
+    }
 )
 """Orders that only close what is held; the rest may open."""
 
-STOPS: frozenset[OrderType] = frozenset({OrderType.STOP_LOSS, OrderType.TRAILING_STOP_LOSS})
+STOPS: frozenset[OrderType] = PROTECTIVE - {OrderType.TAKE_PROFIT}
 """Protective orders that bound a loss."""
+
+PLACED: frozenset[OrderType] = frozenset(OrderType) - {OrderType.GUARANTEED_STOP_LOSS}
+"""What SEP itself asks a venue for."""
 
 
 TIMES_IN_FORCE: dict[OrderType, frozenset[TimeInForce]] = {
@@ -62,6 +72,7 @@ TIMES_IN_FORCE: dict[OrderType, frozenset[TimeInForce]] = {
     OrderType.STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
     OrderType.TAKE_PROFIT: frozenset(TimeInForce) - IMMEDIATE,
     OrderType.TRAILING_STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
+    OrderType.GUARANTEED_STOP_LOSS: frozenset(TimeInForce) - IMMEDIATE,
 }
 """What each type of order may have; the first choice is FOK for a market order, GTC else."""
 

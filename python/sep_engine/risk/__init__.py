@@ -10,7 +10,7 @@ from sep_engine.risk.gate import (
     Verdict,
     check_order,
 )
-from sep_engine.risk.sizing import conversion_rate, position_units
+from sep_engine.risk.sizing import HomeRates, conversion_pairs, home_rates, position_units
 
 __all__ = [
     "LIMIT_NAMES",
@@ -18,9 +18,11 @@ __all__ = [
     "Check",
     "Denied",
     "Exposure",
+    "HomeRates",
     "Intent",
     "Verdict",
     "check_order",
-    "conversion_rate",
+    "conversion_pairs",
+    "home_rates",
     "position_units",
 ]

@@ -80,7 +80,8 @@ class Exposure:
             "not tradeable"), "" while it runs.
         blackout: why nothing is opened in this instrument now (news, a person's choice), else "".
         account_per_quote: account currency per unit of quote currency, None if not known.
-        position_units: signed units held of this instrument.
+        position_units: signed units held of this instrument; at a hedging account of the side that
+            the order adds to, or that it closes.
         pending_units: signed units of its unfinished orders, unknown ones counted as if filled;
             buys and sells apart, because only one side may fill.
         waiting_buy_price, waiting_sell_price: of our own waiting entries in this instrument the

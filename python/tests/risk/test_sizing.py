@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_engine.model import Instrument
-from sep_engine.risk import conversion_rate, position_units
+from sep_engine.risk import conversion_pairs, home_rates, position_units
 
 D = Decimal
 EUR_USD = Instrument("EUR_USD", "EUR", "USD", D("0.00001"), D("0.0001"), D(1), 5, "fx")
@@ -108,4 +108,34 @@ MIDS = {"EUR_USD": D("1.25"), "USD_JPY": D(125), "EUR_GBP": D("0.8")}
 def test_a_rate_is_found_directly_turned_or_through_one_other(
     wanted: str, held: str, rate: Decimal | None
 ) -> None:
-    assert conversion_rate(wanted, held, MIDS) == rate
+    rates = home_rates(wanted, held, {name: (mid, mid) for name, mid in MIDS.items()})
+    assert (None if rates is None else rates.mid) == rate
+
+
+def test_gains_and_losses_are_both_turned_at_the_worse_price() -> None:
+    # A gain of 1,000 yen buys dollars at the ask, 1000 / 125.02; a loss sells them at the bid.
+    yen = home_rates("USD", "JPY", {"USD_JPY": (D("124.98"), D("125.02"))})
+    assert yen is not None
+    assert yen.home(D(1000)).quantize(D("1e-8")) == D("7.99872020")
+    assert yen.home(D(-1000)).quantize(D("1e-8")) == D("-8.00128020")
+    pounds = home_rates("USD", "GBP", {"GBP_USD": (D("1.25"), D("1.26"))})
+    assert pounds is not None
+    assert (pounds.home(D(10)), pounds.home(D(-10))) == (D("12.50"), D("-12.60"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "pairs"),
+    [
+        ("USD", "USD", ()),
+        ("USD", "GBP", ("GBP_USD",)),
+        ("USD", "JPY", ("USD_JPY",)),
+        # No pair of the two: through the dollar.
+        ("SEK", "JPY", ("USD_JPY", "USD_SEK")),
+        ("USD", "XYZ", ()),
+    ],
+)
+def test_the_pairs_that_turn_one_currency_into_another(
+    wanted: str, held: str, pairs: tuple[str, ...]
+) -> None:
+    offered = ["EUR_USD", "GBP_USD", "USD_JPY", "USD_SEK", "EUR_SEK"]
+    assert conversion_pairs(wanted, held, offered) == pairs

@@ -18,7 +18,7 @@ from webapp.trading.api.shapes import (
     with_errors,
 )
 from webapp.trading.models import PerformanceSnapshot, Position
-from webapp.trading.selectors.market import market_latest
+from webapp.trading.selectors.holdings import lots_held
 from webapp.trading.selectors.performance import (
     markets_of_positions,
     performance_current,
@@ -38,6 +38,7 @@ class Positions(APIView):
         """Open positions at the newest quote; mark and open P&L are null when none is known."""
         checked(PageIn, request.query_params.dict())
         account, now = the_account(), timezone.now()
+        markets, lots = markets_of_positions(account), lots_held(account)
         rows = Position.objects.filter(account=account).exclude(units=0)
         return page_of(
             request,
@@ -45,7 +46,8 @@ class Positions(APIView):
             lambda position: position_read(
                 position,
                 currency=account.currency,
-                market=market_latest(position.instrument.name),
+                lots=lots,
+                markets=markets,
                 now=now,
             ),
         )

@@ -18,12 +18,12 @@ from webapp.trading.api.shapes import (
     SIGNED_IN,
     AnalyzeIn,
     CloseEverythingIn,
-    CloseIn,
     FeedIn,
     FeedOut,
     JobOut,
     OrderOut,
     OrdersOut,
+    PositionCloseIn,
     ScopeStateOut,
     SecondFactorBeginIn,
     SecondFactorBeginOut,
@@ -207,15 +207,17 @@ def _second_factor(user: AbstractBaseUser) -> dict[str, Any]:
 class PositionClose(APIView):
     @extend_schema(
         operation_id="position_close",
-        request=CloseIn,
+        request=PositionCloseIn,
         responses=with_errors({202: OrderOut}, 400, 404, *SIGNED_IN),
     )
     def post(self, request: Request, instrument: str) -> Response:
         """Ask for a position, or a part of it, to be closed at the market."""
+        wanted = checked(PositionCloseIn, request.data)
         order = position_close(
             account=the_account(),
             instrument=get_object_or_404(Instrument, name=instrument),
-            units=checked(CloseIn, request.data).get("units"),
+            units=wanted.get("units"),
+            side=wanted.get("side"),
             created_by=request.user,
             now=timezone.now(),
         )

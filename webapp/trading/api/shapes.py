@@ -36,6 +36,7 @@ COMPARISONS = ["AGREED", "CAUGHT_UP", "DIFFERED", "UNREACHED"]
 ORIGINS = [str(origin) for origin in Origin]
 DIRECTIONS = ["BUY", "SELL"]
 SCOPES = ["GLOBAL", "ACCOUNT", "STRATEGY"]
+SIDES = ["NET", "LONG", "SHORT"]
 JOB_STATES = ["QUEUED", "RUNNING", "DONE", "FAILED"]
 HEALTH_STATES = ["ok", "degraded", "down"]
 PROCESS_STATES = ["up", "late", "down"]
@@ -369,6 +370,9 @@ class FillOut(Out):
     units = AmountText()
     price = AmountText()
     realised_pl = AmountText()
+    opened_units = AmountText(
+        allow_null=True, help_text="Those that opened a trade; null where the venue keeps none."
+    )
     assumed_spread = serializers.BooleanField()
     time = serializers.DateTimeField()
 
@@ -502,6 +506,14 @@ class CloseIn(Strict):
     units = AmountText(required=False, help_text="How many to close, > 0; all by default.")
 
 
+class PositionCloseIn(CloseIn):
+    side = serializers.ChoiceField(
+        SIDES[1:],
+        required=False,
+        help_text="Of a hedging account, where both sides are held.",
+    )
+
+
 class TradeOut(Out):
     id = serializers.CharField()
     instrument = serializers.CharField()
@@ -594,12 +606,16 @@ class OrdersOut(Out):
 
 class PositionOut(Out):
     instrument = serializers.CharField()
+    side = serializers.ChoiceField(SIDES)
     units = AmountText()
     average_price = AmountText(allow_null=True)
     mark = AmountText(allow_null=True)
     open_pl = AmountText(allow_null=True)
     realised_pl = AmountText()
     stop_loss = AmountText(allow_null=True)
+    trailing_distance = AmountText(
+        allow_null=True, help_text="Of the nearest trailing stop from the best price."
+    )
     age_s = serializers.FloatField(allow_null=True)
     currency = serializers.CharField()
 

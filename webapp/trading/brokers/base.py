@@ -151,6 +151,13 @@ class Transaction:
     good_until: datetime | None = None
     raw: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def opened_units(self) -> Decimal | None:
+        """Of a fill the units that opened a trade; None where the venue keeps no trades."""
+        if not self.trades:
+            return None
+        return sum((one.units for one in self.trades if one.opens), Decimal(0))
+
 
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
@@ -172,8 +179,11 @@ class VenueOrder:
 class AccountReport:
     """The venue's account at one transaction.
 
-    positions: instrument to signed units, without flat ones. open_orders: those that may fill.
+    positions: instrument to signed units, without flat ones; of a hedging account the sum of both
+        sides, which may be 0 while both are held.
+    open_orders: those that may fill.
     trades: id to signed units of the open ones; None where the venue keeps none.
+    sides: of a hedging account (instrument, signed units) of each side; None if it nets.
     """
 
     last_transaction_id: int
@@ -181,6 +191,12 @@ class AccountReport:
     positions: dict[str, Decimal]
     open_orders: tuple[VenueOrder, ...]
     trades: dict[str, Decimal] | None = None
+    sides: tuple[tuple[str, Decimal], ...] | None = None
+
+    @property
+    def held(self) -> tuple[tuple[str, Decimal], ...]:
+        """What would have to be closed, one by one: (instrument, signed units), never 0."""
+        return tuple(self.positions.items()) if self.sides is None else self.sides
 
 
 class Broker(Protocol):

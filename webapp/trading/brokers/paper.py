@@ -37,6 +37,7 @@ from sep_engine.execution.fills import Resting, bar_fills, market_price
 from sep_engine.execution.positions import NetPosition, apply_fill
 from sep_engine.execution.states import (
     IMMEDIATE,
+    PLACED,
     PROTECTIVE,
     OrderType,
     PositionFill,
@@ -44,6 +45,7 @@ from sep_engine.execution.states import (
 )
 from sep_engine.model import Quote, QuoteBar
 from sep_engine.model.calendar import day_end
+from sep_engine.risk import HomeRates, home_rates
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
@@ -57,6 +59,8 @@ from webapp.trading.killpoint import killpoint
 
 Result = TypeVar("Result")
 
+# Profit that was turned into account currency is booked to this, as OANDA does.
+_CENT_OF_CENT = Decimal("0.0001")
 DUPLICATE = "CLIENT_ORDER_ID_ALREADY_EXISTS"
 
 _SCHEMA = """
@@ -99,10 +103,10 @@ _ADDED = {
 }
 
 TERMS = Terms(
-    types=frozenset(OrderType),
+    types=PLACED,
     times=frozenset(TimeInForce),
     fills=frozenset(PositionFill),
-    on_fill=PROTECTIVE,
+    on_fill=PROTECTIVE & PLACED,
     trades=False,
     replaces=True,
 )
@@ -137,7 +141,8 @@ class PaperBroker:
 
     Args:
         path: the ledger file; made if it is not there.
-        currency: of the account. Instruments must be quoted in it, so that profit needs no rate.
+        currency: of the account. Profit in another is turned at the last quotes, at the price that
+            is worse for the account; an order whose profit no quote can turn is refused.
         opening_balance: used when the ledger is made.
     """
 
@@ -330,8 +335,8 @@ class PaperBroker:
         ).fetchone()
         if known:
             return DUPLICATE
-        if not request.instrument.endswith(f"_{self._currency}"):
-            return "CURRENCY_NOT_SUPPORTED"
+        if not request.reduce_only and self._rates(request.instrument) is None:
+            return "NO_RATE_INTO_THE_ACCOUNT_CURRENCY"
         if request.units == 0 or not request.units.is_finite():
             return "UNITS_INVALID"
         if request.trade_id:
@@ -559,6 +564,9 @@ class PaperBroker:
         spread: Decimal,
         assumed_spread: bool,
     ) -> None:
+        rates = self._rates(order.instrument)
+        if rates is None:
+            return  # it waits: the quotes of other pairs have not come since the start
         before = self._position(order.instrument)
         units = order.units
         if order.position_fill == PositionFill.OPEN_ONLY and before.units * units < 0:
@@ -570,7 +578,9 @@ class PaperBroker:
                 return
             units = max(units, -before.units) if units < 0 else min(units, -before.units)
         after = apply_fill(before, units=units, price=price)
-        realised = after.realised_pl - before.realised_pl
+        realised = rates.home(after.realised_pl - before.realised_pl)
+        if rates.gain != 1:
+            realised = realised.quantize(_CENT_OF_CENT)
         self._db.execute(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
             (
@@ -593,7 +603,7 @@ class PaperBroker:
             units=units,
             price=price,
             realised_pl=realised,
-            half_spread_cost=abs(units) * spread / 2,
+            half_spread_cost=abs(units) * spread / 2 * rates.mid,
             assumed_spread=assumed_spread,
             final=True,
         )
@@ -659,6 +669,10 @@ class PaperBroker:
                 time_in_force=TimeInForce.GTC,
             )
             self._insert(str(number), request, working=True, parent_id=order.id)
+
+    def _rates(self, instrument: str) -> HomeRates | None:
+        quotes = {name: (quote.bid, quote.ask) for name, quote in self._quotes.items()}
+        return home_rates(self._currency, instrument.partition("_")[2], quotes)
 
     def _position(self, instrument: str) -> NetPosition:
         row = self._db.execute(

@@ -3,6 +3,7 @@
 import itertools
 import math
 import statistics
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -14,6 +15,7 @@ from sep_engine.model.calendar import trading_day, trading_days
 from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
 from webapp.trading.selectors.balance import account_balance, account_realised, day_realised
+from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.wire import money_text, time_text
@@ -25,29 +27,34 @@ SHARPE_DAYS_MIN = 20
 SNAPSHOTS_MAX = 5_000
 
 
-def open_pl(position: Position, market: Market | None) -> Decimal | None:
-    """Return what closing now would earn, at the bid for a long and the ask for a short position.
-
-    A flat position has earned 0 more; None means that no quote is known.
-    """
-    if position.average_price is None:
-        return Decimal(0)
-    if market is None:
-        return None
-    mark = market.bid if position.units > 0 else market.ask
-    return (mark - position.average_price) * position.units
+def quotes_of(markets: Mapping[str, Market | None]) -> dict[str, BidAsk]:
+    """Return bid and ask of every market that is known."""
+    return {
+        name: (market.bid, market.ask) for name, market in markets.items() if market is not None
+    }
 
 
 def position_read(
-    position: Position, *, currency: str, market: Market | None, now: datetime
+    position: Position,
+    *,
+    currency: str,
+    lots: Iterable[Lot],
+    markets: Mapping[str, Market | None],
+    now: datetime,
 ) -> Json:
-    """Return a position valued at the newest quote."""
+    """Return a position valued at the newest quotes.
+
+    lots: of the whole account.
+    """
+    name = position.instrument.name
+    own = [lot for lot in lots if (lot.instrument, lot.side) == (name, position.side)]
+    market = markets.get(name)
     mark = None if market is None else (market.bid if position.units > 0 else market.ask)
     return position_resource(
         position,
         currency=currency,
         mark=mark,
-        open_pl=open_pl(position, market),
+        open_pl=open_profit(own, quotes_of(markets), currency),
         age_s=None if market is None else market.age_s(now),
     )
 
@@ -60,7 +67,12 @@ def markets_of_positions(account: BrokerAccount) -> dict[str, Market | None]:
     held = Position.objects.filter(account=account).exclude(units=0)
     names = held.values_list("instrument__name", flat=True)
     fed = Feed.objects.values_list("instrument__name", flat=True)
-    return {name: market_latest(name) for name in {*names, *fed}}
+    markets = {name: market_latest(name) for name in {*names, *fed}}
+    for market in [one for one in markets.values() if one is not None]:
+        for name, quote in market.data.get("other_quotes", {}).items():
+            if markets.get(name) is None:
+                markets[name] = Market({"quote": quote}, market.published_at)
+    return markets
 
 
 def performance_current(
@@ -81,14 +93,7 @@ def performance_current(
     )
     realised = account_realised(account)
     balance = account_balance(account)
-    values = [
-        open_pl(position, markets.get(position.instrument.name))
-        for position in Position.objects.filter(account=account)
-        .exclude(units=0)
-        .select_related("instrument")
-    ]
-    known = [value for value in values if value is not None]
-    open_total = sum(known, Decimal(0)) if len(known) == len(values) else None
+    open_total = open_profit(lots_held(account), quotes_of(markets), account.currency)
     equity = None if open_total is None else balance + open_total
     snapshots = PerformanceSnapshot.objects.filter(account=account)
     peaks = snapshots.aggregate(equity=Max("equity"), drawdown=Max("drawdown"))

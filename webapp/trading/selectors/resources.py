@@ -73,6 +73,7 @@ def fill_resource(fill: Fill, price_decimals: int) -> Json:
         "units": decimal_text(fill.units),
         "price": _price(fill.price, price_decimals),
         "realised_pl": money_text(fill.realised_pl),
+        "opened_units": None if fill.opened_units is None else decimal_text(fill.opened_units),
         "assumed_spread": fill.assumed_spread,
         "time": time_text(fill.time),
     }
@@ -108,12 +109,14 @@ def position_resource(
     decimals = position.instrument.price_decimals
     return {
         "instrument": position.instrument.name,
+        "side": position.side,
         "units": decimal_text(position.units),
         "average_price": _price(position.average_price, decimals),
         "mark": _price(mark, decimals),
         "open_pl": None if open_pl is None else money_text(open_pl),
-        "realised_pl": money_text(position.realised_pl),
+        "realised_pl": money_text(position.booked_pl),
         "stop_loss": _price(position.stop_loss, decimals),
+        "trailing_distance": _price(position.trailing_distance, decimals),
         "age_s": age_s,
         "currency": currency,
     }

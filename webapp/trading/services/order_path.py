@@ -355,10 +355,11 @@ def _effect_apply(
             half_spread_cost=fact.half_spread_cost,
             financing=fact.financing,
             commission=fact.commission,
+            opened_units=fact.opened_units,
             assumed_spread=fact.assumed_spread,
             time=fact.time,
         )
-        _position_fill(account, order.instrument_id, effect, fact.time)
+        _position_fill(account, order.instrument_id, effect, fact)
         for change in fact.trades:
             _trade_change(account, order, change, fact.time)
     elif isinstance(effect, HaltAccount):
@@ -396,37 +397,56 @@ def _trade_change(
 
 
 def _position_fill(
-    account: BrokerAccount, instrument_id: int, fill: ApplyFill, time: datetime
+    account: BrokerAccount, instrument_id: int, fill: ApplyFill, fact: Transaction
 ) -> None:
-    position, _ = Position.objects.select_for_update().get_or_create(
-        account=account, instrument_id=instrument_id
-    )
-    before = NetPosition(position.units, position.average_price, position.realised_pl)
-    after = apply_fill(before, units=fill.units, price=fill.price)
-    if before.units * after.units <= 0:
-        position.opened_at = time if after.units else None
-    position.units = after.units
-    position.average_price = after.average_price
-    position.realised_pl = after.realised_pl
-    position.save()
+    parts = sides_of(fill.units, opened=fact.opened_units, hedging=account.hedging)
+    for side, units in parts:
+        position, _ = Position.objects.select_for_update().get_or_create(
+            account=account, instrument_id=instrument_id, side=side
+        )
+        before = NetPosition(position.units, position.average_price, position.realised_pl)
+        after = apply_fill(before, units=units, price=fill.price)
+        if before.units * after.units <= 0:
+            position.opened_at = fact.time if after.units else None
+        position.units = after.units
+        position.average_price = after.average_price
+        position.realised_pl = after.realised_pl
+        if side == parts[-1][0]:  # what a fill realises belongs to the side that it closes
+            position.booked_pl += fact.realised_pl
+        position.save()
+
+
+def sides_of(
+    units: Decimal, *, opened: Decimal | None, hedging: bool
+) -> list[tuple[Position.Side, Decimal]]:
+    """Return which positions a fill of `units` changes, and by how much; a closed side is last.
+
+    opened: of the units those that opened a trade; None if the venue keeps none.
+    """
+    if not hedging:
+        return [(Position.Side.NET, units)]
+    sides = (Position.Side.LONG, Position.Side.SHORT)
+    opening, closing = sides if units > 0 else reversed(sides)
+    opened = opened or Decimal(0)
+    parts = [(opening, opened), (closing, units - opened)]
+    return [(side, part) for side, part in parts if part]
 
 
 def _position_changed(account: BrokerAccount, instrument_id: int, now: datetime) -> None:
-    position = (
-        Position.objects.select_related("instrument")
-        .filter(account=account, instrument_id=instrument_id)
-        .first()
-    )
-    if position is None:
-        return
-    position.stop_loss = nearest_stop(position)
-    position.save(update_fields=["stop_loss", "updated_at"])
-    events.record(
-        stream="positions",
-        type="position_update",
-        data=position_resource(position, currency=account.currency),
-        now=now,
-    )
+    for position in Position.objects.select_related("instrument").filter(
+        account=account, instrument_id=instrument_id
+    ):
+        stops = stops_of(position)
+        position.stop_loss = nearest_stop(position, stops)
+        trailing = [stop.trailing_distance for stop in stops if stop.trailing_distance is not None]
+        position.trailing_distance = min(trailing, default=None)
+        position.save(update_fields=["stop_loss", "trailing_distance", "updated_at"])
+        events.record(
+            stream="positions",
+            type="position_update",
+            data=position_resource(position, currency=account.currency),
+            now=now,
+        )
 
 
 def stops_of(position: Position) -> list[Order]:
@@ -456,9 +476,22 @@ def covered_units(position: Position, stops: list[Order]) -> Decimal:
     return total
 
 
-def nearest_stop(position: Position) -> Decimal | None:
-    """Return the price at which the position is first stopped, None without a stop."""
-    prices = [stop.price for stop in stops_of(position) if stop.price is not None]
+def uncovered_trades(position: Position, stops: list[Order]) -> list[Trade]:
+    """Return the open trades of a hedging account's side that no stop closes, oldest first."""
+    covered = {stop.trade_id for stop in stops}
+    trades = Trade.objects.filter(
+        account_id=position.account_id, instrument_id=position.instrument_id
+    ).exclude(units=0)
+    return [
+        trade
+        for trade in trades.order_by("pk")
+        if trade.units * position.units > 0 and trade.venue_trade_id not in covered
+    ]
+
+
+def nearest_stop(position: Position, stops: list[Order]) -> Decimal | None:
+    """Return the price at which the position is first stopped, None if no stop has a price."""
+    prices = [stop.price for stop in stops if stop.price is not None]
     if not prices:
         return None
     return max(prices) if position.units > 0 else min(prices)
@@ -502,9 +535,10 @@ def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) ->
     if parent is not None and order.price is not None:
         # A stop that was wanted by its distance has its price now.
         name = "stop_loss" if order.type == OrderType.STOP_LOSS else "take_profit"
-        setattr(parent, name, fact.price)
-        parent.save(update_fields=[name, "updated_at"])
-        order_event(parent, now=now)
+        if getattr(parent, name) != fact.price:
+            setattr(parent, name, fact.price)
+            parent.save(update_fields=[name, "updated_at"])
+            order_event(parent, now=now)
     return order
 
 

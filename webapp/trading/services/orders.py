@@ -307,25 +307,33 @@ def position_close(
     instrument: Instrument,
     now: datetime,
     units: Decimal | None = None,
+    side: str | None = None,
     created_by: Any = None,
 ) -> Order | None:
     """Ask for a position to be closed at the market; None if there is none.
 
-    units: how many (> 0) to close, None for all.
+    Args:
+        units: how many (> 0) to close, None for all.
+        side: LONG or SHORT of a hedging account; it may be left out while only one is held.
 
     Raises:
-        ValidationError: more than is held, or off the instrument's step.
+        ValidationError: more than is held, off the instrument's step, or no side named of two.
     """
-    if units is None:
-        return _flatten(account, instrument, Origin.PERSON, now, created_by)
-    position = Position.objects.filter(account=account, instrument=instrument).first()
-    if position is None or position.units == 0:
+    held = Position.objects.select_for_update().filter(account=account, instrument=instrument)
+    held = held.exclude(units=0).order_by("pk")
+    if side is not None and account.hedging:
+        held = held.filter(side=side)
+    positions = list(held)
+    if len(positions) > 1:
+        raise ValidationError({"side": "both sides are held: say LONG or SHORT"})
+    if not positions:
         return None
-    if not 0 < units <= abs(position.units):
-        held = decimal_text(abs(position.units))
-        raise ValidationError({"units": f"must be above 0 and at most {held}, was {units}"})
-    signed = units.copy_sign(position.units)
-    return _flatten(account, instrument, Origin.PERSON, now, created_by, units=signed)
+    (position,) = positions
+    if units is not None and not 0 < units <= abs(position.units):
+        most = decimal_text(abs(position.units))
+        raise ValidationError({"units": f"must be above 0 and at most {most}, was {units}"})
+    signed = None if units is None else units.copy_sign(position.units)
+    return _flatten(position, Origin.PERSON, now, created_by, units=signed)
 
 
 @retried
@@ -384,10 +392,10 @@ def close_everything(
     for order in working.exclude(state__in=TERMINAL).exclude(type__in=PROTECTIVE):
         order_cancel(order_id=order.pk, now=now)
     flatten = []
-    for position in Position.objects.filter(account=account).select_related("instrument"):
+    positions = Position.objects.select_for_update(of=("self",)).select_related("instrument")
+    for position in positions.filter(account=account):
         closing = _flatten(
-            account,
-            position.instrument,
+            position,
             Origin.CLOSE_EVERYTHING,
             now,
             created_by,
@@ -420,24 +428,20 @@ def order_event(order: Order, *, now: datetime) -> None:
 
 
 def _flatten(
-    account: BrokerAccount,
-    instrument: Instrument,
+    position: Position,
     origin: Origin,
     now: datetime,
     created_by: Any,
     *,
     units: Decimal | None = None,
 ) -> Order | None:
-    """Close `units` of what is held, by default all of it; None if that is nothing."""
-    position = (
-        Position.objects.select_for_update().filter(account=account, instrument=instrument).first()
-    )
-    held = position.units if position is not None and units is None else units or Decimal(0)
-    if position is None or held == 0:
+    """Close `units` of a position, by default all of it; None if that is nothing."""
+    held = position.units if units is None else units
+    if held == 0:
         return None
     return order_submit(
-        account=account,
-        instrument=instrument,
+        account=position.account,
+        instrument=position.instrument,
         units=-held,
         origin=origin,
         reduce_only=True,

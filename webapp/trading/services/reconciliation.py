@@ -11,7 +11,14 @@ from django.db import transaction
 from sep_engine.execution.reconcile import AccountView, Difference, reconcile
 from sep_engine.execution.states import OrderState, Origin
 from webapp.trading.brokers.base import AccountReport
-from webapp.trading.models import BrokerAccount, Order, Position, Reconciliation, Trade
+from webapp.trading.models import (
+    BrokerAccount,
+    Order,
+    Position,
+    Reconciliation,
+    Trade,
+    position_key,
+)
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import events
 from webapp.trading.wire import decimal_text, money_text
@@ -48,7 +55,7 @@ def books_compare(account: BrokerAccount, report: AccountReport) -> Comparison:
     last = BrokerAccount.objects.values_list("last_transaction_id", flat=True).get(pk=account.pk)
     local = AccountView(
         last_transaction_id=last,
-        positions={row.instrument.name: row.units for row in positions},
+        positions={row.key: row.units for row in positions},
         open_orders={row.client_id: _wanted(row, trades) for row in rows if row.state in WORKING},
         trades={} if report.trades is None else trades,
     )
@@ -59,7 +66,7 @@ def books_compare(account: BrokerAccount, report: AccountReport) -> Comparison:
     ]
     reported = AccountView(
         last_transaction_id=report.last_transaction_id,
-        positions=report.positions,
+        positions=reported_positions(report),
         open_orders={name: units for name, units in named if name not in doubtful},
         trades=report.trades or {},
     )
@@ -70,6 +77,17 @@ def books_compare(account: BrokerAccount, report: AccountReport) -> Comparison:
         reported_balance=report.balance,
         differences=reconcile(local, reported),
     )
+
+
+def reported_positions(report: AccountReport) -> dict[str, Decimal]:
+    """Return the venue's positions as the comparison names them, each side of a hedging account."""
+    if report.sides is None:
+        return report.positions
+    side = Position.Side
+    return {
+        position_key(name, side.LONG if units > 0 else side.SHORT): units
+        for name, units in report.sides
+    }
 
 
 def _wanted(order: Order, trades: dict[str, Decimal]) -> Decimal:

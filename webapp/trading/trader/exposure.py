@@ -12,10 +12,11 @@ from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState, OrderType
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
-from sep_engine.risk import Exposure, conversion_rate
+from sep_engine.risk import Exposure, home_rates
 from webapp.trading.models import BrokerAccount, Feed, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
 from webapp.trading.selectors.balance import account_balance, account_realised, fills_realised
+from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.trader.recent import (
     blackout_reason,
     like_order_age_s,
@@ -66,7 +67,10 @@ class Book:
     Only the trader changes them, so between two facts nothing needs to be read.
 
     Attributes:
-        positions: by instrument name, without flat ones.
+        positions: by instrument name, without flat ones; of a hedging account both sides together,
+            which may come to 0 units.
+        sides: by instrument name the units of each row of the books: one, or long and short.
+        lots: what is open, at the price that it was opened at.
         balance: what the account holds; realised: of it, over all fills and charges, less fees.
         trades, wins: over all fills; a trade is a fill that realised something.
         day_start: when the trading day began that `day_realised` counts.
@@ -74,6 +78,8 @@ class Book:
 
     account: BrokerAccount
     positions: dict[str, NetPosition]
+    sides: dict[str, list[Decimal]]
+    lots: tuple[Lot, ...]
     balance: Decimal
     realised: Decimal
     trades: int
@@ -86,6 +92,14 @@ class Book:
         held = (
             Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
         )
+        positions: dict[str, NetPosition] = {}
+        sides: dict[str, list[Decimal]] = {}
+        for row in held:
+            name = row.instrument.name
+            sides.setdefault(name, []).append(row.units)
+            both = len(sides[name]) > 1
+            average = None if both else row.average_price
+            positions[name] = NetPosition(sum(sides[name], Decimal(0)), average)
         fills = Fill.objects.filter(account=account)
         totals = fills.aggregate(
             trades=Count("pk", filter=~Q(realised_pl=0)),
@@ -99,9 +113,9 @@ class Book:
             today = today.filter(created_at__gte=feed.run_started_at)
         return cls(
             account=account,
-            positions={
-                row.instrument.name: NetPosition(row.units, row.average_price) for row in held
-            },
+            positions=positions,
+            sides=sides,
+            lots=lots_held(account),
             balance=account_balance(account),
             realised=account_realised(account),
             trades=totals["trades"],
@@ -112,15 +126,18 @@ class Book:
 
     def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return what closing everything now would realise; None if a price or rate is missing."""
-        total, mids = Decimal(0), mid_prices(quotes)
-        for name, position in self.positions.items():
-            received = quotes.get(name)
-            rate = conversion_rate(self.account.currency, name.partition("_")[2], mids)
-            if received is None or rate is None:
-                return None
-            quote = received.quote
-            total += position.open_pl(quote.bid if position.units > 0 else quote.ask) * rate
-        return total
+        return open_profit(self.lots, bids_and_asks(quotes), self.account.currency)
+
+    def side_units(self, instrument: str, *, units: Decimal, reduces: bool) -> Decimal:
+        """Return what is held where an order of `units` would add, or, if it reduces, close.
+
+        A netting account has one place; a hedging one closes the other side than it adds to.
+        """
+        held = self.sides.get(instrument, [])
+        if not self.account.hedging:
+            return sum(held, Decimal(0))
+        sign = -units if reduces else units
+        return sum((one for one in held if one * sign > 0), Decimal(0))
 
     def equity(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return what the account is worth now; None if a price or rate is missing."""
@@ -141,8 +158,8 @@ class _Stakes:
     by_currency: Mapping[str, Decimal]
 
 
-def mid_prices(quotes: Mapping[str, Received]) -> dict[str, Decimal]:
-    return {name: received.quote.mid for name, received in quotes.items()}
+def bids_and_asks(quotes: Mapping[str, Received]) -> dict[str, BidAsk]:
+    return {name: (received.quote.bid, received.quote.ask) for name, received in quotes.items()}
 
 
 def exposure_for(
@@ -171,12 +188,12 @@ def exposure_for(
     here = [other for other in entering if other.instrument_id == row.pk]
     waiting = [other.units - other.filled_units for other in here]
     busy = {*book.positions, *(other.instrument.name for other in entering)} - {row.name}
-    held = book.positions.get(row.name)
     received = quotes.get(row.name)
     equity = book.equity(quotes)
     stakes = _stakes(book, entering, quotes)
     market_now = received.quote.time if received else now
     sent = sent_counts(account, now=now, day_start=day_start(now))
+    rates = home_rates(account.currency, row.quote, bids_and_asks(quotes))
     results = recent_results(order, limits=limits, at=market_now)
     return Exposure(
         instrument=instrument_value(row) if row.enabled else None,
@@ -185,8 +202,9 @@ def exposure_for(
         quote_received_at=received.at if received else None,
         feed_stands=received.stands if received else "without a quote",
         blackout=blackout_reason(order, at=market_now),
-        account_per_quote=conversion_rate(account.currency, row.quote, mid_prices(quotes)),
-        position_units=held.units if held else Decimal(0),
+        # What is lost is turned at the worse price.
+        account_per_quote=None if rates is None else rates.loss,
+        position_units=book.side_units(row.name, units=order.units, reduces=order.reduce_only),
         pending_buy_units=sum((units for units in waiting if units > 0), Decimal(0)),
         pending_sell_units=sum((units for units in waiting if units < 0), Decimal(0)),
         waiting_buy_price=max(_waiting_prices(here, received, buys=True), default=None),
@@ -229,18 +247,27 @@ def _waiting_prices(
 
 
 def _stakes(book: Book, entering: list[Order], quotes: Mapping[str, Received]) -> _Stakes | None:
-    """Value positions and waiting entries at mid prices; None if a price or rate is missing."""
-    mids = mid_prices(quotes)
-    units = [(name, position.units) for name, position in book.positions.items()]
-    units += [(order.instrument.name, order.units - order.filled_units) for order in entering]
+    """Value positions and waiting entries at mid prices; None if a price or rate is missing.
+
+    Of an instrument that is held on both sides all counts, but its currencies only by the larger
+    side: that is what is left when the other one is stopped.
+    """
+    prices = bids_and_asks(quotes)
+    units = [
+        (name, max(sides, key=abs), sum(map(abs, sides), Decimal(0)))
+        for name, sides in book.sides.items()
+    ]
+    for order in entering:
+        left = order.units - order.filled_units
+        units.append((order.instrument.name, left, abs(left)))
     gross, by_currency = Decimal(0), dict[str, Decimal]()
-    for name, count in units:
+    for name, signed, size in units:
         base, _, quote = name.partition("_")
-        rate = conversion_rate(book.account.currency, quote, mids)
-        if name not in mids or rate is None:
+        rates = home_rates(book.account.currency, quote, prices)
+        if name not in prices or rates is None:
             return None
-        value = count * mids[name] * rate
-        gross += abs(value)
-        by_currency[base] = by_currency.get(base, Decimal(0)) + value
-        by_currency[quote] = by_currency.get(quote, Decimal(0)) - value
+        price = quotes[name].quote.mid * rates.mid
+        gross += size * price
+        by_currency[base] = by_currency.get(base, Decimal(0)) + signed * price
+        by_currency[quote] = by_currency.get(quote, Decimal(0)) - signed * price
     return _Stakes(gross, by_currency)

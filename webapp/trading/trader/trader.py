@@ -38,7 +38,7 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.model import Quote, QuoteBar
-from sep_engine.risk import Exposure
+from sep_engine.risk import Exposure, conversion_pairs
 from sep_engine.venues.oanda.backoff import Backoff
 from sep_engine.venues.oanda.client import MarketDataClient, VenueError
 from sep_engine.venues.oanda.parse import Price
@@ -66,6 +66,7 @@ from webapp.trading.models import (
     PerformanceSnapshot,
     Position,
     Strategy,
+    Trade,
     TradingState,
 )
 from webapp.trading.retried import retried
@@ -73,6 +74,7 @@ from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
 from webapp.trading.services import events, order_path, system
 from webapp.trading.services.heartbeat import beat
+from webapp.trading.services.live_arming import live_refusal
 from webapp.trading.services.order_path import FactGap
 from webapp.trading.services.orders import order_submit
 from webapp.trading.services.reconciliation import (
@@ -97,6 +99,7 @@ from webapp.trading.trader.live import (
     bar_start,
     complete_bars,
 )
+from webapp.trading.trader.spikes import Spikes
 from webapp.trading.trader.strategies import RunningStrategy
 from webapp.trading.wire import decimal_text, money_text, time_text
 
@@ -207,6 +210,7 @@ class Trader:
         self._tell = asyncio.Event()
         self._pace = Pace()
         self._quotes: dict[str, Received] = {}
+        self._spikes = Spikes()
         self._strategies: list[RunningStrategy] = []
         self._armed = False
         self._armed_at = 0.0
@@ -589,10 +593,11 @@ class Trader:
     async def _follow_prices(self) -> None:
         """Take the venue's quotes as they come, and ask for them again whenever they stop."""
         assert self._prices is not None
-        names = await self._db(self._priced)
+        names: list[str] = []
         backoff, opened_at = Backoff(), time.monotonic()
         while True:
             try:
+                names = names or await self._priced()
                 async with contextlib.aclosing(self._prices.price_stream(names)) as stream:
                     async for item in stream:
                         if isinstance(item, Price):
@@ -616,6 +621,10 @@ class Trader:
         last = self._quotes.get(price.instrument)
         if quote is None or (last is not None and quote.time < last.quote.time):
             return  # an empty book, or a price that a later one has overtaken
+        if (doubt := self._spikes.doubt(quote.instrument, quote.mid)) and last is not None:
+            # The last good price is kept and ages; nothing is opened, and no loss is seen in it.
+            self._quotes[quote.instrument] = replace(last, stands=doubt)
+            return
         stands = "" if price.tradeable else "not tradeable at the venue"
         self._quotes[quote.instrument] = Received(quote, utc_now(), stands)
         if quote.instrument == self._instrument.name:
@@ -623,9 +632,20 @@ class Trader:
         await self._watch_losses(quote.time)
         await self._work_orders()
 
-    def _priced(self) -> list[str]:
-        """Return every instrument that the books know: any of them may be held or ordered."""
-        return sorted(Instrument.objects.values_list("name", flat=True))
+    async def _priced(self) -> list[str]:
+        """Return every instrument that the books know: any of them may be held or ordered.
+
+        With them come the pairs that turn their profit into account currency.
+        """
+        assert self._prices is not None
+        names = await self._db(lambda: set(Instrument.objects.values_list("name", flat=True)))
+        currency = self._account.currency
+        foreign = {name.partition("_")[2] for name in names} - {currency}
+        if any(not {f"{one}_{currency}", f"{currency}_{one}"} & names for one in foreign):
+            offered = [one.name for one in await self._prices.instruments()]
+            for one in foreign:
+                names |= set(conversion_pairs(currency, one, offered))
+        return sorted(names)
 
     def _show(self, quote: Quote) -> None:
         """Publish a quote of the feed's instrument with the bar that it goes into."""
@@ -850,7 +870,9 @@ class Trader:
 
     def _last_look(self, order_id: int) -> tuple[OrderRequest, str]:
         """Return the request, and why it must not be sent after all ("" if it may)."""
-        order = Order.objects.select_related("instrument").get(pk=order_id)
+        order = Order.objects.select_related("instrument", "account", "strategy__account").get(
+            pk=order_id
+        )
         request = OrderRequest(
             client_id=order.client_id,
             instrument=order.instrument.name,
@@ -874,6 +896,10 @@ class Trader:
             return request, "the account was lost before the send"
         if not order_path.allowed_by(order_path.modes_for(order, lock=False), order):
             return request, "the kill switch was pulled before the send"
+        if not order.reduce_only and (
+            unarmed := live_refusal(account=order.account, strategy=order.strategy, now=utc_now())
+        ):
+            return request, unarmed
         received = self._quotes.get(order.instrument.name)
         age_max = order_path.limits_of(self._account).get("quote_age_s_max", Decimal(0))
         age = None if received is None else (utc_now() - received.at).total_seconds()
@@ -952,48 +978,59 @@ class Trader:
                 account=self._account, instrument=position.instrument, reduce_only=True
             ).exclude(state__in=TERMINAL)
             received = self._quotes.get(position.instrument.name)
-            if received is None or leaving.exclude(pk__in=[stop.pk for stop in stops]).exists():
+            known = {stop.pk for stop in stops}
+            if received is None or any(
+                order.pk not in known and order.units * position.units < 0 for order in leaving
+            ):
                 continue
-            self._cover(position, missing, received.quote, now)
+            if self._account.hedging:
+                for trade in order_path.uncovered_trades(position, stops):
+                    self._cover(position, trade.units, trade.price, received.quote, now, trade)
+            else:
+                assert position.average_price is not None
+                units = missing.copy_sign(position.units)
+                self._cover(position, units, position.average_price, received.quote, now)
         return protected
 
-    def _cover(self, position: Position, missing: Decimal, quote: Quote, now: datetime) -> None:
-        assert position.average_price is not None
+    def _cover(
+        self,
+        position: Position,
+        held: Decimal,
+        opened_at: Decimal,
+        quote: Quote,
+        now: datetime,
+        trade: Trade | None = None,
+    ) -> None:
+        """Ask for a stop for `held` units (signed) that were opened at a price, or for their close.
+
+        trade: of a hedging account the one that they belong to.
+        """
         instrument = instrument_value(position.instrument)
         limits = order_path.limits_of(self._account)
         away = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * instrument.pip
-        long = position.units > 0
-        price = instrument.round_price(position.average_price + (-away if long else away))
-        units = -missing if long else missing
+        long = held > 0
+        price = instrument.round_price(opened_at + (-away if long else away))
         modes = order_path.modes_for(Order(account=self._account, reduce_only=True), lock=False)
         if TradingMode.HALTED in modes:
             return
         passed = price >= quote.bid if long else price <= quote.ask
-        text = f"{instrument.name} has {decimal_text(missing)} units without a stop"
+        whose = "" if trade is None else f" (trade {trade.venue_trade_id})"
+        text = f"{instrument.name} has {decimal_text(abs(held))} units without a stop{whose}"
+        stop: dict[str, Any] = {} if passed else {"type": OrderType.STOP_LOSS, "price": price}
         with transaction.atomic():
             system.alert(
                 level="error", text=f"{text}: {'closing' if passed else 'adding one'}", now=now
             )
-            if passed:
-                order_submit(
-                    account=self._account,
-                    instrument=position.instrument,
-                    units=units,
-                    origin=Origin.PROTECTIVE,
-                    reduce_only=True,
-                    now=now,
-                )
-            else:
-                order_submit(
-                    account=self._account,
-                    instrument=position.instrument,
-                    units=units,
-                    type=OrderType.STOP_LOSS,
-                    price=price,
-                    origin=Origin.PROTECTIVE,
-                    reduce_only=True,
-                    now=now,
-                )
+            order_submit(
+                account=self._account,
+                instrument=position.instrument,
+                units=-held,
+                origin=Origin.PROTECTIVE,
+                reduce_only=True,
+                trade=trade,
+                now=now,
+                **stop,
+            )
         self._work.set()
 
     # What the venue tells by itself.
@@ -1127,7 +1164,9 @@ class Trader:
         for _ in range(3):
             try:
                 report = await asyncio.wait_for(self._broker.account(), SEND_TIMEOUT_S)
-                facts_read += await self._read_facts()
+                # A ledger that is shorter than ours is a difference, with nothing in it to read.
+                if report.last_transaction_id >= await self._db(self._last_transaction):
+                    facts_read += await self._read_facts()
             except (BrokerError, TimeoutError) as error:
                 logger.warning("the venue cannot be compared with: %s", error or "timeout")
                 await self._db(
@@ -1226,6 +1265,15 @@ class Trader:
                 "ask": self._price(quote.ask),
                 "mid": self._price(quote.mid),
                 "assumed_spread": assumed,
+            },
+            "other_quotes": {
+                name: {
+                    "time": time_text(received.quote.time),
+                    "bid": str(received.quote.bid),
+                    "ask": str(received.quote.ask),
+                }
+                for name, received in self._quotes.items()
+                if name != quote.instrument
             },
             "bar": bar,
             "qfh": self._metrics(),

@@ -472,6 +472,7 @@ class Fill:
     pl: Decimal
     financing: Decimal
     commission: Decimal
+    guaranteed_fee: Decimal
     half_spread_cost: Decimal
     account_balance: Decimal
     reason: str
@@ -503,6 +504,7 @@ def read_fill(source: Json) -> Fill:
         optional_decimal(source, "pl") or Decimal(0),
         optional_decimal(source, "financing") or Decimal(0),
         optional_decimal(source, "commission") or Decimal(0),
+        optional_decimal(source, "guaranteedExecutionFee") or Decimal(0),
         optional_decimal(source, "halfSpreadCost") or Decimal(0),
         decimal(source, "accountBalance"),
         line.reason,
@@ -594,7 +596,8 @@ def read_trade(source: Json) -> VenueTrade:
 class VenueAccount:
     """The account as of one transaction. Amounts are in its currency.
 
-    `positions` are net signed units by instrument, without the flat ones.
+    `positions` are net signed units by instrument, without the flat ones; `sides` are (instrument,
+    signed units) of each side that is held, both sides of an instrument at a hedging account.
     """
 
     id: str
@@ -608,6 +611,7 @@ class VenueAccount:
     orders: tuple[VenueOrder, ...]
     trades: tuple[VenueTrade, ...]
     positions: Mapping[str, Decimal]
+    sides: tuple[tuple[str, Decimal], ...]
     raw: Json = field(repr=False, compare=False, default_factory=dict)
 
 
@@ -619,11 +623,16 @@ def read_account(source: Json) -> VenueAccount:
     """
     account = _required(source, "account")
     net: dict[str, Decimal] = {}
+    sides: list[tuple[str, Decimal]] = []
     for one in objects(account, "positions"):
-        sides = [child(one, side) or {} for side in ("long", "short")]
-        units = sum((optional_decimal(side, "units") or Decimal(0) for side in sides), Decimal(0))
-        if units:
-            net[text(one, "instrument")] = units
+        name = text(one, "instrument")
+        both = [
+            optional_decimal(child(one, side) or {}, "units") or Decimal(0)
+            for side in ("long", "short")
+        ]
+        sides += [(name, units) for units in both if units]
+        if sum(both):
+            net[name] = sum(both, Decimal(0))
     return VenueAccount(
         text(account, "id"),
         text(account, "currency"),
@@ -636,6 +645,7 @@ def read_account(source: Json) -> VenueAccount:
         tuple(read_order(one) for one in objects(account, "orders")),
         tuple(read_trade(one) for one in objects(account, "trades")),
         net,
+        tuple(sides),
         account,
     )
 

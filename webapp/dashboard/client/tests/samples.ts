@@ -100,12 +100,14 @@ export function signalWith(change: Record<string, unknown>): model.Signal {
 export function positionWith(change: Record<string, unknown>): model.Position {
   return model.position.parse({
     instrument: 'EUR_USD',
+    side: 'NET',
     units: '1000',
     average_price: '1.05000',
     mark: '1.05100',
     open_pl: '1.00',
     realised_pl: '0.00',
     stop_loss: '1.04700',
+    trailing_distance: null,
     age_s: 0.2,
     currency: 'USD',
     ...change,

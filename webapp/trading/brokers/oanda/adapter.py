@@ -18,6 +18,7 @@ import httpx
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.execution.core import Timing
 from sep_engine.execution.states import (
+    PLACED,
     PROTECTIVE,
     OrderType,
     PositionFill,
@@ -60,10 +61,10 @@ from webapp.trading.brokers.breaker import Breaker
 from webapp.trading.brokers.oanda.facts import fills_wanted, transactions_of
 
 TERMS = Terms(
-    types=frozenset(OrderType),
+    types=PLACED,
     times=frozenset(TimeInForce),
     fills=frozenset(PositionFill),
-    on_fill=PROTECTIVE,
+    on_fill=PROTECTIVE & PLACED,
     trades=True,
     replaces=True,
     target_distance=False,
@@ -198,6 +199,7 @@ class OandaBroker:
             positions=dict(account.positions),
             open_orders=tuple(self._venue_order(order, trades) for order in account.orders),
             trades={str(trade.id): trade.units for trade in account.trades},
+            sides=account.sides if account.hedging else None,
         )
 
     async def news(self) -> AsyncGenerator[News, None]:

@@ -9,7 +9,9 @@ from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 
 REPLACED = "CLIENT_REQUEST_REPLACED"
 CHARGES = frozenset({"DAILY_FINANCING", "TRANSFER_FUNDS", "DIVIDEND_ADJUSTMENT"})
-PROTECTIVE_TYPES = frozenset({"TAKE_PROFIT", "STOP_LOSS", "TRAILING_STOP_LOSS"})
+PROTECTIVE_TYPES = frozenset(
+    {"TAKE_PROFIT", "STOP_LOSS", "TRAILING_STOP_LOSS", "GUARANTEED_STOP_LOSS"}
+)
 ENTRY_TYPES = frozenset({"MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED", "FIXED_PRICE"})
 DUPLICATE = "CLIENT_ORDER_ID_ALREADY_EXISTS"
 EXPIRED = "TIME_IN_FORCE_EXPIRED"
@@ -91,7 +93,8 @@ def _transaction(
             "realised_pl": fill.pl,
             "half_spread_cost": fill.half_spread_cost,
             "financing": fill.financing,
-            "commission": fill.commission,
+            # The premium of a guaranteed stop is charged when it fills.
+            "commission": fill.commission + fill.guaranteed_fee,
             "final": fill.order_id not in reissued,
             "trades": tuple(
                 TradeChange(

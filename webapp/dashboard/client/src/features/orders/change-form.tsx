@@ -13,7 +13,12 @@ const LABELS: Record<Name, string> = {
   take_profit: 'Take profit',
   trailing_distance: 'Trailing, distance',
 };
-const PROTECTIVE = new Set(['STOP_LOSS', 'TAKE_PROFIT', 'TRAILING_STOP_LOSS']);
+const PROTECTIVE = new Set([
+  'STOP_LOSS',
+  'TAKE_PROFIT',
+  'TRAILING_STOP_LOSS',
+  'GUARANTEED_STOP_LOSS',
+]);
 
 /** Other terms for a working order. The venue gives them a new order, which is then shown. */
 export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void }) {

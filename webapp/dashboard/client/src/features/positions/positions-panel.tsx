@@ -59,7 +59,10 @@ export function PositionsPanel() {
               </thead>
               <tbody>
                 {rows.map((position) => (
-                  <PositionRow key={position.instrument} position={position} />
+                  <PositionRow
+                    key={`${position.instrument} ${position.side}`}
+                    position={position}
+                  />
                 ))}
               </tbody>
             </table>
@@ -79,9 +82,9 @@ export function PositionsPanel() {
 }
 
 function PositionRow({ position }: { position: Position }) {
-  const { instrument, units, average_price, mark, open_pl, stop_loss, currency } = position;
+  const { instrument, units, average_price, mark, open_pl, currency } = position;
   const close = useMutation({
-    mutationFn: () => closePosition(instrument),
+    mutationFn: () => closePosition(position),
     onError: (error) => {
       notify('error', `${instrumentText(instrument)} could not be closed. ${error.message}`);
     },
@@ -100,9 +103,7 @@ function PositionRow({ position }: { position: Position }) {
         {priceText(average_price, decimals)}
         <small>{priceText(mark, decimals)}</small>
       </td>
-      <td className={stop_loss === null ? 'number warn' : 'number'}>
-        {stop_loss === null ? 'none' : priceText(stop_loss, decimals)}
-      </td>
+      <Stop position={position} decimals={decimals} />
       <td className="number">
         <Change amount={open_pl} />
         <small>{currency}</small>
@@ -121,10 +122,24 @@ function PositionRow({ position }: { position: Position }) {
         <PartClose
           what={instrumentText(instrument)}
           held={units}
-          close={(part) => closePosition(instrument, part)}
+          close={(part) => closePosition(position, part)}
         />
       </td>
     </tr>
+  );
+}
+
+function Stop({ position, decimals }: { position: Position; decimals: number }) {
+  const { stop_loss, trailing_distance } = position;
+  const trailing =
+    trailing_distance === null ? null : `trailing ${priceText(trailing_distance, decimals)}`;
+  if (stop_loss === null && trailing === null) return <td className="number warn">none</td>;
+  if (stop_loss === null) return <td className="number">{trailing}</td>;
+  return (
+    <td className="number">
+      {priceText(stop_loss, decimals)}
+      {trailing === null ? null : <small>{trailing}</small>}
+    </td>
   );
 }
 

@@ -21,6 +21,7 @@ export const PROTECTIVE: ReadonlySet<OrderType> = new Set([
   'STOP_LOSS',
   'TAKE_PROFIT',
   'TRAILING_STOP_LOSS',
+  'GUARANTEED_STOP_LOSS',
 ]);
 
 /** Whether an order of the type names a price. */

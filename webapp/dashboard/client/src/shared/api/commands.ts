@@ -54,10 +54,13 @@ export function cancelOrder(id: number): Promise<unknown> {
 }
 
 /** @param units  how many to close; all where it is left out. */
-export function closePosition(instrument: string, units?: string): Promise<unknown> {
+export function closePosition(
+  { instrument, side }: Pick<model.Position, 'instrument' | 'side'>,
+  units?: string,
+): Promise<unknown> {
   return request(`/api/positions/${instrument}/close`, z.unknown(), {
     method: 'POST',
-    body: units === undefined ? {} : { units },
+    body: { ...(side === 'NET' ? {} : { side }), ...(units === undefined ? {} : { units }) },
   });
 }
 

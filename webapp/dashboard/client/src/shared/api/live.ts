@@ -261,9 +261,11 @@ function upsertNewest<Row extends { id: number }>(rows: Row[] | undefined, row: 
 
 /** Open positions by name; one that holds nothing is no position. */
 function withPosition(rows: model.Position[], position: model.Position): model.Position[] {
-  const others = rows.filter(({ instrument }) => instrument !== position.instrument);
+  const isSame = ({ instrument, side }: model.Position): boolean =>
+    instrument === position.instrument && side === position.side;
+  const others = rows.filter((row) => !isSame(row));
   if (signOf(position.units) === 0) return others;
-  const held = rows.find(({ instrument }) => instrument === position.instrument);
+  const held = rows.find(isSame);
   const same = held?.units === position.units && held.average_price === position.average_price;
   // An event about a fill may know no price; what was known of the same position still holds.
   const { mark, open_pl, age_s } = same && position.mark === null ? held : position;

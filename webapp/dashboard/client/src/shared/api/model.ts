@@ -243,6 +243,7 @@ export const orderType = z.enum([
   'STOP_LOSS',
   'TAKE_PROFIT',
   'TRAILING_STOP_LOSS',
+  'GUARANTEED_STOP_LOSS',
 ]);
 export type OrderType = z.infer<typeof orderType>;
 
@@ -257,6 +258,7 @@ export const fill = z.object({
   units: decimalText,
   price: decimalText,
   realised_pl: decimalText,
+  opened_units: decimalText.nullable(),
   assumed_spread: z.boolean(),
   time: instant,
 });
@@ -394,12 +396,14 @@ export type OrderDetail = z.infer<typeof orderDetail>;
 
 export const position = z.object({
   instrument: z.string(),
+  side: z.enum(['NET', 'LONG', 'SHORT']),
   units: decimalText,
   average_price: decimalText.nullable(),
   mark: decimalText.nullable(),
   open_pl: decimalText.nullable(),
   realised_pl: decimalText,
   stop_loss: decimalText.nullable(),
+  trailing_distance: decimalText.nullable(),
   age_s: z.number().nullable(),
   currency: z.string(),
 });
