@@ -35,7 +35,7 @@ from webapp.config import env
 ROOT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 OANDA_LOCAL = "oanda-local"
-BROKERS = ("paper", OANDA_LOCAL, "oanda-practice")
+BROKERS = ("paper", OANDA_LOCAL, "oanda-practice", "oanda-live")
 DISK_FREE_BYTES_MIN = 1_000_000_000
 LOG_BYTES_MAX = 20_000_000
 START_TIMEOUT_S = 120.0

@@ -1,6 +1,8 @@
 """Every model is in the admin, and the record cannot be edited there."""
 
 import json
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from webapp.trading import account_form
+from webapp.trading.brokers.base import BrokerError
 from webapp.trading.models import (
+    BrokerAccount,
     ConfigChange,
     EventLog,
     LiveOverride,
@@ -18,6 +23,7 @@ from webapp.trading.models import (
     Strategy,
     TradingState,
 )
+from webapp.trading.tokens import read_token
 
 MODELS = sorted(apps.get_app_config("trading").get_models(), key=lambda model: model.__name__)
 RECORDS = ("order", "fill", "brokerfact", "eventlog", "signal", "position", "candle")
@@ -128,3 +134,46 @@ def test_an_override_from_the_admin_asks_for_the_name(root: Client, sample: Any)
     assert root.post(address, {**body, "confirmation": strategy.name}).status_code == 302
     override = LiveOverride.objects.get()
     assert (override.made_by, override.reason) == ("root", "a test of fills")
+
+
+def test_an_account_is_added_with_a_token_that_goes_in_and_never_comes_out(
+    root: Client, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    settings.SEP_VAR_PATH = tmp_path
+    settings.SEP_SECRET_KEYS_PATH = tmp_path / "secret_keys"
+    asked: list[tuple[str, str, str]] = []
+
+    def balance(exchange: str, token: str, currency: str) -> Decimal:
+        asked.append((exchange, token, currency))
+        if token == "wrong":
+            raise BrokerError("the balance cannot be read: AuthenticationError")
+        return Decimal(5000)
+
+    monkeypatch.setattr(account_form, "exchange_balance", balance)
+    address = reverse("admin:trading_brokeraccount_add")
+    wanted = {
+        "name": "Spot",
+        "kind": "ccxt-sandbox",
+        "venue_account": "binance",
+        "token": "wrong",
+        "instrument": "EUR_USD",
+        "granularity": "H1",
+        "currency": "USDT",
+    }
+    page = root.post(address, wanted).content.decode()
+    assert "AuthenticationError" in page
+    assert "wrong" not in page
+    assert not BrokerAccount.objects.exists()
+    assert root.post(address, wanted | {"token": "key:s3cr3t"}).status_code == 302
+    account = BrokerAccount.objects.get()
+    assert (account.kind, account.opening_balance) == ("ccxt-sandbox", 5000)
+    assert read_token(account) == "key:s3cr3t"
+    assert asked[-1] == ("binance", "key:s3cr3t", "USDT")
+    for shown in ("brokeraccount", "brokertoken", "eventlog"):
+        text = root.get(reverse(f"admin:trading_{shown}_changelist")).content.decode()
+        assert "s3cr3t" not in text
+    change = reverse("admin:trading_brokeraccount_change", args=[account.pk])
+    assert "s3cr3t" not in root.get(change).content.decode()
+    # One database has one venue; real money is not offered here at all.
+    assert root.get(address).status_code == 403
+    assert "oanda-live" not in account_form.KINDS

@@ -9,11 +9,22 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from sep_engine.venues.oanda.client import LIVE, PRACTICE
 from webapp.tests.conftest import PASSWORD
-from webapp.trading.models import BrokerAccount, EventLog, LiveArming, Order, Strategy
+from webapp.trading.brokers import registry
+from webapp.trading.models import (
+    BrokerAccount,
+    EventLog,
+    LiveArming,
+    LiveOverride,
+    Order,
+    Strategy,
+)
 from webapp.trading.services import live_arming, second_factor
 from webapp.trading.services.live_arming import live_arm, live_disarm, live_refusal
+from webapp.trading.services.live_gate import override_make
 from webapp.trading.trader import recent
+from webapp.trading.trader.venue_setup import environment_refusal
 
 
 @pytest.fixture
@@ -132,3 +143,80 @@ def test_the_shell_arms_with_what_is_typed(
     shown = io.StringIO()
     call_command("live", "show", stdout=shown)
     assert shown.getvalue() == "Paper may trade real money\n"
+
+
+LOCKS = ("database", "setting", "account", "arming", "evidence")
+
+
+@pytest.mark.parametrize("open_lock", LOCKS)
+def test_e26_any_one_lock_left_open_keeps_every_order_in_the_house(
+    account: BrokerAccount,
+    alice: Any,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    open_lock: str,
+) -> None:
+    """With all locks set the order passes; each of them alone, left open, stops it."""
+    strategy = Strategy.objects.select_related("instrument", "account").get()
+    strategy.account = account
+    arm(account, alice)
+    override_make(
+        strategy=strategy,
+        reason="a month of practice",
+        confirmation=strategy.name,
+        made_by="alice",
+        now=timezone.now(),
+    )
+    order = Order(account=account, instrument=strategy.instrument, strategy=strategy)
+    assert recent.blackout_reason(order, at=timezone.now()) == ""
+    if open_lock == "database":
+        monkeypatch.setattr(live_arming, "database_vendor", lambda: "sqlite")
+    elif open_lock == "setting":
+        settings.SEP_LIVE_TRADING = False
+    elif open_lock == "account":
+        settings.SEP_LIVE_ACCOUNT = "001-2"
+    elif open_lock == "arming":
+        live_disarm(account=account, changed_by="alice", now=timezone.now())
+    else:
+        LiveOverride.objects.update(withdrawn_at=timezone.now(), withdrawn_by="alice")
+    assert recent.blackout_reason(order, at=timezone.now()) != ""
+    if open_lock in ("database", "setting", "account"):
+        # The trader does not even start.
+        with pytest.raises(CommandError, match="is live"):
+            call_command("runtrader")
+
+
+def test_b13_an_account_of_the_other_environment_is_not_added(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert environment_refusal("oanda-practice", "101-004-1-1") == ""
+    assert environment_refusal("oanda-live", "001-004-1-1") == ""
+    assert environment_refusal("oanda-practice", "001-004-1-1") == (
+        "001-004-1-1 is no oanda-practice account: the ids of those begin with 101-"
+    )
+    assert "begin with 001-" in environment_refusal("oanda-live", "101-004-1-1")
+    # The host follows from the kind alone.
+    assert registry.ENDPOINTS == {"oanda-practice": PRACTICE, "oanda-live": LIVE}
+    assert LIVE.rest == "https://api-fxtrade.oanda.com"
+    assert PRACTICE.rest == "https://api-fxpractice.oanda.com"
+
+
+def test_an_account_of_real_money_is_added_with_its_typed_id_and_every_setting(
+    db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def add(*typed: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed) + "\n"))
+        call_command("broker", "add", "oanda-live", "--account", "001-4-1-1", stdout=io.StringIO())
+
+    with pytest.raises(CommandError, match="needs PostgreSQL"):
+        add("001-4-1-1", "token")
+    monkeypatch.setattr(live_arming, "database_vendor", lambda: "postgresql")
+    with pytest.raises(CommandError, match="SEP_LIVE_TRADING is not 1"):
+        add("001-4-1-1", "token")
+    settings.SEP_LIVE_TRADING = True
+    with pytest.raises(CommandError, match="SEP_LIVE_ACCOUNT does not name it"):
+        add("001-4-1-1", "token")
+    settings.SEP_LIVE_ACCOUNT = "001-4-1-1"
+    with pytest.raises(CommandError, match="that is not its id; nothing was added"):
+        add("yes", "token")
+    assert not BrokerAccount.objects.exists()

@@ -17,6 +17,7 @@ from sep_engine.errors import RuleError
 from sep_engine.execution.states import TradingMode
 from sep_engine.signals import Rule
 from webapp.trading import models
+from webapp.trading.account_form import AccountAddForm
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
 from webapp.trading.services.live_gate import override_make, strategy_changed
@@ -64,11 +65,39 @@ class BrokerAccountAdmin(Settled):
     list_display = ("name", "kind", "currency", "opening_balance", "last_transaction_id", "epoch")
     list_filter = ("kind", "currency")
     search_fields = ("name",)
-    readonly_fields = ("last_transaction_id", "epoch")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        fixed = ("last_transaction_id", "epoch")
-        return fixed if obj is None else (*fixed, "kind", "currency", "opening_balance")
+        if obj is None:
+            return ()
+        return ("last_transaction_id", "epoch", "kind", "venue_account", "currency",
+                "opening_balance", "hedging")  # fmt: skip
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # One database has one venue; before the first account there is something to add.
+        allowed = super().has_add_permission(request)
+        return bool(allowed) and not models.BrokerAccount.objects.exists()
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if obj is None:
+            kwargs["form"] = AccountAddForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return ("name", "kind", "venue_account", "token", "instrument", "granularity",
+                    "currency")  # fmt: skip
+        return super().get_fields(request, obj)
+
+    def save_model(
+        self, request: HttpRequest, obj: models.BrokerAccount, form: Any, change: bool
+    ) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        obj.pk = form.add(stored_by=request.user.get_username()).pk
+        obj.refresh_from_db()
 
 
 @admin.register(models.Strategy)

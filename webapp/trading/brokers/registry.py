@@ -1,11 +1,12 @@
 """Which brokers there are, by the kind that an account names."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from django.conf import settings
 
 from sep_engine.errors import ArgumentError
-from sep_engine.venues.oanda.client import PRACTICE, Endpoint, MarketDataClient, local
+from sep_engine.venues.oanda.client import LIVE, PRACTICE, Endpoint, MarketDataClient, local
 from webapp.trading.brokers import paper
 from webapp.trading.brokers.base import Broker, BrokerError, Terms
 from webapp.trading.brokers.ccxt import parse as ccxt
@@ -91,6 +92,19 @@ def _ccxt(account: BrokerAccount) -> Broker:
     )
 
 
+def exchange_balance(exchange: str, token: str, currency: str) -> Decimal:
+    """Return what a spot exchange's sandbox holds of a currency.
+
+    Raises:
+        BrokerError: ccxt is not there, the exchange cannot be used, or does not answer.
+    """
+    try:
+        from webapp.trading.brokers.ccxt.adapter import balance_of, open_sandbox
+    except ModuleNotFoundError as error:
+        raise BrokerError("this needs ccxt: pip install 'sep-engine[ccxt]'") from error
+    return balance_of(open_sandbox(exchange, token), currency)
+
+
 def market_client(account: BrokerAccount) -> MarketDataClient:
     """Return a client for the prices of the account's venue.
 
@@ -103,12 +117,14 @@ def market_client(account: BrokerAccount) -> MarketDataClient:
     return MarketDataClient(endpoint, token=token, account_id=account.venue_account)
 
 
-ENDPOINTS = {"oanda-practice": PRACTICE}
+# Where an account of a kind is reached; no setting, row or argument names another host.
+ENDPOINTS = {"oanda-practice": PRACTICE, "oanda-live": LIVE}
 
 BROKERS: dict[str, Callable[[BrokerAccount], Broker]] = {
     "paper": _paper,
     "oanda-local": _oanda_local,
     "oanda-practice": _oanda,
+    "oanda-live": _oanda,
     "ccxt-sandbox": _ccxt,
 }
 
@@ -116,12 +132,14 @@ TERMS: dict[str, Terms] = {
     "paper": paper.TERMS,
     "oanda-local": oanda.TERMS,
     "oanda-practice": oanda.TERMS,
+    "oanda-live": oanda.TERMS,
     "ccxt-sandbox": ccxt.TERMS,
 }
 VENUES = {
     "paper": "the paper broker",
     "oanda-local": "the local OANDA server",
     "oanda-practice": "OANDA",
+    "oanda-live": "OANDA",
     "ccxt-sandbox": "a spot exchange",
 }
 

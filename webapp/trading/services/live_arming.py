@@ -28,7 +28,10 @@ def database_vendor() -> str:
 
 
 def place_refusal(account: BrokerAccount) -> str:
-    """Return why this installation may not trade the account, "" if it may."""
+    """Return why this installation may not trade the account, "" if it may.
+
+    The account need not be stored: `broker add` asks before it stores one.
+    """
     if not is_live(account):
         return ""
     if database_vendor() != "postgresql":

@@ -1,6 +1,6 @@
 """Beginning to trade an account that a venue already has: our books start where it stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,12 +25,16 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.status import account_default
 from webapp.trading.services import events
+from webapp.trading.services.live_arming import place_refusal
 from webapp.trading.services.orders import order_event
 from webapp.trading.tokens import store_token
 from webapp.trading.trader import feeds
 from webapp.trading.trader.live import HISTORY_BARS, complete_bars
 from webapp.trading.trader.setup import DEFAULT_LIMITS, OtherBroker
 from webapp.trading.wire import money_text
+
+# The first part of an account's id says which environment it belongs to.
+SITES = {"oanda-practice": "101", "oanda-live": "001"}
 
 
 class CannotAdd(Exception):
@@ -44,6 +48,14 @@ class VenueState:
     account: parse.VenueAccount
     instruments: Mapping[str, parse.InstrumentTerms]
     bars: tuple[QuoteBar, ...]
+
+
+def environment_refusal(kind: str, venue_account: str) -> str:
+    """Return why an account of the venue cannot be of this kind, "" if it can."""
+    site = SITES.get(kind)
+    if site is None or venue_account.partition("-")[0] == site:
+        return ""
+    return f"{venue_account} is no {kind} account: the ids of those begin with {site}-"
 
 
 async def venue_accounts(endpoint: Endpoint, token: str) -> list[str]:
@@ -60,13 +72,20 @@ async def venue_accounts(endpoint: Endpoint, token: str) -> list[str]:
 
 
 async def venue_read(
-    endpoint: Endpoint, token: str, *, venue_account: str, instrument: str, granularity: str
+    endpoint: Endpoint,
+    token: str,
+    *,
+    venue_account: str,
+    instruments: Sequence[str],
+    granularity: str,
 ) -> VenueState:
     """Return what the venue says of an account.
 
+    instruments: those to trade; the candles are of the first.
+
     Raises:
         VenueError, DataError: no answer, an error, or an unusable answer.
-        CannotAdd: the account does not offer the instrument, or belongs to MT4.
+        CannotAdd: the account does not offer an instrument, or belongs to MT4.
     """
     client = MarketDataClient(endpoint, token=token, account_id=venue_account)
     try:
@@ -77,10 +96,11 @@ async def venue_read(
                 "use another account"
             )
         terms = {one.name: one for one in await client.instruments()}
-        if instrument not in terms:
-            raise CannotAdd(f"account {venue_account} does not offer {instrument}")
+        for name in instruments:
+            if name not in terms:
+                raise CannotAdd(f"account {venue_account} does not offer {name}")
         bars = await complete_bars(
-            client, instrument=instrument, granularity=granularity, since=None
+            client, instrument=instruments[0], granularity=granularity, since=None
         )
     finally:
         await client.close()
@@ -94,23 +114,27 @@ def account_add(
     kind: str,
     token: str,
     state: VenueState,
-    instrument: str,
+    instruments: Sequence[str],
     granularity: str,
     now: datetime,
+    stored_by: str = "broker add",
 ) -> BrokerAccount:
     """Make the account with its token, limits, strategy (off) and feed, and adopt what it holds.
 
+    instruments: those to order in; the first is shown and traded by the strategy.
+
     Raises:
         OtherBroker: this database holds another account; one database has one venue.
-        CannotAdd: what the account holds cannot be taken over.
+        CannotAdd: it is of another environment, may not be traded here, or what it holds cannot be
+            taken over.
     """
-    present = account_default()
-    if present is not None:
-        raise OtherBroker(
-            f"this database holds the account {present.name} ({present.kind}): choose another "
-            "folder with SEP_VAR_PATH, or another database"
-        )
+    _check_empty()
+    instrument = instruments[0]
     venue = state.account
+    if (refused := environment_refusal(kind, venue.id)) or (
+        refused := place_refusal(BrokerAccount(name=name, kind=kind, venue_account=venue.id))
+    ):
+        raise CannotAdd(refused)
     account = BrokerAccount.objects.create(
         name=name,
         kind=kind,
@@ -118,10 +142,11 @@ def account_add(
         currency=venue.currency,
         opening_balance=venue.balance,
         last_transaction_id=venue.last_transaction_id,
+        hedging=venue.hedging,
     )
-    store_token(account, token, stored_by="broker add")
+    store_token(account, token, stored_by=stored_by)
     wanted = {
-        instrument,
+        *instruments,
         *(trade.instrument for trade in venue.trades),
         *(order.instrument for order in venue.orders if order.instrument),
     }
@@ -140,8 +165,7 @@ def account_add(
         {"scope": "STRATEGY", "strategy": strategy},
     ):
         TradingState.objects.get_or_create(**scope, defaults={"changed_at": now})
-    for limit, amount in DEFAULT_LIMITS.items():
-        RiskLimit.objects.create(account=account, name=limit, value=amount)
+    _add_limits(account)
     _adopt(account, venue, rows, now)
     feed = Feed.objects.create(
         instrument=rows[instrument],
@@ -154,19 +178,73 @@ def account_add(
         run_started_at=now,
     )
     feeds.store_live_history(feed, state.bars, now=now)
+    _tell(account, now)
+    return account
+
+
+@transaction.atomic
+def exchange_add(
+    *,
+    name: str,
+    exchange: str,
+    token: str,
+    currency: str,
+    balance: Decimal,
+    now: datetime,
+    stored_by: str = "broker add",
+) -> BrokerAccount:
+    """Make the account of a spot exchange's sandbox with its token and limits.
+
+    Args:
+        exchange: as ccxt writes it.
+        balance: what the sandbox holds of `currency`.
+
+    Raises:
+        OtherBroker: this database holds another account; one database has one venue.
+    """
+    _check_empty()
+    account = BrokerAccount.objects.create(
+        name=name,
+        kind="ccxt-sandbox",
+        venue_account=exchange,
+        currency=currency,
+        opening_balance=balance,
+    )
+    store_token(account, token, stored_by=stored_by)
+    for scope in ({"scope": "GLOBAL"}, {"scope": "ACCOUNT", "account": account}):
+        TradingState.objects.get_or_create(**scope, defaults={"changed_at": now})
+    _add_limits(account)
+    _tell(account, now)
+    return account
+
+
+def _check_empty() -> None:
+    present = account_default()
+    if present is not None:
+        raise OtherBroker(
+            f"this database holds the account {present.name} ({present.kind}): choose another "
+            "folder with SEP_VAR_PATH, or another database"
+        )
+
+
+def _add_limits(account: BrokerAccount) -> None:
+    for limit, amount in DEFAULT_LIMITS.items():
+        RiskLimit.objects.create(account=account, name=limit, value=amount)
+
+
+def _tell(account: BrokerAccount, now: datetime) -> None:
     events.record(
         stream="audit",
         type="account_added",
         data={
             "account": account.name,
-            "kind": kind,
-            "venue_account": venue.id,
-            "balance": money_text(venue.balance),
-            "transaction": venue.last_transaction_id,
+            "kind": account.kind,
+            "venue_account": account.venue_account,
+            "balance": money_text(account.opening_balance),
+            "transaction": account.last_transaction_id,
         },
         now=now,
     )
-    return account
 
 
 def _instrument(terms: Mapping[str, parse.InstrumentTerms], name: str) -> Instrument:
@@ -196,10 +274,13 @@ def _adopt(
     now: datetime,
 ) -> None:
     """Take over open trades, the positions that they add up to, and working orders."""
-    held: dict[str, list[parse.VenueTrade]] = {}
+    held: dict[tuple[str, str], list[parse.VenueTrade]] = {}
     by_id = {trade.id: trade for trade in venue.trades}
     for trade in venue.trades:
-        held.setdefault(trade.instrument, []).append(trade)
+        side: str = Position.Side.NET
+        if account.hedging:
+            side = Position.Side.LONG if trade.units > 0 else Position.Side.SHORT
+        held.setdefault((trade.instrument, side), []).append(trade)
         Trade.objects.create(
             account=account,
             instrument=instruments[trade.instrument],
@@ -209,7 +290,7 @@ def _adopt(
             price=trade.price,
             opened_at=now,
         )
-    for name, trades in held.items():
+    for (name, side), trades in held.items():
         if {trade.units > 0 for trade in trades} == {True, False}:
             raise CannotAdd(f"{name} is held long and short at once; close one side first")
         units = sum((trade.units for trade in trades), Decimal(0))
@@ -217,6 +298,7 @@ def _adopt(
         Position.objects.create(
             account=account,
             instrument=instruments[name],
+            side=side,
             units=units,
             average_price=(cost / units).quantize(Decimal("1e-8")),
             opened_at=now,

@@ -72,6 +72,21 @@ class Stopped(Exception):
     """A request was not let out."""
 
 
+def balance_of(exchange: Any, currency: str) -> Decimal:
+    """Return what the exchange holds of a currency.
+
+    Raises:
+        BrokerError: it does not answer, does not accept the key, or says nothing of the currency.
+    """
+    try:
+        total = exchange.fetch_balance().get("total", {})
+    except ccxt.BaseError as error:
+        raise BrokerError(f"the balance cannot be read: {type(error).__name__}") from error
+    if total.get(currency) is None:
+        raise BrokerError(f"the exchange says nothing of {currency}: name one that it holds")
+    return Decimal(str(total[currency]))
+
+
 def open_sandbox(name: str, credentials: str, *, address: str = "") -> Any:
     """Return ccxt's client of an exchange's sandbox.
 

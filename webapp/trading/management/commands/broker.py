@@ -10,19 +10,26 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from sep_engine.errors import ArgumentError, DataError
-from sep_engine.venues.oanda.client import PRACTICE, VenueError, local
+from sep_engine.venues.oanda.client import VenueError, local
 from webapp.config.sealing import SealBroken
+from webapp.trading.brokers.base import BrokerError
+from webapp.trading.brokers.registry import ENDPOINTS, exchange_balance
 from webapp.trading.granularity import GRANULARITIES
 from webapp.trading.models import BrokerAccount
+from webapp.trading.services.live_arming import place_refusal
 from webapp.trading.tokens import rotate_keys
 from webapp.trading.trader.setup import OtherBroker
 from webapp.trading.trader.venue_setup import (
     CannotAdd,
     account_add,
+    exchange_add,
     venue_accounts,
     venue_read,
 )
 from webapp.trading.wire import money_text
+
+KINDS = {"oanda": "oanda-practice", "oanda-live": "oanda-live", "oanda-local": "oanda-local"}
+CCXT = "ccxt"
 
 
 class Command(BaseCommand):
@@ -31,10 +38,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         add = actions.add_parser("add", help="add oanda: asks for the token, which is never shown")
-        add.add_argument("venue", choices=["oanda", "oanda-local"])
-        add.add_argument("--account", help="the venue's id; asked for if the token opens several")
+        add.add_argument("venue", choices=sorted([*KINDS, CCXT]))
+        add.add_argument(
+            "--account", help="the venue's id, or the exchange; needed if the token opens several"
+        )
+        add.add_argument("--currency", default="USDT", help="of a spot exchange's account")
         add.add_argument("--name", default="", help="what SEP calls the account")
-        add.add_argument("--instrument", default="EUR_USD")
+        add.add_argument("--instrument", default="EUR_USD", help="shown and traded by the strategy")
+        add.add_argument(
+            "--also", default="", help="more instruments to order in, e.g. USD_JPY,EUR_GBP"
+        )
         add.add_argument("--granularity", choices=GRANULARITIES, default="H1")
         actions.add_parser("list", help="the accounts, without their tokens")
         actions.add_parser("rotate-keys", help="seal every kept secret under the newest key")
@@ -60,15 +73,18 @@ class Command(BaseCommand):
             )
 
     def _add(self, options: dict[str, Any]) -> None:
-        kind, endpoint = "oanda-practice", PRACTICE
-        if options["venue"] == "oanda-local":
-            kind = "oanda-local"
-            if not settings.SEP_OANDA_URL:
-                raise CommandError("set SEP_OANDA_URL to the local server's address first")
+        if options["venue"] == CCXT:
+            self._add_exchange(options)
+            return
+        kind = KINDS[options["venue"]]
+        if kind == "oanda-local" and not settings.SEP_OANDA_URL:
+            raise CommandError("set SEP_OANDA_URL to the local server's address first")
         call_command("migrate", interactive=False, verbosity=0)
+        also = tuple(name for name in options["also"].split(",") if name)
         try:
-            if kind == "oanda-local":
-                endpoint = local(settings.SEP_OANDA_URL)
+            if kind == "oanda-live":
+                self._check_live(options["account"])
+            endpoint = ENDPOINTS.get(kind) or local(settings.SEP_OANDA_URL)
             token = _token()
             known = asyncio.run(venue_accounts(endpoint, token))
             venue_account = self._choose(known, options["account"])
@@ -77,7 +93,7 @@ class Command(BaseCommand):
                     endpoint,
                     token,
                     venue_account=venue_account,
-                    instrument=options["instrument"],
+                    instruments=(options["instrument"], *also),
                     granularity=options["granularity"],
                 )
             )
@@ -86,12 +102,14 @@ class Command(BaseCommand):
                 kind=kind,
                 token=token,
                 state=state,
-                instrument=options["instrument"],
+                instruments=(options["instrument"], *also),
                 granularity=options["granularity"],
                 now=timezone.now(),
             )
         except VenueError as error:
-            hint = ": is the token right, and of a practice account?" if error.status == 401 else ""
+            hint = (
+                f": is the token right, and of {options['venue']}?" if error.status == 401 else ""
+            )
             raise CommandError(f"{error}{hint}") from error
         except (ArgumentError, CannotAdd, DataError, OtherBroker, ValueError) as error:
             raise CommandError(str(error)) from error
@@ -99,6 +117,43 @@ class Command(BaseCommand):
             f"{account.name}: {money_text(account.opening_balance)} {account.currency}, "
             f"books begin after transaction {account.last_transaction_id}. "
             "The strategy is off; switch it on in the admin."
+        )
+        if kind == "oanda-live":
+            self.stdout.write(f"It may trade after: manage.py live arm '{account.name}'")
+
+    def _check_live(self, venue_account: str | None) -> None:
+        """Ask for the account's id, typed, before anything of real money is read or stored."""
+        if venue_account is None:
+            raise CommandError("say which account of real money with --account")
+        wanted = BrokerAccount(name=venue_account, kind="oanda-live", venue_account=venue_account)
+        if refused := place_refusal(wanted):
+            raise CommandError(refused)
+        self.stdout.write(f"{venue_account} holds real money. Type its id to add it:")
+        if sys.stdin.readline().strip() != venue_account:
+            raise CommandError("that is not its id; nothing was added")
+
+    def _add_exchange(self, options: dict[str, Any]) -> None:
+        """Add the sandbox of a spot exchange; its token is key:secret or key:secret:passphrase."""
+        exchange = options["account"]
+        if not exchange:
+            raise CommandError("say which exchange with --account, as ccxt writes it: binance")
+        call_command("migrate", interactive=False, verbosity=0)
+        try:
+            token, currency = _token(), options["currency"]
+            account = exchange_add(
+                name=options["name"] or f"{exchange} sandbox",
+                exchange=exchange,
+                token=token,
+                currency=currency,
+                balance=exchange_balance(exchange, token, currency),
+                now=timezone.now(),
+            )
+        except (CannotAdd, OtherBroker, BrokerError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"{account.name}: {account.kind} {account.venue_account}, {account.currency}, "
+            "its token is sealed. It has no prices of its own and opens nothing: "
+            "see docs/guides/exchange.md."
         )
 
     def _choose(self, known: list[str], wanted: str | None) -> str:

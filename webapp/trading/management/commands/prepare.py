@@ -15,7 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from webapp.trading.selectors.status import account_default
 from webapp.trading.trader.setup import ACCOUNT_NAMES
 
-PRACTICE_KIND = "oanda-practice"
+# Accounts that `broker add` makes: the kind, and what the command calls it.
+ADDED = {"oanda-practice": "oanda", "oanda-live": "oanda-live"}
 USERNAME = "admin"
 
 
@@ -27,28 +28,28 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        choices = sorted([*ACCOUNT_NAMES, PRACTICE_KIND])
+        choices = sorted([*ACCOUNT_NAMES, *ADDED])
         parser.add_argument("--broker", choices=choices, default="paper")
 
     def handle(self, *args: Any, **options: Any) -> None:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", interactive=False, stdout=self.stderr)
-        if options["broker"] == PRACTICE_KIND:
-            _check_practice()
+        if options["broker"] in ADDED:
+            _check_added(options["broker"])
         else:
             call_command("load_sample", broker=options["broker"], stdout=self.stderr)
         self.stdout.write(json.dumps(_first_administrator()))
 
 
-def _check_practice() -> None:
+def _check_added(kind: str) -> None:
     account = account_default()
     if account is None:
         raise CommandError(
-            "no practice account is set up: run SEP_VAR_PATH="
-            f"{settings.SEP_VAR_PATH} manage.py broker add oanda"
+            f"no {kind} account is set up: run SEP_VAR_PATH={settings.SEP_VAR_PATH} "
+            f"manage.py broker add {ADDED[kind]}"
         )
-    if account.kind != PRACTICE_KIND:
+    if account.kind != kind:
         raise CommandError(
             f"the account here is of kind {account.kind}: choose another folder with SEP_VAR_PATH"
         )
