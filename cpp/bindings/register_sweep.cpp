@@ -2,6 +2,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -12,9 +13,12 @@
 #include "register.hpp"
 #include "sep/errors.hpp"
 #include "sep/sweep.hpp"
+#include "sep/sweep_queue.hpp"
 
 namespace sep::bindings {
 namespace {
+
+constexpr std::chrono::milliseconds between_signals{50};
 
 class AtomicStop final : public StopFlag {
 public:
@@ -28,7 +32,6 @@ private:
 /// Run `work(stop)` on a thread of its own while this one listens to Python's signals.
 template <class Work>
 void run_listening(const Work& work) {
-    constexpr std::chrono::milliseconds between_signals{50};
     AtomicStop stop;
     std::exception_ptr thrown;
     bool done = false;
@@ -81,7 +84,7 @@ constexpr py::ssize_t rule_columns = 2;
 
 SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>& gate_ranges,
                     const Array<std::int32_t>& decisions, const Array<std::int32_t>& exits,
-                    const Array<std::int32_t>& rules) {
+                    const std::optional<Array<std::int32_t>>& rules) {
     SweepRules result;
     const std::int32_t* metric = gate_metrics.data();
     const double* range = gate_ranges.data();
@@ -97,36 +100,44 @@ SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>
     for (py::ssize_t i = 0; i < exits.size() / exit_columns; ++i, e += exit_columns) {
         result.exits.push_back({e[0], e[1], e[2], static_cast<EntryAt>(e[3])});
     }
-    const std::int32_t* r = rules.data();
-    for (py::ssize_t i = 0; i < rules.size() / rule_columns; ++i, r += rule_columns) {
-        result.rules.push_back({r[0], r[1]});
+    if (rules) {
+        const std::int32_t* r = rules->data();
+        for (py::ssize_t i = 0; i < rules->size() / rule_columns; ++i, r += rule_columns) {
+            result.rules.push_back({r[0], r[1]});
+        }
     }
     check(result);
+    if (!rules) combine(result);
     return result;
 }
 
-/// One kind of number for every rule, in the order of FIGURES in sweep_plan.py.
-constexpr std::size_t figure_columns = 13;
-
-/// Write rules first .. first + count - 1 into rows of one value for each of `figures`.
-void write(std::span<const SweepFigures> figures, std::size_t first, std::size_t count,
-           std::int64_t* out) {
-    const auto row = [&](const auto& value) {
-        for (std::size_t i = first; i < first + count; ++i) out[i] = value(figures[i]);
-        out += figures.size();
-    };
-    row([](const SweepFigures& f) { return f.signals; });
-    row([](const SweepFigures& f) { return f.tally.trades; });
-    row([](const SweepFigures& f) { return f.tally.wins; });
-    row([](const SweepFigures& f) { return f.tally.gross; });
-    row([](const SweepFigures& f) { return f.tally.net; });
-    row([](const SweepFigures& f) { return f.tally.day_squares; });
-    row([](const SweepFigures& f) { return f.tally.drawdown; });
-    row([](const SweepFigures& f) { return f.tally.longest_losing_run; });
-    row([](const SweepFigures& f) { return f.tally.held; });
-    for (std::size_t reason = 0; reason < exit_reason_count; ++reason) {
-        row([&](const SweepFigures& f) { return f.tally.exits[reason]; });
+/// The sink that Python names by an array of (13, rules), in any order in memory, and the numbers
+/// of the block's rules in it.
+FigureSink sink_of(const py::tuple& given, std::size_t rules) {
+    const auto array = given[0].cast<py::array>();
+    if (!py::isinstance<py::array_t<std::int64_t>>(array) || array.ndim() != 2 ||
+        array.shape(0) != static_cast<py::ssize_t>(sweep_figures) || !array.writeable()) {
+        throw InvalidArgument("figures must be a writable array of (13, rules) int64");
     }
+    FigureSink sink;
+    sink.first = given[1].cast<std::int64_t>();
+    sink.width = given[2].cast<std::int64_t>();
+    sink.pitch = given[3].cast<std::int64_t>();
+    const auto last = static_cast<std::int64_t>(rules) - 1;
+    if (sink.first < 0 || sink.width < 1 || sink.pitch < sink.width ||
+        (last >= 0 && sink.first + last / sink.width * sink.pitch + last % sink.width >=
+                          static_cast<std::int64_t>(array.shape(1)))) {
+        throw InvalidArgument("the numbers of a block's rules leave the array");
+    }
+    constexpr auto item = static_cast<py::ssize_t>(sizeof(std::int64_t));
+    if (array.strides(0) % item != 0 || array.strides(1) % item != 0 ||
+        reinterpret_cast<std::uintptr_t>(array.data()) % alignof(std::int64_t) != 0) {
+        throw InvalidArgument("figures must be aligned");
+    }
+    sink.data = static_cast<std::int64_t*>(const_cast<void*>(array.data()));
+    sink.figure_step = array.strides(0) / item;
+    sink.rule_step = array.strides(1) / item;
+    return sink;
 }
 
 SurrogateSpec surrogates_of(const std::string& kind, std::uint64_t seed, double block) {
@@ -158,25 +169,59 @@ public:
     Sweep(SweepBars bars, std::string_view backend, int threads)
         : bars_(std::move(bars)),
           threads_(threads),
-          backend_(make_sweep(bars_, backend_named(backend), threads)) {}
+          backend_(make_sweep(bars_, backend_named(backend), threads)),
+          queue_(*backend_) {}
 
-    void figures(const SweepRules& rules, const Array<std::int64_t>& out) {
-        const std::size_t count = rules.rules.size();
-        if (static_cast<std::size_t>(out.size()) != figure_columns * count) {
-            throw InvalidArgument("figures must have " + std::to_string(figure_columns) +
-                                  " rows of one value a rule");
+    int lanes() const { return queue_.lanes(); }
+
+    /// Put a block in the queue; each sink is (array, first, width, pitch).
+    void begin(std::shared_ptr<SweepRules> rules, const py::list& sinks, std::size_t best,
+               bool sharpe, std::int64_t days) {
+        SweepBlock block;
+        for (const py::handle sink : sinks) {
+            block.sinks.push_back(sink_of(sink.cast<py::tuple>(), rules->rules.size()));
         }
-        made_.resize(std::max(made_.size(), count));
-        const std::span<std::int64_t> place = writable(out);
-        run_listening([&](const StopFlag& stop) {
-            backend_->figures(rules, std::span(made_).first(count), stop);
-            // A few rules at a time, so that the 13 rows are written in runs.
-            constexpr std::size_t run = 1024;
-            for (std::size_t first = 0; first < count && !stop.stopped(); first += run) {
-                write(std::span(made_).first(count), first, std::min(run, count - first),
-                      place.data());
+        block.rules = std::move(rules);
+        block.best = best;
+        block.by = sharpe ? Statistic::sharpe : Statistic::net;
+        block.days = days;
+        queue_.put(std::move(block));
+        written_.push_back(sinks);
+    }
+
+    /// Wait for the oldest block: places and (13, m) figures of its best rules.
+    py::tuple finish() {
+        for (;;) {
+            std::optional<BestRules> found;
+            try {
+                const py::gil_scoped_release release;
+                found = queue_.take(between_signals);
+            } catch (...) {
+                if (!written_.empty()) written_.pop_front();
+                throw;
             }
-        });
+            if (found) {
+                written_.pop_front();
+                const auto count = static_cast<py::ssize_t>(found->places.size());
+                const auto kinds = static_cast<py::ssize_t>(sweep_figures);
+                Array<std::int64_t> figures({kinds, count});
+                std::copy(found->figures.begin(), found->figures.end(), figures.mutable_data());
+                return py::make_tuple(copy<std::int64_t>(found->places), figures);
+            }
+            if (PyErr_CheckSignals() != 0) {
+                clear();
+                throw py::error_already_set();
+            }
+        }
+    }
+
+    /// End and forget all blocks.
+    void clear() {
+        {
+            const py::gil_scoped_release release;
+            queue_.clear();
+        }
+        written_.clear();
     }
 
     void best(const SweepRules& rules, const SurrogateSpec& spec, std::uint64_t first, bool sharpe,
@@ -235,13 +280,14 @@ private:
     SweepBars bars_;
     int threads_;
     std::unique_ptr<SweepBackend> backend_;
-    std::vector<SweepFigures> made_;  ///< kept from call to call: its pages are there
+    std::deque<py::object> written_;  ///< what blocks in the queue write into, oldest first
+    SweepQueue queue_;                ///< ends before what it uses goes away
 };
 
 }  // namespace
 
 void register_sweep(py::module_& module) {
-    py::class_<SweepRules>(module, "SweepRules")
+    py::class_<SweepRules, std::shared_ptr<SweepRules>>(module, "SweepRules")
         .def(py::init(&rules_of), py::kw_only(), py::arg("gate_metrics"), py::arg("gate_ranges"),
              py::arg("decisions"), py::arg("exits"), py::arg("rules"))
         .def("__len__", [](const SweepRules& rules) { return rules.rules.size(); });
@@ -273,7 +319,10 @@ void register_sweep(py::module_& module) {
              py::arg("bid_off"), py::arg("ask_off"), py::arg("day"), py::arg("price"),
              py::arg("gap"), py::arg("counts") = py::none(), py::arg("per_side"), py::arg("tick"),
              py::arg("backend"), py::arg("threads"))
-        .def("figures", &Sweep::figures)
+        .def_property_readonly("lanes", &Sweep::lanes)
+        .def("begin", &Sweep::begin)
+        .def("finish", &Sweep::finish)
+        .def("clear", &Sweep::clear)
         .def("best",
              [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
                 double block, std::uint64_t first, bool sharpe, const Array<double>& statistics,

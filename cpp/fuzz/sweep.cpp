@@ -97,7 +97,7 @@ void sweep(std::span<const std::uint8_t> bytes) {
     if (!refusal_of([&] { check(rules); }).empty()) return;
     const auto figures = [&](Backend backend, int count) {
         std::vector<SweepFigures> out(rules.rules.size());
-        make_sweep(bars, backend, count)->figures(rules, out, Never{});
+        make_sweep(bars, backend, count)->figures(rules, out, Never{}, 0);
         return out;
     };
     std::vector<SweepFigures> expected;

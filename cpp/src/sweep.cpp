@@ -294,8 +294,8 @@ public:
     BlockSweep(const SweepBars& bars, Backend backend, int threads)
         : bars_(bars), backend_(backend), threads_(threads) {}
 
-    void figures(const SweepRules& rules, std::span<SweepFigures> out,
-                 const StopFlag& stop) override {
+    void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
+                 int) override {
         // A grid comes in blocks that have their decisions in common.
         if (decided_ != rules.decisions || gates_ != rules.gates) {
             decided_.clear();
@@ -351,8 +351,8 @@ class ReferenceSweep final : public SweepBackend {
 public:
     explicit ReferenceSweep(const SweepBars& bars) : bars_(bars) {}
 
-    void figures(const SweepRules& rules, std::span<SweepFigures> out,
-                 const StopFlag& stop) override {
+    void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
+                 int) override {
         figures_on(bars_, rules, out, stop);
     }
 
@@ -405,6 +405,16 @@ void check_range(const char* name, std::int32_t value, std::int32_t low, std::in
 }
 
 }  // namespace
+
+void combine(SweepRules& rules) {
+    const auto decisions = static_cast<std::int32_t>(rules.decisions.size());
+    const auto exits = static_cast<std::int32_t>(rules.exits.size());
+    rules.rules.clear();
+    rules.rules.reserve(rules.decisions.size() * rules.exits.size());
+    for (std::int32_t decision = 0; decision < decisions; ++decision) {
+        for (std::int32_t exit = 0; exit < exits; ++exit) rules.rules.push_back({decision, exit});
+    }
+}
 
 void check(const SweepBars& bars) {
     const std::size_t size = bars.open.size();

@@ -169,10 +169,10 @@ TEST(Sweep, ThreadsGiveTheSameFigures) {
     }
     const NeverStopped stop;
     std::vector<sep::SweepFigures> expected(rules.rules.size());
-    sep::make_sweep(bars, sep::Backend::scalar, 1)->figures(rules, expected, stop);
+    sep::make_sweep(bars, sep::Backend::scalar, 1)->figures(rules, expected, stop, 0);
     for (const int threads : {1, 2, 7, 64}) {
         std::vector<sep::SweepFigures> found(rules.rules.size());
-        sep::make_sweep(bars, sep::Backend::simd, threads)->figures(rules, found, stop);
+        sep::make_sweep(bars, sep::Backend::simd, threads)->figures(rules, found, stop, 0);
         for (std::size_t i = 0; i < found.size(); ++i) {
             EXPECT_EQ(found[i].signals, expected[i].signals);
             EXPECT_EQ(found[i].tally.net, expected[i].tally.net);

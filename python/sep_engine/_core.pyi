@@ -23,7 +23,7 @@ def daily_t_values(
 ) -> NDArray[np.float64]: ...
 
 class SweepRules:
-    """Rules as places in lists of decisions and exits."""
+    """Rules as places in lists of decisions and exits; None: each decision with each exit."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class SweepRules:
         gate_ranges: NDArray[np.float64],
         decisions: NDArray[np.int32],
         exits: NDArray[np.int32],
-        rules: NDArray[np.int32],
+        rules: NDArray[np.int32] | None,
     ) -> None: ...
     def __len__(self) -> int: ...
 
@@ -57,8 +57,24 @@ class Sweep:
         backend: str,
         threads: int,
     ) -> None: ...
-    def figures(self, rules: SweepRules, out: NDArray[np.int64], /) -> None:
-        """Write (13, rules) figures into `out`."""
+    @property
+    def lanes(self) -> int:
+        """Blocks of rules that are worked on at a time."""
+    def begin(
+        self,
+        rules: SweepRules,
+        sinks: list[tuple[NDArray[np.int64], int, int, int]],
+        best: int,
+        sharpe: bool,
+        days: int,
+        /,
+    ) -> None:
+        """Put a block in the queue. Each sink is (array, first, width, pitch): rule i of the block
+        is column first + i // width * pitch + i % width of a (13, rules) array."""
+    def finish(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Wait for the oldest block; return places and (13, m) figures of its best rules."""
+    def clear(self) -> None:
+        """End and forget all blocks; nobody writes into a sink any more."""
     def best(
         self,
         rules: SweepRules,

@@ -339,6 +339,9 @@ struct SweepRules {
     std::vector<RuleSpec> rules;
 };
 
+/// Let the rules be every decision with every exit, the exit turning faster.
+void combine(SweepRules& rules);
+
 /// A finished rule.
 struct SweepFigures {
     Tally tally;
@@ -369,16 +372,19 @@ public:
     virtual bool stopped() const = 0;
 };
 
-/// Computes sweeps on bars that are checked and kept. One call at a time.
+/// Computes sweeps on bars that are checked and kept. One call at a time on each lane.
 class SweepBackend {
 public:
     virtual ~SweepBackend() = default;
 
-    /// The figures of all rules. What is written when it was stopped is of no use.
-    virtual void figures(const SweepRules& rules, std::span<SweepFigures> out,
-                         const StopFlag& stop) = 0;
+    /// Calls of `figures` that may run at a time, each on a lane of its own.
+    virtual int lanes() const { return 1; }
 
-    /// The best of all rules in surrogates first .. first + out.size() - 1.
+    /// The figures of all rules. What is written when it was stopped is of no use.
+    virtual void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
+                         int lane) = 0;
+
+    /// The best of all rules in surrogates first .. first + out.size() - 1. It takes all lanes.
     virtual void best(const SweepRules& rules, const SurrogateSpec& surrogates, std::uint64_t first,
                       Statistic statistic, std::span<SurrogateBest> out, const StopFlag& stop) = 0;
 };

@@ -12,8 +12,8 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -26,7 +26,14 @@ from sep_engine.backtest.grid import Grid
 from sep_engine.backtest.market import Costs, PriceSide
 from sep_engine.backtest.result import BacktestResult
 from sep_engine.backtest.run import BarColumns, run
-from sep_engine.backtest.sweep_plan import FIGURES, Block, SweepBars, blocks, compiled_rules
+from sep_engine.backtest.sweep_plan import (
+    FIGURES,
+    Block,
+    Span,
+    SweepBars,
+    blocks,
+    compiled_rules,
+)
 from sep_engine.backtest.trades import Entry, Trade
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
@@ -37,14 +44,15 @@ Floats = NDArray[np.float64]
 Statistic = Literal["sharpe", "net_ticks"]
 STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 Progress = Callable[[int, int], object]
-Made = tuple[Ints, _core.SweepRules]  # numbers of rules, and the rules
+Made = tuple[Span, _core.SweepRules]  # numbers of rules, and the rules
 Rows = np.memmap[Any, np.dtype[np.int64]]
 
-_FORMAT: Final = "sep-sweep-1"
+_FORMAT: Final = "sep-sweep-2"
 _RULES_IN_BLOCK: Final = 8_192
 _DECISIONS_IN_BLOCK: Final = 512
-# A GPU walks a rule for every thread, and cuts by itself what its memory does not hold.
-_RULES_IN_BLOCK_OF_GPU: Final = 1_048_576
+# A GPU walks a rule for every thread, and cuts by itself what its memory does not hold. Several
+# blocks are in flight; larger ones leave more GPUs idle at both ends of a sweep.
+_RULES_IN_BLOCK_OF_GPU: Final = 262_144
 _DECISIONS_IN_BLOCK_OF_GPU: Final = 65_536
 _DECISION_BITS_MAX: Final = 2**31  # of the decisions that are kept at a time: 256 MiB
 _CHECKPOINT_EVERY_S: Final = 10.0
@@ -201,26 +209,24 @@ def sweep(
     kept = _Kept.fresh(job)
     saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), job.key(made, table))
     if saved is not None and saved.path.exists():
-        kept = saved.read()
+        kept = saved.read(job)
     rows = None if table is None else _table(Path(table), len(job.rules), resumed=kept.blocks > 0)
-    done, saved_at = kept.rules, time.monotonic()
+    wholes = [] if job.top is not None else [kept.figures]
+    if rows is not None:
+        wholes.append(rows.T)
+    saved_at = time.monotonic()
     try:
-        for numbers, compiled in _ahead(job.blocks(kept.blocks)):
-            figures = np.empty((len(FIGURES), numbers.size), dtype=np.int64)
-            engine.figures(compiled, figures)
-            if rows is not None:
-                rows[numbers] = figures.T
-            kept = kept.with_block(job, numbers, figures)
-            done = kept.rules
+        for span, places, figures in _swept(engine, job, job.blocks(kept.blocks), wholes):
+            kept = kept.with_block(job, span, places, figures)
             if saved is not None and time.monotonic() - saved_at > _CHECKPOINT_EVERY_S:
                 _save(saved, kept, rows)
                 saved_at = time.monotonic()
             if progress is not None:
-                progress(done, len(job.rules))
+                progress(kept.rules, len(job.rules))
     finally:
+        engine.clear()  # blocks in flight write into what is saved
         if saved is not None:
             _save(saved, kept, rows)
-    kept = kept.in_order(job)
     return SweepResult(
         bars=bars,
         costs=costs,
@@ -370,14 +376,14 @@ class _Job:
                 self.rules, rules_max=self.rules_max, decisions_max=self.decisions_max
             )
             for block in made[first:]:
-                yield block.numbers(self.rules), block.compiled(self.rules)
+                yield block.span(self.rules), block.compiled(self.rules)
             return
         # Rules that are no grid may all have decisions of their own.
         size = min(self.rules_max, self.decisions_max)
         for begin in range(first * size, len(self.rules), size):
             some = self.rules[begin : begin + size]
-            numbers = np.arange(begin, begin + len(some), dtype=np.int64)
-            yield numbers, compiled_rules((rule, self.entry) for rule in some)
+            span = Span(len(some), begin, size, size)
+            yield span, compiled_rules((rule, self.entry) for rule in some)
 
     def key(self, bars: SweepBars, table: Path | str | None) -> str:
         """sha256 of everything that another sweep could differ in."""
@@ -407,31 +413,47 @@ class _Kept:
     blocks: int
     rules: int
     numbers: Ints
-    figures: Ints  # (13, m)
+    figures: Ints  # (13, m); of all rules there are all columns, those to come hold anything
 
     @classmethod
     def fresh(cls, job: _Job) -> "_Kept":
-        none = np.empty(0, dtype=np.int64)
-        return cls(0, 0, none, np.empty((len(FIGURES), 0), dtype=np.int64))
+        size = len(job.rules) if job.top is None else 0
+        return cls(0, 0, np.arange(size), np.zeros((len(FIGURES), size), dtype=np.int64))
 
-    def with_block(self, job: _Job, numbers: Ints, figures: Ints) -> "_Kept":
-        done = self.rules + numbers.size
-        if job.top is not None:  # before it is put beside the others: few of many stay
-            order = _best_first(_statistics(figures, job.by, job.days), numbers, job.top)
-            numbers, figures = numbers[order], figures[:, order]
-        all_numbers = np.concatenate([self.numbers, numbers])
-        all_figures = np.concatenate([self.figures, figures], axis=1)
-        if job.top is not None:
-            order = _best_first(_statistics(all_figures, job.by, job.days), all_numbers, job.top)
-            all_numbers, all_figures = all_numbers[order], all_figures[:, order]
-        return _Kept(self.blocks + 1, done, all_numbers, all_figures)
+    def with_block(self, job: _Job, span: Span, places: Ints, best: Ints) -> "_Kept":
+        """Return what is kept once a block is done; `places` in it hold its best rules."""
+        blocks_done, rules_done = self.blocks + 1, self.rules + span.size
+        if job.top is None:  # the block wrote into the columns itself
+            return _Kept(blocks_done, rules_done, self.numbers, self.figures)
+        numbers = np.concatenate([self.numbers, span.numbers(places)])
+        figures = np.concatenate([self.figures, best], axis=1)
+        order = _best_first(_statistics(figures, job.by, job.days), numbers, job.top)
+        return _Kept(blocks_done, rules_done, numbers[order], figures[:, order])
 
-    def in_order(self, job: _Job) -> "_Kept":
-        """All rules by number; the best ones stay in the order of their rank."""
-        if job.top is not None:
-            return self
-        order = np.argsort(self.numbers, kind="stable")
-        return _Kept(self.blocks, self.rules, self.numbers[order], self.figures[:, order])
+
+def _swept(
+    engine: _core.Sweep, job: _Job, made: Iterable[Made], wholes: Sequence[Ints]
+) -> Iterator[tuple[Span, Ints, Ints]]:
+    """Yield for each block, in order, its numbers and the places and figures of its best rules.
+
+    As many blocks as the engine has lanes are in flight, and one more waits.
+
+    wholes: (13, rules) each, which the figures of all rules are written into.
+    """
+    in_flight: deque[Span] = deque()
+
+    def finished() -> tuple[Span, Ints, Ints]:
+        places, figures = engine.finish()
+        return in_flight.popleft(), places, figures
+
+    for span, rules in made:
+        sinks = [(whole, span.first, span.width, span.pitch) for whole in wholes]
+        engine.begin(rules, sinks, job.top or 0, job.by == "sharpe", job.days)
+        in_flight.append(span)
+        if len(in_flight) > engine.lanes:
+            yield finished()
+    while in_flight:
+        yield finished()
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +461,7 @@ class _Checkpoint:
     path: Path
     key: str
 
-    def read(self) -> _Kept:
+    def read(self, job: _Job) -> _Kept:
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 key, counts = str(stored["key"]), stored["counts"]
@@ -451,6 +473,8 @@ class _Checkpoint:
                 f"{self.path}: is of another sweep: bars, costs, rules, options or version differ; "
                 "name another file, or delete it to begin anew"
             )
+        if job.top is None and figures.shape != (len(FIGURES), len(job.rules)):
+            raise ArgumentError(f"{self.path}: not a checkpoint of a sweep: figures are missing")
         return _Kept(int(counts[0]), int(counts[1]), numbers, figures)
 
     def write(self, kept: _Kept) -> None:
@@ -512,12 +536,3 @@ def _best_first(statistics: Floats, numbers: Ints, count: int) -> Ints:
     last = statistics.size - count
     near = np.flatnonzero(statistics >= np.partition(statistics, last)[last])
     return np.asarray(near[np.lexsort((numbers[near], -statistics[near]))[:count]])
-
-
-def _ahead(blocks: Iterator[Made]) -> Iterator[Made]:
-    """Yield the blocks; while one is worked on the next is made."""
-    with ThreadPoolExecutor(max_workers=1) as maker:
-        coming = maker.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = maker.submit(next, blocks, None)
-            yield block

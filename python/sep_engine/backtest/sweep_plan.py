@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from sep_engine.qfh import BackendName, coin_distribution
 from sep_engine.signals import Gate, Rule
 from sep_engine.signals.rule import DIRECTIONS
 
-# Rows of what `_core.Sweep.figures` writes.
+# Rows of what `_core.Sweep` writes.
 FIGURES: Final = (
     "signals",
     "trades",
@@ -161,6 +161,24 @@ def compiled_rules(rules: Iterable[tuple[Rule, Entry]]) -> _core.SweepRules:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Numbers of the rules of a block: rule i of it is first + i // width * pitch + i % width."""
+
+    size: int
+    first: int
+    width: int
+    pitch: int
+
+    def numbers(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the numbers of the rules at these places in the block."""
+        return self.first + places // self.width * self.pitch + places % self.width
+
+    def all(self) -> NDArray[np.int64]:
+        """Return (size,) the numbers of its rules."""
+        return self.numbers(np.arange(self.size, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """The rules of a grid whose decision and exit lie in these ranges of their numbers."""
 
@@ -170,20 +188,65 @@ class Block:
     def __len__(self) -> int:
         return len(self.decisions) * len(self.exits)
 
-    def numbers(self, grid: Grid) -> NDArray[np.int64]:
-        """Return (m,) the numbers of the rules in the order of `compiled`."""
-        decisions = np.arange(self.decisions.start, self.decisions.stop, dtype=np.int64)
-        exits = np.arange(self.exits.start, self.exits.stop, dtype=np.int64)
-        return np.asarray((decisions[:, None] * grid.exits + exits[None, :]).ravel())
+    def span(self, grid: Grid) -> Span:
+        """Return the numbers of the rules in the order of `compiled`."""
+        first = self.decisions.start * grid.exits + self.exits.start
+        return Span(len(self), first, len(self.exits), grid.exits)
 
     def compiled(self, grid: Grid) -> _core.SweepRules:
         """Return the rules, the exit turning faster."""
-        decisions = [_combination(grid, DECISION_AXES, k) for k in self.decisions]
-        exits = [_combination(grid, EXIT_AXES, k) for k in self.exits]
-        rules = np.empty((len(self), 2), dtype=np.int32)
-        rules[:, 0] = np.repeat(np.arange(len(decisions)), len(exits))
-        rules[:, 1] = np.tile(np.arange(len(exits)), len(decisions))
-        return _compiled(decisions, exits, rules)
+        entries, horizons, stops, targets = _places(grid, EXIT_AXES, self.exits)
+        exits = np.empty((len(self.exits), 4), dtype=np.int32)
+        exits[:, 0] = np.array(grid.horizon_bars)[horizons]
+        exits[:, 1] = np.array([stop or 0 for stop in grid.stop_ticks])[stops]
+        exits[:, 2] = np.array([target or 0 for target in grid.target_ticks])[targets]
+        exits[:, 3] = np.array([ENTRIES.index(entry) for entry in grid.entry])[entries]
+        metrics, ranges, decisions = _decisions(grid, self.decisions)
+        return _core.SweepRules(
+            gate_metrics=metrics,
+            gate_ranges=ranges,
+            decisions=decisions,
+            exits=exits,
+            rules=None,
+        )
+
+
+@lru_cache(maxsize=2)  # decisions stay from one block to the next
+def _decisions(
+    grid: Grid, numbers: range
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
+    """Metrics and ranges of gates, and the decisions that point into them."""
+    encoding, window, direction, invert, gates = _places(grid, DECISION_AXES, numbers)
+    # A range of percentiles is one of values of a window, so that gates go by window.
+    pair = window * len(grid.gates) + gates
+    metrics: list[tuple[int, int]] = []
+    ranges: list[tuple[float, float]] = []
+    first = np.zeros(len(grid.window) * len(grid.gates), dtype=np.int32)
+    for number in np.unique(pair).tolist():
+        first[number] = len(metrics)
+        length = grid.window[number // len(grid.gates)]
+        for gate in grid.gates[number % len(grid.gates)]:
+            metrics.append((_METRICS.index(gate.metric), int(gate.of == "percentile")))
+            ranges.append(_value_range(gate, length))
+    rows = np.empty((len(numbers), 6), dtype=np.int32)
+    rows[:, 0] = np.array([_ENCODINGS.index(name) for name in grid.encoding])[encoding]
+    rows[:, 1] = np.array([DIRECTIONS.index(name) for name in grid.direction])[direction]
+    rows[:, 2] = np.array(grid.invert, dtype=np.int32)[invert]
+    rows[:, 3] = np.array(grid.window)[window]
+    rows[:, 4] = first[pair]
+    rows[:, 5] = np.array([len(choice) for choice in grid.gates])[gates]
+    return (
+        np.array(metrics, dtype=np.int32).reshape(-1, 2),
+        np.array(ranges, dtype=np.float64).reshape(-1, 2),
+        rows,
+    )
+
+
+def _places(grid: Grid, axes: tuple[str, ...], numbers: range) -> list[NDArray[np.int64]]:
+    """The choice in each axis of combinations, the last axis turning fastest."""
+    shape = tuple(len(getattr(grid, name)) for name in axes)
+    whole = np.arange(numbers.start, numbers.stop, dtype=np.int64)
+    return [np.asarray(places) for places in np.unravel_index(whole, shape)]
 
 
 def blocks(grid: Grid, *, rules_max: int, decisions_max: int) -> list[Block]:
@@ -200,15 +263,6 @@ def blocks(grid: Grid, *, rules_max: int, decisions_max: int) -> list[Block]:
         )
         for first, left in product(range(0, grid.decisions, height), range(0, grid.exits, width))
     ]
-
-
-def _combination(grid: Grid, axes: tuple[str, ...], number: int) -> tuple[Any, ...]:
-    chosen = []
-    for name in reversed(axes):
-        choices = getattr(grid, name)
-        number, place = divmod(number, len(choices))
-        chosen.append(choices[place])
-    return tuple(reversed(chosen))
 
 
 def _exit_key(rule: Rule, entry: Entry) -> _ExitKey:

@@ -258,7 +258,7 @@ def test_blocks_cover_a_grid_once() -> None:
     for rules_max, decisions_max in ((1, 512), (10, 3), (8192, 512)):
         made = blocks(GRID, rules_max=rules_max, decisions_max=decisions_max)
         assert max(len(block) for block in made) <= rules_max
-        numbers = np.concatenate([block.numbers(GRID) for block in made])
+        numbers = np.concatenate([block.span(GRID).all() for block in made])
         assert sorted(numbers.tolist()) == list(range(576))
 
 
