@@ -5,8 +5,11 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../src/backends.hpp"
@@ -26,12 +29,17 @@ constexpr int decision_threads = 128;
 // Bars times rules of one batch of worlds: some 50 ms, so that a stop is heard.
 constexpr double batch_work = 1e11;
 
+// While one lane orders its rules and takes figures home the others keep the device busy.
+constexpr int lanes_of_device = 3;
+// Of the memory that is free, what a sweep takes.
+constexpr double memory_fraction = 0.8;
+
 unsigned blocks_of(std::size_t threads, int block) {
     return static_cast<unsigned>((threads + static_cast<std::size_t>(block) - 1) /
                                  static_cast<std::size_t>(block));
 }
 
-/// One device with the bars on it. One call at a time, made while it is the current device.
+/// One device with the bars on it.
 class Device {
 public:
     Device(int ordinal, const SweepBars& bars)
@@ -44,7 +52,6 @@ public:
         memory_ = std::make_unique<KeptMemory>(ordinal);
         stream_ = std::make_unique<Stream>();
         windows_ = std::make_unique<Windows>(*stream_);
-        stop_word_ = std::make_unique<StopWord>();
         const std::size_t size = bars.open.size();
         std::vector<std::int32_t> gaps_until(size, 0);
         std::vector<std::int32_t> day_end(size, 0);
@@ -71,11 +78,9 @@ public:
         int before = 0;
         cudaGetDevice(&before);
         cudaSetDevice(ordinal_);
-        returns_.reset();
         price_.reset();
         columns_.clear();
         windows_.reset();
-        stop_word_.reset();
         cudaStreamSynchronize(stream_->get());
         stream_.reset();
         memory_.reset();
@@ -85,15 +90,71 @@ public:
     Device& operator=(const Device&) = delete;
 
     int ordinal() const { return ordinal_; }
-    void trim() const { memory_->trim(); }
+    const KeptMemory& memory() const { return *memory_; }
+    Windows& windows() { return *windows_; }
     std::int32_t size() const { return size_; }
+    std::int32_t words() const { return words_; }
+    double tick() const { return tick_; }
+    const double* price() const { return price_->get(); }
+    BarsView bars() const {
+        return {column(0), column(1), column(2), column(3), column(4),
+                column(5), column(6), per_side_, size_};
+    }
+    const std::int32_t* day() const { return column(6); }
+    const std::int32_t* gaps_until() const { return column(7); }
+    const std::int32_t* day_end() const { return column(8); }
+
+    /// Held shared by calls that take their share of the memory, and alone by one that needs all.
+    std::shared_mutex& whole() { return whole_; }
+
+private:
+    const std::int32_t* column(std::size_t place) const { return columns_[place]->get(); }
+
+    int ordinal_;
+    std::int32_t size_;
+    std::int32_t words_;
+    double tick_;
+    std::int32_t per_side_;
+    std::unique_ptr<KeptMemory> memory_;
+    std::unique_ptr<Stream> stream_;
+    std::unique_ptr<Windows> windows_;
+    std::vector<std::unique_ptr<DeviceArray<std::int32_t>>> columns_;
+    std::unique_ptr<DeviceArray<double>> price_;
+    std::shared_mutex whole_;
+};
+
+/// A way to work on a device beside others. One call at a time, made while it is the current
+/// device.
+class Lane {
+public:
+    explicit Lane(Device& device) : device_(device), size_(device.size()), words_(device.words()) {
+        const OnDevice here(device.ordinal());
+        stream_ = std::make_unique<Stream>();
+        stop_word_ = std::make_unique<StopWord>();
+    }
+    ~Lane() {
+        int before = 0;
+        cudaGetDevice(&before);
+        cudaSetDevice(device_.ordinal());
+        returns_.reset();
+        stop_word_.reset();
+        cudaStreamSynchronize(stream_->get());
+        stream_.reset();
+        cudaSetDevice(before);
+    }
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+
+    Device& device() const { return device_; }
+    /// Give back what is kept between calls.
+    void forget() { returns_.reset(); }
 
     /// How many decisions and exits, and worlds of all of them, fit into `fraction` of the memory
     /// that is free.
     Shares shares(const Plan& plan, const SweepRules& rules, std::size_t worlds, bool with_paths,
                   double fraction) const {
         stream_->wait();  // so that what was freed counts as free
-        const double free = memory_->free_bytes();
+        const double free = device_.memory().free_bytes();
         const double room = fraction * free;
         const double bars = size_;
         const auto decisions = static_cast<double>(rules.decisions.size());
@@ -118,10 +179,10 @@ public:
             static_cast<std::int32_t>(std::clamp(left / 2 / exit, 1.0, std::min(exits, exits_max)));
         const double rest = (left - shares.exits * exit) / decision;
         if (rest < 1) {
-            throw BackendError("backend cuda: " + std::to_string(size_) +
-                               " bars are too many for the " +
-                               std::to_string(std::llround(free / 0x1p20)) +
-                               " MiB of device memory that are free");
+            throw OutOfMemory("backend cuda: " + std::to_string(size_) +
+                              " bars are too many for the " +
+                              std::to_string(std::llround(free / 0x1p20)) +
+                              " MiB of device memory that are free");
         }
         shares.decisions = static_cast<std::int32_t>(std::min(rest, decisions));
         return shares;
@@ -130,44 +191,44 @@ public:
     /// What both kinds of calls hold on the device.
     class Work {
     public:
-        Work(Device& device, const Plan& plan, const SweepRules& rules, Shares shares,
+        Work(Lane& lane, const Plan& plan, const SweepRules& rules, Shares shares,
              bool with_paths)
-            : Work(device, plan, Features(plan, *device.windows_), rules, shares, with_paths) {}
+            : Work(lane, plan, Features(plan, lane.device_.windows()), rules, shares, with_paths) {}
 
-        Work(Device& device, const Plan& plan, const Features& features, const SweepRules& rules,
+        Work(Lane& lane, const Plan& plan, const Features& features, const SweepRules& rules,
              Shares shares, bool with_paths)
-            : device_(device),
+            : lane_(lane),
               shares_(shares),
-              words_(device.words_ + device.words_ % 2 + 2),
-              features_(view(features.features), *device.stream_),
-              questions_(view(features.predicates), *device.stream_),
-              encodings_(view(plan.encodings), *device.stream_),
-              gates_(view(plan.gates), *device.stream_),
-              exits_(rules.exits.size(), *device.stream_),
-              plans_(plan.decisions.size(), *device.stream_),
+              words_(lane.words_ + lane.words_ % 2 + 2),
+              features_(view(features.features), *lane.stream_),
+              questions_(view(features.predicates), *lane.stream_),
+              encodings_(view(plan.encodings), *lane.stream_),
+              gates_(view(plan.gates), *lane.stream_),
+              exits_(rules.exits.size(), *lane.stream_),
+              plans_(plan.decisions.size(), *lane.stream_),
               predicate_count_(static_cast<std::int32_t>(plan.predicate_count())),
               feature_count_(static_cast<unsigned>(plan.features.size())),
-              bits_(parts(plan) / 2, *device.stream_),
-              joined_(parts(plan) / 2, *device.stream_),
-              flat_(parts(plan) / 2, *device.stream_),
-              emitted_(parts(plan), *device.stream_),
-              bits_before_(parts(plan), *device.stream_),
+              bits_(parts(plan) / 2, *lane.stream_),
+              joined_(parts(plan) / 2, *lane.stream_),
+              flat_(parts(plan) / 2, *lane.stream_),
+              emitted_(parts(plan), *lane.stream_),
+              bits_before_(parts(plan), *lane.stream_),
               predicates_(
-                  worlds() * static_cast<std::size_t>(device.words_) * plan.predicate_count(),
-                  *device.stream_),
-              decided_(worlds() * static_cast<std::size_t>(device.words_) *
+                  worlds() * static_cast<std::size_t>(lane.words_) * plan.predicate_count(),
+                  *lane.stream_),
+              decided_(worlds() * static_cast<std::size_t>(lane.words_) *
                            static_cast<std::size_t>(shares.decisions),
-                       *device.stream_),
-              paths_(with_paths ? table_size() : 0, *device.stream_),
-              rests_(table_size(), *device.stream_),
+                       *lane.stream_),
+              paths_(with_paths ? table_size() : 0, *lane.stream_),
+              rests_(table_size(), *lane.stream_),
               encoding_count_(static_cast<unsigned>(plan.encodings.size())) {
-            device.stream_->wait();
+            lane.stream_->wait();
         }
 
         /// Answer all questions at all bars of `count` worlds.
         void answer(const double* price, std::int32_t count) {
-            const Device& d = device_;
-            const cudaStream_t stream = d.stream_->get();
+            const Device& d = lane_.device_;
+            const cudaStream_t stream = lane_.stream_->get();
             const std::size_t bytes =
                 static_cast<std::size_t>(count) * encoding_count_ * words_ * sizeof(std::uint32_t);
             check(cudaMemsetAsync(bits_.get(), 0, bytes, stream), "cudaMemsetAsync");
@@ -176,19 +237,19 @@ public:
                                  emitted_.get(), bits_before_.get(), words_};
             const auto worlds = static_cast<unsigned>(count);
             encode_kernel<<<dim3(worlds, encoding_count_), scan_threads, 0, stream>>>(
-                {price, d.gaps_until(), encodings_.get(), d.tick_, d.size_, bits});
+                {price, d.gaps_until(), encodings_.get(), d.tick(), d.size(), bits});
             check(cudaGetLastError(), "encode_kernel");
-            const unsigned blocks = blocks_of(static_cast<std::size_t>(d.size_), predicate_threads);
+            const unsigned blocks = blocks_of(static_cast<std::size_t>(d.size()), predicate_threads);
             predicate_kernel<<<dim3(blocks, feature_count_, worlds), predicate_threads, 0,
                                stream>>>({bits, features_.get(), questions_.get(),
-                                          static_cast<std::int32_t>(encoding_count_), d.size_,
+                                          static_cast<std::int32_t>(encoding_count_), d.size(),
                                           predicate_count_, predicates_.get()});
             check(cudaGetLastError(), "predicate_kernel");
         }
 
         /// How often each decision of `plan` decides in the first world.
         std::vector<std::int32_t> signals(const Plan& plan) {
-            const Stream& stream = *device_.stream_;
+            const Stream& stream = *lane_.stream_;
             const DeviceArray<std::int32_t> counts(plan.decisions.size(), stream);
             check(cudaMemsetAsync(counts.get(), 0, plan.decisions.size() * sizeof(std::int32_t),
                                   stream.get()),
@@ -216,7 +277,7 @@ public:
             take_plans(plans);
             const DecisionArgs args = decision_args(static_cast<std::int32_t>(plans.size()));
             decision_kernel<<<decision_grid(args, count), decision_threads, 0,
-                              device_.stream_->get()>>>(args, decided_.get());
+                              lane_.stream_->get()>>>(args, decided_.get());
             check(cudaGetLastError(), "decision_kernel");
             decision_count_ = args.decisions;
         }
@@ -232,12 +293,12 @@ public:
                 host_exits_.push_back(rules.exits[static_cast<std::size_t>(walks.exits[i])]);
             }
             exit_count_ = static_cast<std::int32_t>(host_exits_.size());
-            const Stream& stream = *device_.stream_;
+            const Stream& stream = *lane_.stream_;
             check(cudaMemcpyAsync(exits_.get(), host_exits_.data(),
                                   host_exits_.size() * sizeof(ExitSpec), cudaMemcpyHostToDevice,
                                   stream.get()),
                   "cudaMemcpyAsync to the device");
-            const dim3 grid(blocks_of(static_cast<std::size_t>(device_.size_), outcome_threads),
+            const dim3 grid(blocks_of(static_cast<std::size_t>(lane_.size_), outcome_threads),
                             static_cast<unsigned>(2 * exit_count_), static_cast<unsigned>(count));
             outcome_kernel<with_paths><<<grid, outcome_threads, 0, stream.get()>>>(
                 {bars, exits_.get(), {paths_.get(), rests_.get()}, largest});
@@ -248,15 +309,15 @@ public:
             WalkArgs args{};
             args.decisions = decided_.get();
             args.tables = {paths_.get(), rests_.get()};
-            args.day = device_.day();
-            args.day_end = device_.day_end();
+            args.day = lane_.device_.day();
+            args.day_end = lane_.device_.day_end();
             args.segments = segments;
             args.rules = rules;
-            args.bars = device_.size_;
-            args.words = device_.words_;
+            args.bars = lane_.size_;
+            args.words = lane_.words_;
             args.decision_count = decision_count_;
             args.exit_count = exit_count_;
-            args.stop = device_.stop_word_->on_device();
+            args.stop = lane_.stop_word_->on_device();
             return args;
         }
 
@@ -267,16 +328,16 @@ public:
         }
         std::size_t table_size() const {
             return worlds() * static_cast<std::size_t>(shares_.exits) * 2 *
-                   static_cast<std::size_t>(device_.size_);
+                   static_cast<std::size_t>(lane_.size_);
         }
         void take_plans(const std::vector<DecisionPlan>& plans) {
             check(cudaMemcpyAsync(plans_.get(), plans.data(), plans.size() * sizeof(DecisionPlan),
-                                  cudaMemcpyHostToDevice, device_.stream_->get()),
+                                  cudaMemcpyHostToDevice, lane_.stream_->get()),
                   "cudaMemcpyAsync to the device");
-            device_.stream_->wait();  // `plans` may go away
+            lane_.stream_->wait();  // `plans` may go away
         }
         DecisionArgs decision_args(std::int32_t count) const {
-            const std::int32_t words = device_.words_;
+            const std::int32_t words = lane_.words_;
             return {predicates_.get(),
                     plans_.get(),
                     gates_.get(),
@@ -291,7 +352,7 @@ public:
                         static_cast<unsigned>(worlds));
         }
 
-        Device& device_;
+        Lane& lane_;
         Shares shares_;
         std::int32_t words_;  ///< of a part of the bits
         DeviceArray<Feature> features_;
@@ -321,14 +382,13 @@ public:
     std::unique_ptr<Work> begin(const Plan& plan, const SweepRules& rules, Shares shares,
                                 bool with_paths) {
         auto work = std::make_unique<Work>(*this, plan, rules, shares, with_paths);
-        work->answer(price_->get(), 1);
+        work->answer(device_.price(), 1);
         return work;
     }
 
-    /// The figures of every `step`-th segment of `walks`, from segment `first` on.
+    /// The figures of the rules of `walks`.
     void figures(Work& work, const Plan& plan, const SweepRules& rules, const Walks& walks,
-                 std::size_t first, std::size_t step, std::span<SweepFigures> out,
-                 const StopFlag& stop) {
+                 std::span<SweepFigures> out, const StopFlag& stop) {
         const Stream& stream = *stream_;
         const DeviceArray<WalkRule> walk_rules(view(walks.rules), stream);
         const DeviceArray<std::int32_t> signals(view(walks.signals), stream);
@@ -343,40 +403,40 @@ public:
         returns.clear();
         stop_word_->clear();
         std::int32_t decided = -1;
-        std::size_t number = 0;
         for (const Walks::Part& part : walks.parts) {
-            std::vector<Segment> mine;
-            for (const Segment& segment : part.segments) {
-                if (number++ % step == first) mine.push_back(segment);
-            }
-            if (mine.empty()) continue;
             if (decided != part.decisions_first) {
                 work.decide(plan, walks, part.decisions_first, 1);
                 decided = part.decisions_first;
             }
             check(cudaMemsetAsync(largest.get(), 0, sizeof(std::int32_t), stream.get()),
                   "cudaMemsetAsync");
-            work.settle<true>(rules, walks, part.exits_first, bars(), 1, largest.get());
+            work.settle<true>(rules, walks, part.exits_first, device_.bars(), 1, largest.get());
             std::int32_t size = 0;
             copy_to_host(&size, largest.get(), sizeof(size), stream);
             stream.wait();
             // Every sum is one of at most as many parts as there are bars.
             const bool narrow = static_cast<double>(size) * size_ < 0x1p31;
+            // Rules of a part follow each other, and so do those of a launch.
+            std::vector<Segment> segments = part.segments;
             std::vector<std::size_t> begins{0};
-            std::int32_t place = 0;
-            for (std::size_t i = 0; i < mine.size(); ++i) {
-                if (static_cast<std::size_t>(place + mine[i].count) > launch_rules) {
+            std::int32_t first = segments[0].first;
+            for (std::size_t i = 0; i < segments.size(); ++i) {
+                if (static_cast<std::size_t>(segments[i].first + segments[i].count - first) >
+                    launch_rules) {
                     begins.push_back(i);
-                    place = 0;
+                    first = segments[i].first;
                 }
-                mine[i].place = place;
-                place += mine[i].count;
+                segments[i].place = segments[i].first - first;
             }
-            begins.push_back(mine.size());
-            const DeviceArray<Segment> segments(view(mine), stream);
+            begins.push_back(segments.size());
+            const DeviceArray<Segment> on_device(view(std::as_const(segments)), stream);
             stream.wait();
             for (std::size_t i = 0; i + 1 < begins.size() && !stop.stopped(); ++i) {
-                WalkArgs args = work.walk_args(segments.get() + begins[i], walk_rules.get());
+                const Segment& last = segments[begins[i + 1] - 1];
+                const auto count = static_cast<std::size_t>(last.place + last.count);
+                const WalkRule* expected = &walks.rules[static_cast<std::size_t>(
+                    segments[begins[i]].first)];
+                WalkArgs args = work.walk_args(on_device.get() + begins[i], walk_rules.get());
                 args.signals = signals.get() + part.decisions_first;
                 args.figures = returns.next(out, *stop_word_, stop);
                 const auto grid = static_cast<unsigned>(begins[i + 1] - begins[i]);
@@ -387,13 +447,7 @@ public:
                     walk_kernel<Figures<std::int64_t>><<<grid, walk_threads, 0, on>>>(args);
                 }
                 check(cudaGetLastError(), "walk_kernel");
-                for (std::size_t k = begins[i]; k < begins[i + 1]; ++k) {
-                    for (std::int32_t rule = 0; rule < mine[k].count; ++rule) {
-                        returns.expect(
-                            walks.rules[static_cast<std::size_t>(mine[k].first + rule)].rule);
-                    }
-                }
-                returns.fetch();
+                returns.fetch({expected, count});
             }
             // What the walks read is made anew, or goes away.
             returns.finish(out, *stop_word_, stop);
@@ -423,7 +477,7 @@ public:
         for (const Walks::Part& part : walks.parts) {
             segments.push_back(std::make_unique<DeviceArray<Segment>>(view(part.segments), stream));
         }
-        BarsView of_worlds = bars();
+        BarsView of_worlds = device_.bars();
         of_worlds.open = open.get();
         of_worlds.high = high.get();
         of_worlds.low = low.get();
@@ -432,11 +486,11 @@ public:
         std::int32_t decided = -1;
         for (std::size_t at = 0; at < out.size() && !stop.stopped(); at += worlds) {
             const auto count = static_cast<std::int32_t>(std::min(worlds, out.size() - at));
-            const SurrogateArgs args{bars(),
+            const SurrogateArgs args{device_.bars(),
                                      surrogates,
                                      static_cast<std::int64_t>(std::nearbyint(surrogates.block)),
                                      first + at,
-                                     tick_,
+                                     device_.tick(),
                                      {open.get(), high.get(), low.get(), close.get(), price.get()},
                                      refused.get()};
             surrogate_kernel<<<static_cast<unsigned>(count), scan_threads, 0, stream.get()>>>(args);
@@ -484,26 +538,11 @@ private:
     static constexpr double exits_max = 30'000;   // two rows each in the second dimension of a grid
     static constexpr double worlds_max = 60'000;  // a row each in its third
 
-    BarsView bars() const {
-        return {column(0), column(1), column(2), column(3), column(4),
-                column(5), column(6), per_side_, size_};
-    }
-    const std::int32_t* day() const { return column(6); }
-    const std::int32_t* gaps_until() const { return column(7); }
-    const std::int32_t* day_end() const { return column(8); }
-    const std::int32_t* column(std::size_t place) const { return columns_[place]->get(); }
-
-    int ordinal_;
+    Device& device_;
     std::int32_t size_;
     std::int32_t words_;
-    double tick_;
-    std::int32_t per_side_;
-    std::unique_ptr<KeptMemory> memory_;
     std::unique_ptr<Stream> stream_;
-    std::unique_ptr<Windows> windows_;
     std::unique_ptr<StopWord> stop_word_;
-    std::vector<std::unique_ptr<DeviceArray<std::int32_t>>> columns_;
-    std::unique_ptr<DeviceArray<double>> price_;
     std::unique_ptr<Returns> returns_;
 };
 
@@ -525,25 +564,41 @@ public:
         int count = 0;
         check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
         for (int i = 0; i < count; ++i) devices_.push_back(std::make_unique<Device>(i, bars));
+        for (int lane = 0; lane < lanes_of_device; ++lane) {
+            for (const auto& device : devices_) lanes_.push_back(std::make_unique<Lane>(*device));
+        }
     }
 
-    void figures(const SweepRules& rules, std::span<SweepFigures> out,
-                 const StopFlag& stop) override {
+    int lanes() const override { return static_cast<int>(lanes_.size()); }
+
+    void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
+                 int number) override {
         if (rules.rules.empty()) return;
-        if (devices_[0]->size() == 0) {
+        Lane& lane = *lanes_[static_cast<std::size_t>(number)];
+        if (lane.device().size() == 0) {
             std::fill(out.begin(), out.end(), SweepFigures{});
             return;
         }
+        const OnDevice here(lane.device().ordinal());
         const Plan plan(rules);
-        in_less_and_less_memory([&](double fraction) {
-            const Shares taken = shares(plan, rules, 1, true, fraction);
-            Works works = begin(devices_.size(), plan, rules, taken, true, stop);
-            const Walks walks = walks_of(rules, signals(plan, works), taken);
-            on_all(devices_.size(), stop, [&](std::size_t i, const StopFlag& flag) {
-                const std::unique_ptr<Device::Work> work = std::move(works[i]);
-                devices_[i]->figures(*work, plan, rules, walks, i, devices_.size(), out, flag);
-            });
-        });
+        const auto with = [&](double fraction) {
+            const Shares taken = lane.shares(plan, rules, 1, true, fraction);
+            const std::unique_ptr<Lane::Work> work = lane.begin(plan, rules, taken, true);
+            const Walks walks = walks_of(rules, work->signals(plan), taken);
+            lane.figures(*work, plan, rules, walks, out, stop);
+        };
+        try {
+            const std::shared_lock beside_others(lane.device().whole());
+            with(memory_fraction / lanes_of_device);
+            return;
+        } catch (const OutOfMemory&) {
+        }
+        const std::unique_lock alone(lane.device().whole());
+        for (const auto& other : lanes_) {
+            if (&other->device() == &lane.device()) other->forget();
+        }
+        lane.device().memory().trim();
+        in_less_and_less_memory(with);
     }
 
     void best(const SweepRules& rules, const SurrogateSpec& surrogates, std::uint64_t first,
@@ -571,23 +626,23 @@ public:
             Works works = begin(devices, plan, rules, taken, false, stop);
             const Walks walks = walks_of(rules, signals(plan, works), taken);
             on_all(devices, stop, [&](std::size_t i, const StopFlag& flag) {
-                const std::unique_ptr<Device::Work> work = std::move(works[i]);
+                const std::unique_ptr<Lane::Work> work = std::move(works[i]);
                 const std::size_t from = std::min(i * share, out.size());
                 const std::size_t count = std::min(share, out.size() - from);
-                devices_[i]->best(*work, plan, rules, walks, taken, surrogates, first + from,
+                lanes_[i]->best(*work, plan, rules, walks, taken, surrogates, first + from,
                                   statistic, out.subspan(from, count), flag);
             });
         });
     }
 
 private:
-    using Works = std::vector<std::unique_ptr<Device::Work>>;
+    using Works = std::vector<std::unique_ptr<Lane::Work>>;
 
     Works begin(std::size_t devices, const Plan& plan, const SweepRules& rules, Shares shares,
                 bool with_paths, const StopFlag& stop) const {
         Works works(devices);
         on_all(devices, stop, [&](std::size_t i, const StopFlag&) {
-            works[i] = devices_[i]->begin(plan, rules, shares, with_paths);
+            works[i] = lanes_[i]->begin(plan, rules, shares, with_paths);
         });
         return works;
     }
@@ -601,9 +656,9 @@ private:
     Shares shares(const Plan& plan, const SweepRules& rules, std::size_t worlds, bool with_paths,
                   double fraction) const {
         Shares least;
-        for (const auto& device : devices_) {
-            const OnDevice here(device->ordinal());
-            const Shares fit = device->shares(plan, rules, worlds, with_paths, fraction);
+        for (std::size_t i = 0; i < devices_.size(); ++i) {
+            const OnDevice here(devices_[i]->ordinal());
+            const Shares fit = lanes_[i]->shares(plan, rules, worlds, with_paths, fraction);
             const bool first = least.decisions == 0;
             least.decisions = first ? fit.decisions : std::min(least.decisions, fit.decisions);
             least.exits = first ? fit.exits : std::min(least.exits, fit.exits);
@@ -617,13 +672,13 @@ private:
     template <class Call>
     void in_less_and_less_memory(const Call& call) const {
         constexpr double least = 0.1;
-        for (double fraction = 0.8;; fraction /= 2) {
+        for (double fraction = memory_fraction;; fraction /= 2) {
             try {
                 call(fraction);
                 return;
             } catch (const OutOfMemory&) {
                 if (fraction / 2 < least) throw;
-                for (const auto& device : devices_) device->trim();
+                for (const auto& device : devices_) device->memory().trim();
             }
         }
     }
@@ -654,6 +709,7 @@ private:
     }
 
     std::vector<std::unique_ptr<Device>> devices_;
+    std::vector<std::unique_ptr<Lane>> lanes_;  ///< those of all devices in turn, several times
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <thread>
 #include <utility>
@@ -21,7 +22,7 @@ namespace sep::cuda {
 
 // Figures come home launch by launch; a few launches at a time keep the device busy to the end of
 // each.
-constexpr std::size_t launch_rules_max = std::size_t{1} << 16;
+constexpr std::size_t launch_rules_max = std::size_t{1} << 15;
 constexpr int launches = 4;
 
 template <class T>
@@ -45,7 +46,7 @@ private:
     T* data_ = nullptr;
 };
 
-/// The tables of windows on the device, made when they are first asked for.
+/// The tables of windows on the device, made when they are first asked for, on whatever thread.
 class Windows {
 public:
     explicit Windows(const Stream& stream)
@@ -56,6 +57,7 @@ public:
 
     TableView of(const WindowSpec& spec) {
         const bool with_path = (spec.groups & group_path) != 0;
+        const std::lock_guard lock(guard_);
         std::unique_ptr<Window>& window = windows_[{spec.window, with_path}];
         if (!window) {
             const WindowTables host(spec.window, with_path);
@@ -89,6 +91,7 @@ private:
     DeviceArray<double> g_;
     DeviceArray<DampedRow> rows_;
     DeviceArray<std::uint8_t> row_of_;
+    std::mutex guard_;
     std::map<std::pair<int, bool>, std::unique_ptr<Window>> windows_;
 };
 
@@ -228,11 +231,11 @@ public:
         return slots_[current_]->device.get();
     }
     const Stream& stream() const { return slots_[current_]->stream; }
-    /// The launch writes, next, the figures of `rule`.
-    void expect(std::int32_t rule) { slots_[current_]->rules.push_back(rule); }
-    void fetch() {
+    /// Bring home the figures of the launch, which wrote those of `rules` in order.
+    void fetch(std::span<const WalkRule> rules) {
         Slot& slot = *slots_[current_];
-        copy_to_host(slot.host.get(), slot.device.get(), slot.rules.size() * sizeof(SweepFigures),
+        slot.rules = rules;
+        copy_to_host(slot.host.get(), slot.device.get(), rules.size() * sizeof(SweepFigures),
                      slot.stream);
     }
     void finish(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
@@ -242,25 +245,25 @@ public:
     void clear() {
         for (const auto& slot : slots_) {
             cudaStreamSynchronize(slot->stream.get());
-            slot->rules.clear();
+            slot->rules = {};
         }
     }
 
 private:
     struct Slot {
-        explicit Slot(std::size_t size) : device(size, stream), host(size) { rules.reserve(size); }
+        explicit Slot(std::size_t size) : device(size, stream), host(size) {}
         void empty(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
             if (rules.empty()) return;
             word.wait(stream, stop);
             for (std::size_t i = 0; i < rules.size(); ++i) {
-                out[static_cast<std::size_t>(rules[i])] = host.get()[i];
+                out[static_cast<std::size_t>(rules[i].rule)] = host.get()[i];
             }
-            rules.clear();
+            rules = {};
         }
         Stream stream;
         DeviceArray<SweepFigures> device;
         PinnedArray<SweepFigures> host;
-        std::vector<std::int32_t> rules;
+        std::span<const WalkRule> rules;
     };
 
     std::size_t size_;
