@@ -22,6 +22,7 @@ from python.tests.backtest.test_sweep import (
     MadeBars,
     assert_same_table,
     first_bars,
+    interrupted_after,
     plain_figures,
     random_rule,
 )
@@ -140,6 +141,52 @@ def test_blocks_of_any_size_give_the_same_bytes(
     sweep(bars, GRID, Costs(13), side="ask", backend="cuda", table=table, top=3)
     net = np.load(table)[:, FIGURES.index("net_ticks")]
     assert net.tolist() == expected.columns["net_ticks"].tolist()
+
+
+@pytest.mark.parametrize("top", [None, 7])
+def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: int | None
+) -> None:
+    # 12 blocks of 48 rules: more than are in flight at a time.
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK_OF_GPU", 50)
+    bars = first_bars(sample, 500)
+    saved, table = tmp_path / "saved", tmp_path / "table.npy"
+    given: dict[str, Any] = {"top": top, "backend": "cuda", "table": table, "checkpoint": saved}
+    for stops in (1, 4):
+        with pytest.raises(KeyboardInterrupt):
+            sweep(bars, GRID, Costs(13), progress=interrupted_after(stops), **given)
+    reported: list[int] = []
+    found = sweep(
+        bars, GRID, Costs(13), progress=lambda done, total: reported.append(done), **given
+    )
+    # One block and then four were done; none of them is done again.
+    assert reported == [48 * k for k in range(6, 13)]
+    whole = tmp_path / "whole.npy"
+    assert_same_table(found, sweep(bars, GRID, Costs(13), top=top, table=whole))
+    assert table.read_bytes() == whole.read_bytes()
+
+
+def test_small_case_of_a_sweep() -> None:
+    # compute-sanitizer runs the cases of this name: all kernels, in a minute with every tool.
+    bars = made_bars(2_000, step=9, seed=3)
+    seed = random.Random("small")
+    spreads = np.full(2_000, 4)
+    spreads[[100, 1_500]] = 2**25  # sums that do not fit 32 bits
+    for costs in (Costs(3, 1), Costs(spreads)):
+        for entry in ENTRIES:
+            rules = [random_rule(seed) for _ in range(40)]
+            assert assert_same_bytes(bars, rules, costs, entry=entry) > 1_000
+
+
+@pytest.mark.parametrize(("kind", "block"), [("sign", 1.0), ("block", 7.5), ("circular", 30.0)])
+def test_small_case_of_a_reality_check(kind: Any, block: float) -> None:
+    bars = made_bars(2_000, step=9, seed=4)
+    seed = random.Random(kind)
+    rules = [random_rule(seed) for _ in range(20)]
+    given: dict[str, Any] = {"kind": kind, "block": block, "count": 3}
+    expected = reality_check(bars, rules, Costs(3, 1), **given)
+    found = reality_check(bars, rules, Costs(3, 1), backend="cuda", **given)
+    assert found.null.tobytes() == expected.null.tobytes()
 
 
 @pytest.mark.parametrize("statistic", ["sharpe", "net_ticks"])
