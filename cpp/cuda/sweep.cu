@@ -191,8 +191,7 @@ public:
     /// What both kinds of calls hold on the device.
     class Work {
     public:
-        Work(Lane& lane, const Plan& plan, const SweepRules& rules, Shares shares,
-             bool with_paths)
+        Work(Lane& lane, const Plan& plan, const SweepRules& rules, Shares shares, bool with_paths)
             : Work(lane, plan, Features(plan, lane.device_.windows()), rules, shares, with_paths) {}
 
         Work(Lane& lane, const Plan& plan, const Features& features, const SweepRules& rules,
@@ -213,9 +212,8 @@ public:
               flat_(parts(plan) / 2, *lane.stream_),
               emitted_(parts(plan), *lane.stream_),
               bits_before_(parts(plan), *lane.stream_),
-              predicates_(
-                  worlds() * static_cast<std::size_t>(lane.words_) * plan.predicate_count(),
-                  *lane.stream_),
+              predicates_(worlds() * static_cast<std::size_t>(lane.words_) * plan.predicate_count(),
+                          *lane.stream_),
               decided_(worlds() * static_cast<std::size_t>(lane.words_) *
                            static_cast<std::size_t>(shares.decisions),
                        *lane.stream_),
@@ -233,13 +231,16 @@ public:
                 static_cast<std::size_t>(count) * encoding_count_ * words_ * sizeof(std::uint32_t);
             check(cudaMemsetAsync(bits_.get(), 0, bytes, stream), "cudaMemsetAsync");
             check(cudaMemsetAsync(joined_.get(), 0, bytes, stream), "cudaMemsetAsync");
+            // Metrics read whole words of 64 bits, also the one that the last bars end in.
+            check(cudaMemsetAsync(flat_.get(), 0, bytes, stream), "cudaMemsetAsync");
             const WorldBits bits{bits_.get(),    joined_.get(),      flat_.get(),
                                  emitted_.get(), bits_before_.get(), words_};
             const auto worlds = static_cast<unsigned>(count);
             encode_kernel<<<dim3(worlds, encoding_count_), scan_threads, 0, stream>>>(
                 {price, d.gaps_until(), encodings_.get(), d.tick(), d.size(), bits});
             check(cudaGetLastError(), "encode_kernel");
-            const unsigned blocks = blocks_of(static_cast<std::size_t>(d.size()), predicate_threads);
+            const unsigned blocks =
+                blocks_of(static_cast<std::size_t>(d.size()), predicate_threads);
             predicate_kernel<<<dim3(blocks, feature_count_, worlds), predicate_threads, 0,
                                stream>>>({bits, features_.get(), questions_.get(),
                                           static_cast<std::int32_t>(encoding_count_), d.size(),
@@ -300,8 +301,12 @@ public:
                   "cudaMemcpyAsync to the device");
             const dim3 grid(blocks_of(static_cast<std::size_t>(lane_.size_), outcome_threads),
                             static_cast<unsigned>(2 * exit_count_), static_cast<unsigned>(count));
-            outcome_kernel<with_paths><<<grid, outcome_threads, 0, stream.get()>>>(
-                {bars, exits_.get(), {paths_.get(), rests_.get()}, largest});
+            outcome_kernel<with_paths>
+                <<<grid, outcome_threads, 0, stream.get()>>>({bars,
+                                                              exits_.get(),
+                                                              {paths_.get(), rests_.get()},
+                                                              largest,
+                                                              lane_.stop_word_->on_device()});
             check(cudaGetLastError(), "outcome_kernel");
         }
 
@@ -413,7 +418,8 @@ public:
             work.settle<true>(rules, walks, part.exits_first, device_.bars(), 1, largest.get());
             std::int32_t size = 0;
             copy_to_host(&size, largest.get(), sizeof(size), stream);
-            stream.wait();
+            stop_word_->wait(stream, stop);
+            if (stop.stopped()) return;
             // Every sum is one of at most as many parts as there are bars.
             const bool narrow = static_cast<double>(size) * size_ < 0x1p31;
             // Rules of a part follow each other, and so do those of a launch.
@@ -434,8 +440,8 @@ public:
             for (std::size_t i = 0; i + 1 < begins.size() && !stop.stopped(); ++i) {
                 const Segment& last = segments[begins[i + 1] - 1];
                 const auto count = static_cast<std::size_t>(last.place + last.count);
-                const WalkRule* expected = &walks.rules[static_cast<std::size_t>(
-                    segments[begins[i]].first)];
+                const WalkRule* expected =
+                    &walks.rules[static_cast<std::size_t>(segments[begins[i]].first)];
                 WalkArgs args = work.walk_args(on_device.get() + begins[i], walk_rules.get());
                 args.signals = signals.get() + part.decisions_first;
                 args.figures = returns.next(out, *stop_word_, stop);
@@ -630,7 +636,7 @@ public:
                 const std::size_t from = std::min(i * share, out.size());
                 const std::size_t count = std::min(share, out.size() - from);
                 lanes_[i]->best(*work, plan, rules, walks, taken, surrogates, first + from,
-                                  statistic, out.subspan(from, count), flag);
+                                statistic, out.subspan(from, count), flag);
             });
         });
     }

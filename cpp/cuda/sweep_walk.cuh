@@ -28,6 +28,7 @@ struct OutcomeArgs {
     const ExitSpec* exits;
     OutcomeTables out;
     std::int32_t* largest;  ///< of the sizes of all values; nullptr: not asked for
+    const int* stop;        ///< not 0: what has not begun is left out
 };
 
 // Both in one word; an exit lies less than 2^29 bars ahead.
@@ -43,6 +44,7 @@ __device__ inline std::int32_t bars_to_exit(std::int32_t ends) {
 // blockIdx.z the world.
 template <bool with_paths>
 __global__ void outcome_kernel(OutcomeArgs a) {
+    if (*static_cast<const volatile int*>(a.stop) != 0) return;
     const std::int32_t t = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
     BarsView bars = a.bars;
     const std::size_t part = static_cast<std::size_t>(blockIdx.z) * bars.size;

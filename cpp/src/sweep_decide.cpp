@@ -162,10 +162,28 @@ private:
     std::vector<std::uint8_t> complete_;
 };
 
-/// The bars at which a gate lets pass, kept because many decisions share gates.
+/// The bars at which a gate lets pass and those at which a metric has a sign, kept because many
+/// decisions share them.
 class GateBits {
 public:
+    struct Signs {
+        std::vector<std::uint64_t> above;
+        std::vector<std::uint64_t> below;
+    };
+
     GateBits(const FamilyMetrics& metrics, std::size_t words) : metrics_(metrics), words_(words) {}
+
+    const Signs& signs(int metric) {
+        Signs& signs = metric == metric_balance ? balance_ : damped_;
+        if (signs.above.size() < words_) {
+            signs.above.resize(words_);
+            signs.below.resize(words_);
+            for (std::size_t w = 0; w < words_; ++w) {
+                metrics_.sign(metric, w, signs.above[w], signs.below[w]);
+            }
+        }
+        return signs;
+    }
 
     const std::vector<std::uint64_t>& of(const GateSpec& gate) {
         for (const Kept& kept : kept_) {
@@ -185,34 +203,29 @@ private:
     const FamilyMetrics& metrics_;
     std::size_t words_;
     std::vector<Kept> kept_;
+    Signs balance_;
+    Signs damped_;
 };
 
 DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules,
-                           const BarBits& bar, const FamilyMetrics& metrics, GateBits& gates) {
+                           const BarBits& bar, GateBits& gates) {
     const std::size_t words = bar.counted.size();
     DecisionBits result{std::vector<DecisionWord>(words + 1), 0};
     const std::uint64_t turn = decision.invert ? ~std::uint64_t{0} : 0;
+    const bool by_balance = decision.direction == SignalDirection::balance;
+    const bool by_sign = by_balance || decision.direction == SignalDirection::damped;
+    const GateBits::Signs* signs =
+        by_sign ? &gates.signs(by_balance ? metric_balance : metric_damped) : nullptr;
     for (std::size_t w = 0; w < words; ++w) {
         std::uint64_t decided = bar.counted[w];
         std::uint64_t bought = bar.up[w];
-        switch (decision.direction) {
-            case SignalDirection::last_bit_reversal:
-                bought = ~bought;
-                break;
-            case SignalDirection::last_bit_momentum:
-                break;
-            case SignalDirection::run_persistence:
-                decided &= bar.in_run[w];
-                break;
-            case SignalDirection::balance:
-            case SignalDirection::damped: {
-                const int metric =
-                    decision.direction == SignalDirection::balance ? metric_balance : metric_damped;
-                std::uint64_t below = 0;
-                metrics.sign(metric, w, bought, below);
-                decided &= bought | below;
-                break;
-            }
+        if (by_sign) {
+            bought = signs->above[w];
+            decided &= bought | signs->below[w];
+        } else if (decision.direction == SignalDirection::last_bit_reversal) {
+            bought = ~bought;
+        } else if (decision.direction == SignalDirection::run_persistence) {
+            decided &= bar.in_run[w];
         }
         result.words[w] = {decided, bought ^ turn};
     }
@@ -243,7 +256,7 @@ std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules,
             GateBits gates(metrics, bar.counted.size());
             for (const std::size_t d : family.decisions) {
                 if (stop.stopped()) return;
-                result[d] = decision_bits(rules.decisions[d], rules, bar, metrics, gates);
+                result[d] = decision_bits(rules.decisions[d], rules, bar, gates);
             }
         }
     };

@@ -43,8 +43,7 @@ void each_figure(const Row& row) {
 void write_figures(std::span<const SweepFigures> figures, const FigureSink& sink) {
     const auto width = static_cast<std::size_t>(sink.width);
     for (std::size_t at = 0; at < figures.size();) {
-        const std::size_t count =
-            std::min({rules_in_run, width - at % width, figures.size() - at});
+        const std::size_t count = std::min({rules_in_run, width - at % width, figures.size() - at});
         const auto number = sink.first + static_cast<std::int64_t>(at / width) * sink.pitch +
                             static_cast<std::int64_t>(at % width);
         const SweepFigures* from = figures.data() + at;

@@ -29,7 +29,7 @@ currencies are those of an account: `sep_engine.backtest.account`.
 """
 
 from sep_engine.backtest.grid import Grid
-from sep_engine.backtest.market import SIDES, Costs, Market, PriceSide
+from sep_engine.backtest.market import SIDES, Costs, CostsChange, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
 from sep_engine.backtest.run import run, run_decided
 from sep_engine.backtest.sweep import RealityCheck, SweepResult, reality_check, sweep
@@ -42,6 +42,7 @@ __all__ = [
     "SIDES",
     "BacktestResult",
     "Costs",
+    "CostsChange",
     "Entry",
     "ExitReason",
     "Figures",

@@ -10,8 +10,9 @@ of one; what is left out is the rule's default; `"none"` is no stop, or no targe
     entry = ["open", "close"]
     horizon_bars = [1, 4, 16]
     stop_ticks = ["none", 300]
+    costs = ["given", { spread_multiple = 2 }, { spread_ticks = 13, per_side_ticks = 1 }]
 
-Rule number k is the k-th combination, with `target_ticks` turning fastest and `encoding` slowest.
+Rule number k is the k-th combination, with `target_ticks` turning fastest and `costs` slowest.
 Numbers do not depend on the order of the keys in a file.
 """
 
@@ -20,20 +21,23 @@ import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, Self
 
+from sep_engine.backtest.market import Costs, CostsChange
 from sep_engine.backtest.trades import ENTRIES, Entry
-from sep_engine.errors import RuleError
+from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.qfh import Encoding
 from sep_engine.signals import Gate, Rule
 
 # Parts of a rule that decide, and parts that say what comes of a position; in order of numbering.
 DECISION_AXES: Final = ("encoding", "window", "direction", "invert", "gates")
 EXIT_AXES: Final = ("entry", "horizon_bars", "stop_ticks", "target_ticks")
-AXES: Final = (*DECISION_AXES, *EXIT_AXES)
+AXES: Final = ("costs", *DECISION_AXES, *EXIT_AXES)
+_NOT_OF_A_RULE: Final = ("costs", "entry")
 _DEFAULTS: Final[dict[str, Any]] = {
+    "costs": "given",
     "encoding": "moves",
     "window": 64,
     "invert": False,
@@ -51,6 +55,7 @@ class Grid:
     Attributes:
         gates: each choice is a tuple of gates that must all pass.
         entry: at which price of the bar after its decision a position is entered.
+        costs: what the costs that a sweep is given are turned into.
         units: of all rules.
 
     Raises:
@@ -66,6 +71,7 @@ class Grid:
     invert: tuple[bool, ...] = (False,)
     gates: tuple[tuple[Gate, ...], ...] = ((),)
     entry: tuple[Entry, ...] = ("open",)
+    costs: tuple[CostsChange, ...] = (CostsChange(),)
     units: Decimal = Decimal(1000)
 
     def __post_init__(self) -> None:
@@ -113,16 +119,24 @@ class Grid:
         entry: Entry = self._choices(number)["entry"]
         return entry
 
-    def number(self, rule: Rule, *, entry: Entry = "open") -> int:
+    def costs_of(self, number: int, given: Costs) -> Costs:
+        """Return the costs that the rule of a number pays where these are given."""
+        change: CostsChange = self._choices(number)["costs"]
+        return change.of(given)
+
+    def number(self, rule: Rule, *, entry: Entry = "open", costs: CostsChange | None = None) -> int:
         """Return the number of a rule, the inverse of `rule`; its units do not matter.
+
+        costs: which of the grid's; None is the first.
 
         Raises:
             RuleError: it is not in the grid; the message names the first part that is not.
         """
         number = 0
+        beside = {"entry": entry, "costs": self.costs[0] if costs is None else costs}
         for name in AXES:
             choices = getattr(self, name)
-            choice = entry if name == "entry" else getattr(rule, name)
+            choice = beside[name] if name in beside else getattr(rule, name)
             if choice not in choices:
                 raise RuleError(f"{name} {choice!r} is not in the grid")
             number = number * len(choices) + choices.index(choice)
@@ -167,8 +181,9 @@ class Grid:
         choices: dict[str, Any] = {
             name: tuple(None if choice in ("none", None) else choice for choice in _listed(value))
             for name, value in given.items()
-            if name not in ("gates", "units")
+            if name not in ("costs", "gates", "units")
         }
+        choices["costs"] = tuple(_costs_of(one) for one in _listed(given["costs"]))
         alternatives = given["gates"]
         if not isinstance(alternatives, list):
             raise RuleError(f"gates must be a list of lists of gates, was {alternatives!r}")
@@ -187,6 +202,7 @@ class Grid:
         ]
         for name in ("stop_ticks", "target_ticks"):
             document[name] = ["none" if choice is None else choice for choice in document[name]]
+        document["costs"] = [costs_document(one) for one in self.costs]
         document["units"] = format(self.units, "f")
         return document
 
@@ -201,11 +217,47 @@ class Grid:
         return chosen
 
     def _made(self, chosen: Mapping[str, Any]) -> Rule:
-        return Rule(units=self.units, **{k: v for k, v in chosen.items() if k != "entry"})
+        return Rule(
+            units=self.units, **{k: v for k, v in chosen.items() if k not in _NOT_OF_A_RULE}
+        )
 
 
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def costs_document(change: CostsChange) -> str | dict[str, Any]:
+    """Return the form of a choice of costs in a document."""
+    if change == CostsChange():
+        return "given"
+    document: dict[str, Any] = {}
+    if change.spread_multiple != 1:
+        document["spread_multiple"] = format(change.spread_multiple, "f")
+    for name in ("spread_ticks", "per_side_ticks"):
+        if getattr(change, name) is not None:
+            document[name] = getattr(change, name)
+    return document
+
+
+def _costs_of(choice: object) -> CostsChange:
+    if choice == "given":
+        return CostsChange()
+    known = ("spread_multiple", "spread_ticks", "per_side_ticks")
+    if not isinstance(choice, Mapping) or not choice or any(name not in known for name in choice):
+        raise RuleError(f'costs must be "given" or a table of {", ".join(known)}; was {choice!r}')
+    ticks = {name: choice[name] for name in known[1:] if name in choice}
+    for name, value in ticks.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise RuleError(f"costs: {name} must be a whole number, was {value!r}")
+    multiple = choice.get("spread_multiple", 1)
+    try:
+        if isinstance(multiple, bool):
+            raise InvalidOperation
+        return CostsChange(Decimal(str(multiple)), **ticks)
+    except InvalidOperation as error:
+        raise RuleError(f"costs: spread_multiple must be a number, was {multiple!r}") from error
+    except ArgumentError as error:
+        raise RuleError(f"costs: {error}") from error
 
 
 def _as_rule(*, gates: Any, units: Any) -> Rule:

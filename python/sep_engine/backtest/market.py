@@ -1,6 +1,7 @@
 """Both sides of the market in whole ticks, from bars of one side and a spread."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final, Literal
 
 import numpy as np
@@ -31,6 +32,49 @@ class Costs:
             raise ArgumentError("spread_ticks must be >= 0 at every bar")
         if self.per_side_ticks < 0:
             raise ArgumentError(f"per_side_ticks must be >= 0, was {self.per_side_ticks}")
+
+
+@dataclass(frozen=True, slots=True)
+class CostsChange:
+    """Other costs made of given ones.
+
+    Attributes:
+        spread_multiple: of the spread at every bar, 0..1000 with at most 6 decimals; the result
+            is rounded to whole ticks, halves up.
+        spread_ticks: one spread for all bars instead, >= 0; None keeps the given one.
+        per_side_ticks: instead of the given, >= 0; None keeps it.
+    """
+
+    spread_multiple: Decimal = Decimal(1)
+    spread_ticks: int | None = None
+    per_side_ticks: int | None = None
+
+    def __post_init__(self) -> None:
+        multiple = self.spread_multiple
+        if not multiple.is_finite() or not 0 <= multiple <= 1000 or multiple != round(multiple, 6):
+            raise ArgumentError(
+                f"spread_multiple must be in 0..1000 with at most 6 decimals, was {multiple}"
+            )
+        if self.spread_ticks is not None and self.spread_multiple != 1:
+            raise ArgumentError("spread_ticks and spread_multiple exclude each other")
+        for name in ("spread_ticks", "per_side_ticks"):
+            ticks = getattr(self, name)
+            if ticks is not None and ticks < 0:
+                raise ArgumentError(f"{name} must be >= 0, was {ticks}")
+
+    def of(self, costs: Costs) -> Costs:
+        """Return the given costs with this change."""
+        spread = costs.spread_ticks if self.spread_ticks is None else self.spread_ticks
+        if self.spread_multiple != 1:
+            if np.any(np.asarray(spread) >= 2**31):
+                raise ArgumentError("spread_ticks must be below 2^31 to take a multiple of them")
+            # At most 2 * 10^9 times 2^31: it fits 63 bits.
+            numerator, denominator = self.spread_multiple.as_integer_ratio()
+            doubled = 2 * numerator * np.asarray(spread, dtype=np.int64) + denominator
+            rounded = doubled // (2 * denominator)
+            spread = int(rounded) if rounded.ndim == 0 else rounded
+        per_side = costs.per_side_ticks if self.per_side_ticks is None else self.per_side_ticks
+        return Costs(spread, per_side, assumed=costs.assumed or self != CostsChange())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +119,19 @@ def market(own: Side, *, side: PriceSide, costs: Costs) -> Market:
     Raises:
         ArgumentError: the spread series has another length than the bars.
     """
-    bars = own.open.size
+    down, up = spread_parts(own.open.size, side=side, costs=costs)
+    return Market(bid=own.shifted(-down), ask=own.shifted(up), bid_to_own=down, ask_to_own=-up)
+
+
+def spread_parts(
+    bars: int, *, side: PriceSide, costs: Costs
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (bars,) int64 ticks each: from the bid up to the side that the bars are of, and from
+    there up to the ask.
+
+    Raises:
+        ArgumentError: as `market`.
+    """
     spread = np.asarray(costs.spread_ticks, dtype=np.int64)
     if spread.ndim > 0 and spread.shape != (bars,):
         raise ArgumentError(f"spread_ticks must have one value a bar ({bars}), has {spread.size}")
@@ -84,5 +140,4 @@ def market(own: Side, *, side: PriceSide, costs: Costs) -> Market:
         raise ArgumentError(f"side must be one of {', '.join(SIDES)}; was {side!r}")
     zero = np.zeros(bars, dtype=np.int64)
     half = spread // 2
-    down, up = {"bid": (zero, spread), "ask": (spread, zero), "mid": (half, spread - half)}[side]
-    return Market(bid=own.shifted(-down), ask=own.shifted(up), bid_to_own=down, ask_to_own=-up)
+    return {"bid": (zero, spread), "ask": (spread, zero), "mid": (half, spread - half)}[side]

@@ -13,17 +13,20 @@ import tempfile
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine import _core
 from sep_engine.backtest.grid import Grid
-from sep_engine.backtest.market import Costs, PriceSide
+from sep_engine.backtest.market import Costs, CostsChange, PriceSide
 from sep_engine.backtest.result import BacktestResult
 from sep_engine.backtest.run import BarColumns, run
 from sep_engine.backtest.sweep_plan import (
@@ -34,6 +37,7 @@ from sep_engine.backtest.sweep_plan import (
     blocks,
     compiled_rules,
 )
+from sep_engine.backtest.sweep_table import ParquetTable, Table, table_at
 from sep_engine.backtest.trades import Entry, Trade
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
@@ -44,8 +48,8 @@ Floats = NDArray[np.float64]
 Statistic = Literal["sharpe", "net_ticks"]
 STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 Progress = Callable[[int, int], object]
+EachBlock = Callable[[Ints, dict[str, Ints]], object]
 Made = tuple[Span, _core.SweepRules]  # numbers of rules, and the rules
-Rows = np.memmap[Any, np.dtype[np.int64]]
 
 _FORMAT: Final = "sep-sweep-2"
 _RULES_IN_BLOCK: Final = 8_192
@@ -63,7 +67,7 @@ class SweepResult:
     """Figures of rules, in columns.
 
     Attributes:
-        bars, costs, side: what the rules were tried on.
+        bars, costs, side: what the rules were tried on; a grid may change the costs.
         rules: the grid, or the rules that were given.
         entry: of rules that were given; those of a grid have their own.
         numbers: (m,) int64, which rules the columns are of: all in order, or the best ones, the
@@ -124,6 +128,12 @@ class SweepResult:
         """Return at which price the rule of a number enters."""
         return self.rules.entry_of(number) if isinstance(self.rules, Grid) else self.entry
 
+    def costs_of(self, number: int) -> Costs:
+        """Return the costs that the rule of a number paid."""
+        if isinstance(self.rules, Grid):
+            return self.rules.costs_of(number, self.costs)
+        return self.costs
+
     def best(self, by: Statistic = "sharpe", count: int = 10) -> Ints:
         """Return the numbers of the best rules, the best first; of equals the smaller number."""
         order = _best_first(self._statistic(by), self.numbers, count)
@@ -134,7 +144,7 @@ class SweepResult:
         return run(
             self.bars,
             self.rule(number),
-            self.costs,
+            self.costs_of(number),
             side=self.side,
             entry=self.entry_of(number),
         )
@@ -172,61 +182,79 @@ def sweep(
     backend: BackendName = "auto",
     threads: int = 0,
     progress: Progress | None = None,
+    each_block: EachBlock | None = None,
 ) -> SweepResult:
     """Return the figures of many rules on the same bars.
 
     Args:
-        bars, costs, side: as for `run`.
+        bars, costs, side: as for `run`. A grid may hold changes of the costs.
         rules: a grid, or rules that need not be one.
         entry: of rules that are no grid: at which price of the next bar they enter.
         top: keep only so many of the best rules; None keeps all.
         by: what "best" means for `top`.
-        table: a file to write the figures of all rules to: NumPy's .npy format, (rules, 13) int64
-            with the columns of FIGURES in order, row k rule k. Read it with
-            `np.load(path, mmap_mode="r")`.
+        table: a file to write the figures of all rules to. "….parquet" gets a row for each rule in
+            the order in which they are swept: its number, its parts, the columns of FIGURES. It is
+            there once it is whole. Any other name is NumPy's .npy format, (rules, 13) int64 with
+            the columns of FIGURES in order, row k rule k: `np.load(path, mmap_mode="r")`.
         checkpoint: a file that keeps what is done, written every ten seconds and when interrupted.
             If it is there the sweep goes on from it, and is refused if anything about the sweep
-            differs. It stays when the sweep has ended.
+            differs. It stays when the sweep has ended. A Parquet table is written in one go and
+            has none.
         backend: "scalar" is the reference, "simd" the processor, "cuda" a GPU. "auto" is "simd".
         threads: of the processor; 0 is as many as it has.
         progress: called with the rules done and all rules, after each block.
+        each_block: called before it with the block's (m,) numbers of rules and their figures by the
+            names in FIGURES, (m,) int64 each. Blocks come in the order in which they are swept and
+            each once, also when a sweep goes on from a checkpoint. What it raises ends the sweep,
+            which counts the block as not done.
 
     Raises:
         ArgumentError: something does not fit; the checkpoint is of another sweep.
         BackendError: the backend cannot run here.
     """
-    made = SweepBars.of(bars, costs, side)
+    engines = _Engines(bars, costs, side, backend, threads)
     job = _Job(
         rules=rules if isinstance(rules, Grid) else tuple(rules),
         entry=entry,
         bars=int(bars.times.size),
         top=top,
         by=by,
-        days=made.days,
+        days=engines.made.days,
         on_gpu=backend == "cuda",
     )
-    engine = made.compiled(backend, threads)
+    engines.check(job.costs)
     kept = _Kept.fresh(job)
-    saved = None if checkpoint is None else _Checkpoint(Path(checkpoint), job.key(made, table))
-    if saved is not None and saved.path.exists():
-        kept = saved.read(job)
-    rows = None if table is None else _table(Path(table), len(job.rules), resumed=kept.blocks > 0)
+    saved = None
+    if checkpoint is not None:
+        saved = _Checkpoint(Path(checkpoint), job.key(engines.made, table))
+        if saved.path.exists():
+            kept = saved.read(job)
+    output = table_at(table, job.rules, entry, resumed=saved is not None and kept.blocks > 0)
+    if saved is not None and isinstance(output, ParquetTable):
+        raise ArgumentError(
+            f"{table}: a Parquet table is written in one go: name a .npy table, or no checkpoint"
+        )
     wholes = [] if job.top is not None else [kept.figures]
-    if rows is not None:
-        wholes.append(rows.T)
+    wholes += [] if output is None else output.wholes
+    apart = each_block is not None or isinstance(output, ParquetTable)
     saved_at = time.monotonic()
-    try:
-        for span, places, figures in _swept(engine, job, job.blocks(kept.blocks), wholes):
-            kept = kept.with_block(job, span, places, figures)
-            if saved is not None and time.monotonic() - saved_at > _CHECKPOINT_EVERY_S:
-                _save(saved, kept, rows)
-                saved_at = time.monotonic()
-            if progress is not None:
-                progress(kept.rules, len(job.rules))
-    finally:
-        engine.clear()  # blocks in flight write into what is saved
-        if saved is not None:
-            _save(saved, kept, rows)
+    with output or nullcontext(), closing(_swept(engines, job, kept, wholes, apart)) as swept:
+        try:
+            for block in swept:
+                if each_block is not None:
+                    each_block(block.span.all(), dict(zip(FIGURES, block.figures, strict=True)))
+                if output is not None:
+                    output.add(block.span, block.figures)
+                kept = kept.with_block(job, block)
+                if saved is not None and time.monotonic() - saved_at > _CHECKPOINT_EVERY_S:
+                    _save(saved, kept, output)
+                    saved_at = time.monotonic()
+                if progress is not None:
+                    progress(kept.rules, len(job.rules))
+        finally:
+            swept.close()  # blocks in flight write into what is saved
+            if saved is not None:
+                _save(saved, kept, output)
     return SweepResult(
         bars=bars,
         costs=costs,
@@ -235,7 +263,7 @@ def sweep(
         entry=entry,
         numbers=kept.numbers,
         columns=dict(zip(FIGURES, kept.figures, strict=True)),
-        days=made.days,
+        days=job.days,
     )
 
 
@@ -313,20 +341,28 @@ def reality_check(
     if not len(found):
         raise ArgumentError("there must be at least one rule")
     observed = float(found._statistic(statistic)[0])
-    engine = SweepBars.of(bars, costs, side).compiled(backend, threads)
     if isinstance(found.rules, Grid):
         whole = Block(range(found.rules.decisions), range(found.rules.exits))
         compiled = whole.compiled(found.rules)
+        changes = found.rules.costs
     else:
         compiled = compiled_rules((rule, entry) for rule in found.rules)
-    null, null_best = np.empty(count), np.empty(count, dtype=np.int64)
+        changes = (CostsChange(),)
+    engines = [
+        SweepBars.of(bars, change.of(costs), side).compiled(backend, threads) for change in changes
+    ]
+    null, null_best = np.full(count, -np.inf), np.zeros(count, dtype=np.int64)
     # A GPU works on many worlds at a time; threads share a few.
     step = 1024 if backend == "cuda" else 8 * (threads or os.cpu_count() or 1)
+    sharpe = statistic == "sharpe"
     for first in range(0, count, step):
         part = slice(first, min(first + step, count))
-        sharpe = statistic == "sharpe"
-        # Slices are contiguous views, so that the results land in the arrays themselves.
-        engine.best(compiled, kind, seed, block, first, sharpe, null[part], null_best[part])
+        for place, engine in enumerate(engines):
+            values, numbers = np.empty(part.stop - first), np.empty(part.stop - first, np.int64)
+            engine.best(compiled, kind, seed, block, first, sharpe, values, numbers)
+            better = values > null[part]  # of equals the first
+            null[part][better] = values[better]
+            null_best[part][better] = numbers[better] + place * len(compiled)
         if progress is not None:
             progress(part.stop, count)
     return RealityCheck(
@@ -360,6 +396,10 @@ class _Job:
             raise ArgumentError(f"by must be one of {', '.join(STATISTICS)}; was {self.by!r}")
 
     @property
+    def costs(self) -> tuple[CostsChange, ...]:
+        return self.rules.costs if isinstance(self.rules, Grid) else (CostsChange(),)
+
+    @property
     def rules_max(self) -> int:
         return _RULES_IN_BLOCK_OF_GPU if self.on_gpu else _RULES_IN_BLOCK
 
@@ -369,21 +409,23 @@ class _Job:
             return _DECISIONS_IN_BLOCK_OF_GPU
         return max(1, min(_DECISIONS_IN_BLOCK, _DECISION_BITS_MAX // (2 * max(self.bars, 1))))
 
-    def blocks(self, first: int) -> Iterator[Made]:
-        """Yield the numbers of the rules of each block from `first` on, and the rules."""
+    def blocks(self, first: int) -> Iterator[tuple[CostsChange, Made]]:
+        """Yield the costs of each block from `first` on, the numbers of its rules, and these."""
         if isinstance(self.rules, Grid):
             made: Sequence[Block] = blocks(
                 self.rules, rules_max=self.rules_max, decisions_max=self.decisions_max
             )
-            for block in made[first:]:
-                yield block.span(self.rules), block.compiled(self.rules)
+            for number in range(first, len(made) * len(self.costs)):
+                place, block = number // len(made), made[number % len(made)]
+                span = block.span(self.rules, place)
+                yield self.costs[place], (span, block.compiled(self.rules))
             return
         # Rules that are no grid may all have decisions of their own.
         size = min(self.rules_max, self.decisions_max)
         for begin in range(first * size, len(self.rules), size):
             some = self.rules[begin : begin + size]
             span = Span(len(some), begin, size, size)
-            yield span, compiled_rules((rule, self.entry) for rule in some)
+            yield self.costs[0], (span, compiled_rules((rule, self.entry) for rule in some))
 
     def key(self, bars: SweepBars, table: Path | str | None) -> str:
         """sha256 of everything that another sweep could differ in."""
@@ -406,6 +448,32 @@ class _Job:
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
+class _Engines:
+    """Compiled sweeps on the same bars, one at a time, for costs that change."""
+
+    def __init__(
+        self, bars: BarColumns, costs: Costs, side: PriceSide, backend: BackendName, threads: int
+    ) -> None:
+        self._given = (bars, costs, side, backend, threads)
+        self.made = SweepBars.of(bars, costs, side)
+        self._last: tuple[CostsChange, _core.Sweep] | None = None
+
+    def check(self, changes: Sequence[CostsChange]) -> None:
+        """Refuse costs that do not fit before anything is swept."""
+        for change in reversed(changes):
+            self.of(change)
+
+    def of(self, change: CostsChange) -> _core.Sweep:
+        bars, costs, side, backend, threads = self._given
+        if self._last is None or self._last[0] != change:
+            self._last = None  # gives its memory back before the next takes some
+            made = self.made
+            if change != CostsChange():
+                made = SweepBars.of(bars, change.of(costs), side)
+            self._last = change, made.compiled(backend, threads)
+        return self._last[1]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
     """What a sweep has kept so far: figures of rules, and how many blocks and rules are done."""
@@ -420,40 +488,64 @@ class _Kept:
         size = len(job.rules) if job.top is None else 0
         return cls(0, 0, np.arange(size), np.zeros((len(FIGURES), size), dtype=np.int64))
 
-    def with_block(self, job: _Job, span: Span, places: Ints, best: Ints) -> "_Kept":
-        """Return what is kept once a block is done; `places` in it hold its best rules."""
-        blocks_done, rules_done = self.blocks + 1, self.rules + span.size
+    def with_block(self, job: _Job, block: "_Swept") -> "_Kept":
+        """Return what is kept once a block is done."""
+        blocks_done, rules_done = self.blocks + 1, self.rules + block.span.size
         if job.top is None:  # the block wrote into the columns itself
             return _Kept(blocks_done, rules_done, self.numbers, self.figures)
-        numbers = np.concatenate([self.numbers, span.numbers(places)])
-        figures = np.concatenate([self.figures, best], axis=1)
+        numbers = np.concatenate([self.numbers, block.span.numbers(block.places)])
+        figures = np.concatenate([self.figures, block.best], axis=1)
         order = _best_first(_statistics(figures, job.by, job.days), numbers, job.top)
         return _Kept(blocks_done, rules_done, numbers[order], figures[:, order])
 
 
-def _swept(
-    engine: _core.Sweep, job: _Job, made: Iterable[Made], wholes: Sequence[Ints]
-) -> Iterator[tuple[Span, Ints, Ints]]:
-    """Yield for each block, in order, its numbers and the places and figures of its best rules.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Swept:
+    """A block that is done.
 
-    As many blocks as the engine has lanes are in flight, and one more waits.
+    Attributes:
+        span: numbers of its rules.
+        figures: (13, m) of all its rules, m 0 if nobody wants them apart.
+        places, best: (k,) and (13, k), its best rules and their figures.
+    """
+
+    span: Span
+    figures: Ints
+    places: Ints
+    best: Ints
+
+
+def _swept(
+    engines: _Engines, job: _Job, kept: _Kept, wholes: Sequence[Ints], apart: bool
+) -> Generator[_Swept]:
+    """Yield all blocks that are not done yet, in order.
+
+    As many as the engine has lanes are in flight, and one more waits. Closing it ends them.
 
     wholes: (13, rules) each, which the figures of all rules are written into.
     """
-    in_flight: deque[Span] = deque()
+    in_flight: deque[tuple[Span, Ints]] = deque()
 
-    def finished() -> tuple[Span, Ints, Ints]:
-        places, figures = engine.finish()
-        return in_flight.popleft(), places, figures
+    def finished(engine: _core.Sweep) -> _Swept:
+        places, best = engine.finish()
+        return _Swept(*in_flight.popleft(), places, best)
 
-    for span, rules in made:
-        sinks = [(whole, span.first, span.width, span.pitch) for whole in wholes]
-        engine.begin(rules, sinks, job.top or 0, job.by == "sharpe", job.days)
-        in_flight.append(span)
-        if len(in_flight) > engine.lanes:
-            yield finished()
-    while in_flight:
-        yield finished()
+    for change, made in groupby(job.blocks(kept.blocks), itemgetter(0)):
+        engine = engines.of(change)
+        try:
+            for _, (span, rules) in made:
+                own = np.empty((len(FIGURES), span.size if apart else 0), dtype=np.int64)
+                sinks = [(whole, span.first, span.width, span.pitch) for whole in wholes]
+                if apart:
+                    sinks.append((own, 0, span.size, span.size))
+                engine.begin(rules, sinks, job.top or 0, job.by == "sharpe", job.days)
+                in_flight.append((span, own))
+                if len(in_flight) > engine.lanes:
+                    yield finished(engine)
+            while in_flight:
+                yield finished(engine)
+        finally:
+            engine.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,27 +590,10 @@ class _Checkpoint:
                 raise
 
 
-def _save(
-    saved: _Checkpoint, kept: _Kept, rows: "np.memmap[Any, np.dtype[np.int64]] | None"
-) -> None:
-    if rows is not None:
-        rows.flush()  # before the checkpoint says that they are there
+def _save(saved: _Checkpoint, kept: _Kept, output: Table | None) -> None:
+    if output is not None:
+        output.flush()  # before the checkpoint says that it is there
     saved.write(kept)
-
-
-def _table(path: Path, rules: int, *, resumed: bool) -> Rows:
-    shape = (rules, len(FIGURES))
-    if not resumed:
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=shape)
-    try:
-        rows = np.lib.format.open_memmap(path, mode="r+")
-    except (OSError, ValueError) as error:
-        raise ArgumentError(
-            f"{path}: the table that the checkpoint belongs to cannot be read: {error}"
-        ) from error
-    if rows.shape != shape or rows.dtype != np.int64:
-        raise ArgumentError(f"{path}: must be the table of {shape} int64 begun before")
-    return rows
 
 
 def _statistics(figures: Ints, by: Statistic, days: int) -> Floats:

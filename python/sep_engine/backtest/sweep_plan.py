@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sep_engine import _core
 from sep_engine.backtest.grid import DECISION_AXES, EXIT_AXES, Grid
-from sep_engine.backtest.market import Costs, PriceSide, Side, market
+from sep_engine.backtest.market import Costs, PriceSide, Side, spread_parts
 from sep_engine.backtest.run import BarColumns
 from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import ArgumentError
@@ -106,14 +106,14 @@ class SweepBars:
         Raises:
             ArgumentError: as `of`.
         """
-        both = market(own, side=side, costs=costs)
+        to_bid, to_ask = spread_parts(own.open.size, side=side, costs=costs)
         found, day = np.unique(days, return_inverse=True)
         if np.any(np.diff(day) < 0):
             raise ArgumentError("times of bars must not fall from one trading day to one before")
         prices = {"open": own.open, "high": own.high, "low": own.low, "close": own.close}
         for name, ticks in prices.items():
             _check_below(f"{name} prices", ticks, _TICKS_MAX, "ticks; use a coarser tick")
-        offs = {"bid_off": both.bid_to_own, "ask_off": -both.ask_to_own}
+        offs = {"bid_off": to_bid, "ask_off": to_ask}
         for ticks in (*offs.values(), np.array([costs.per_side_ticks])):
             _check_below("costs", ticks, _COST_TICKS_MAX, "ticks")
         columns: dict[str, Any] = {
@@ -188,14 +188,15 @@ class Block:
     def __len__(self) -> int:
         return len(self.decisions) * len(self.exits)
 
-    def span(self, grid: Grid) -> Span:
-        """Return the numbers of the rules in the order of `compiled`."""
-        first = self.decisions.start * grid.exits + self.exits.start
+    def span(self, grid: Grid, costs: int = 0) -> Span:
+        """Return the numbers of the rules as `compiled` orders them, at one of the grid's costs."""
+        decision = costs * grid.decisions + self.decisions.start
+        first = decision * grid.exits + self.exits.start
         return Span(len(self), first, len(self.exits), grid.exits)
 
     def compiled(self, grid: Grid) -> _core.SweepRules:
         """Return the rules, the exit turning faster."""
-        entries, horizons, stops, targets = _places(grid, EXIT_AXES, self.exits)
+        entries, horizons, stops, targets = places(grid, EXIT_AXES, _whole(self.exits))
         exits = np.empty((len(self.exits), 4), dtype=np.int32)
         exits[:, 0] = np.array(grid.horizon_bars)[horizons]
         exits[:, 1] = np.array([stop or 0 for stop in grid.stop_ticks])[stops]
@@ -216,7 +217,7 @@ def _decisions(
     grid: Grid, numbers: range
 ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
     """Metrics and ranges of gates, and the decisions that point into them."""
-    encoding, window, direction, invert, gates = _places(grid, DECISION_AXES, numbers)
+    encoding, window, direction, invert, gates = places(grid, DECISION_AXES, _whole(numbers))
     # A range of percentiles is one of values of a window, so that gates go by window.
     pair = window * len(grid.gates) + gates
     metrics: list[tuple[int, int]] = []
@@ -242,11 +243,17 @@ def _decisions(
     )
 
 
-def _places(grid: Grid, axes: tuple[str, ...], numbers: range) -> list[NDArray[np.int64]]:
-    """The choice in each axis of combinations, the last axis turning fastest."""
+def places(
+    grid: Grid, axes: tuple[str, ...], numbers: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """Return for each axis which choice the combinations of these numbers take; the last axis turns
+    fastest."""
     shape = tuple(len(getattr(grid, name)) for name in axes)
-    whole = np.arange(numbers.start, numbers.stop, dtype=np.int64)
-    return [np.asarray(places) for places in np.unravel_index(whole, shape)]
+    return [np.asarray(chosen) for chosen in np.unravel_index(numbers, shape)]
+
+
+def _whole(numbers: range) -> NDArray[np.int64]:
+    return np.arange(numbers.start, numbers.stop, dtype=np.int64)
 
 
 def blocks(grid: Grid, *, rules_max: int, decisions_max: int) -> list[Block]:
@@ -328,5 +335,5 @@ def _narrow(ticks: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def _check_below(name: str, ticks: NDArray[np.int64], limit: int, unit: str) -> None:
-    if ticks.size and int(np.abs(ticks).max()) >= limit:
+    if ticks.size and max(int(ticks.max()), -int(ticks.min())) >= limit:
         raise ArgumentError(f"{name} must be below {limit} {unit}")

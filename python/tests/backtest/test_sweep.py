@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,11 +19,14 @@ from sep_engine.backtest import (
     FIGURES,
     SIDES,
     Costs,
+    CostsChange,
     Entry,
     Grid,
     PriceSide,
+    reality_check,
     run,
     sweep,
+    sweep_table,
 )
 from sep_engine.backtest.sweep_plan import blocks
 from sep_engine.data import Bars, load_bars, load_sample
@@ -377,3 +381,145 @@ def test_it_refuses_what_32_bits_cannot_hold(sample: Bars) -> None:
         sweep(bars, GRID, Costs(2**25, 2**25))
     with pytest.raises(ArgumentError, match="top must be >= 1, was 0"):
         sweep(bars, GRID, Costs(13), top=0)
+
+
+def test_blocks_are_handed_over_in_order_and_once(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    bars = first_bars(sample, 500)
+    expected = sweep(bars, GRID, Costs(13))
+    seen: list[Any] = []
+    given: dict[str, Any] = {"top": 4, "checkpoint": tmp_path / "saved"}
+
+    def each_block(numbers: Any, columns: dict[str, Any]) -> None:
+        if len(seen) == 5:
+            seen.append(None)
+            raise OSError("the disk is full")
+        seen.append((numbers, columns))
+
+    with pytest.raises(OSError, match="the disk is full"):
+        sweep(bars, GRID, Costs(13), each_block=each_block, **given)
+    assert seen.pop() is None
+    found = sweep(bars, GRID, Costs(13), each_block=lambda *block: seen.append(block), **given)
+    # The block that could not be taken came again, and no other.
+    numbers = np.concatenate([block[0] for block in seen])
+    assert len(seen) == 12
+    assert sorted(numbers.tolist()) == list(range(576))
+    for name in FIGURES:
+        column = np.concatenate([block[1][name] for block in seen])
+        assert column.tolist() == expected.columns[name][numbers].tolist(), name
+    assert found.numbers.tolist() == expected.best("sharpe", 4).tolist()
+
+
+COSTLY = replace(
+    GRID,
+    window=(16,),
+    costs=(
+        CostsChange(),
+        CostsChange(Decimal("1.5")),
+        CostsChange(spread_ticks=4, per_side_ticks=1),
+    ),
+)
+
+
+def test_costs_are_an_axis_of_the_grid(sample: Bars, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    bars = first_bars(sample, 700)
+    found = sweep(bars, COSTLY, Costs(13, 2), side="ask")
+    assert len(found) == len(COSTLY) == 3 * 288
+    # One and a half times 13 ticks are 19.5, rounded up; a change of the spread keeps the rest.
+    assert [found.costs_of(number).spread_ticks for number in (0, 288, 576)] == [13, 20, 4]
+    assert [found.costs_of(number).per_side_ticks for number in (287, 575, 863)] == [2, 2, 1]
+    once = replace(COSTLY, costs=(CostsChange(),))
+    for place, costs in enumerate((Costs(13, 2), Costs(20, 2), Costs(4, 1))):
+        alone = sweep(bars, once, costs, side="ask")
+        part = slice(288 * place, 288 * (place + 1))
+        for name in FIGURES:
+            assert found.columns[name][part].tolist() == alone.columns[name].tolist()
+    best = int(found.best("net_ticks", 1)[0])
+    assert found.backtest(best).figures.net_ticks == found.columns["net_ticks"][best]
+    net = found.columns["net_ticks"]
+    check = reality_check(*(bars, COSTLY, Costs(13, 2)), side="ask", count=5, statistic="net_ticks")
+    worlds = [
+        reality_check(*(bars, once, costs), side="ask", count=5, statistic="net_ticks").null
+        for costs in (Costs(13, 2), Costs(20, 2), Costs(4, 1))
+    ]
+    assert check.observed == net.max()
+    assert check.null.tolist() == np.max(worlds, axis=0).tolist()
+
+
+def test_a_sweep_over_costs_goes_on_where_it_was_interrupted(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    bars = first_bars(sample, 500)
+    given: dict[str, Any] = {"checkpoint": tmp_path / "saved"}
+    for stops in (2, 7, 3):  # 8 blocks of each costs
+        with pytest.raises(KeyboardInterrupt):
+            sweep(bars, COSTLY, Costs(13), progress=interrupted_after(stops), **given)
+    assert_same_table(sweep(bars, COSTLY, Costs(13), **given), sweep(bars, COSTLY, Costs(13)))
+
+
+def test_costs_that_do_not_fit_are_refused_before_anything_is_tried(sample: Bars) -> None:
+    bars = first_bars(sample, 100)
+    grid = replace(GRID, costs=(CostsChange(), CostsChange(spread_ticks=2**27)))
+    with pytest.raises(ArgumentError, match="costs must be below 67108864 ticks"):
+        sweep(bars, grid, Costs(1), progress=interrupted_after(1))
+
+
+def test_a_parquet_table_holds_every_rule_with_its_parts(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    bars = first_bars(sample, 500)
+    path = tmp_path / "all.parquet"
+    found = sweep(bars, COSTLY, Costs(13), table=path)
+    rows = sorted(pq.read_table(path).to_pylist(), key=lambda row: row["rule"])
+    assert [row["rule"] for row in rows] == list(range(864))
+    for number in (0, 100, 287, 288, 700, 863):
+        rule, row = COSTLY.rule(number), rows[number]
+        assert {name: row[name] for name in FIGURES} == {
+            name: found.columns[name][number] for name in FIGURES
+        }
+        for name in ("encoding", "window", "direction", "invert", "horizon_bars", "stop_ticks"):
+            assert row[name] == getattr(rule, name), name
+        assert row["target_ticks"] == rule.target_ticks
+        assert row["entry"] == COSTLY.entry_of(number)
+    assert rows[0]["gates"] == "[]"
+    assert rows[863]["gates"] == '[{"metric": "coherence", "percentile": [50.0, 100.0]}]'
+    assert rows[300]["costs"] == '{"spread_multiple": "1.5"}'
+    assert [path.name for path in tmp_path.iterdir()] == ["all.parquet"]
+
+
+def test_a_list_of_rules_gives_a_parquet_table_too(sample: Bars, tmp_path: Path) -> None:
+    seed = random.Random("parquet")
+    rules = [random_rule(seed) for _ in range(40)]
+    path = tmp_path / "all.parquet"
+    found = sweep(first_bars(sample, 500), rules, Costs(13), entry="close", table=path)
+    rows = pq.read_table(path).to_pylist()
+    assert [row["net_ticks"] for row in rows] == found.columns["net_ticks"].tolist()
+    assert [row["direction"] for row in rows] == [rule.direction for rule in rules]
+    assert {row["entry"] for row in rows} == {"close"}
+
+
+def test_a_parquet_table_that_is_not_whole_has_no_name(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK", 50)
+    monkeypatch.setattr(sweep_table, "_ROWS_IN_GROUP", 100)
+    bars = first_bars(sample, 500)
+    path = tmp_path / "all.parquet"
+    seen: list[list[str]] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append([one.name for one in tmp_path.iterdir()])
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(bars, GRID, Costs(13), table=path, progress=progress)
+    assert seen[-1] == ["all.parquet.part"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ArgumentError, match="a Parquet table is written in one go"):
+        sweep(bars, GRID, Costs(13), table=path, checkpoint=tmp_path / "saved")
