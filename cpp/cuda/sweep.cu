@@ -136,7 +136,7 @@ public:
         int before = 0;
         cudaGetDevice(&before);
         cudaSetDevice(device_.ordinal());
-        returns_.reset();
+        forget();
         stop_word_.reset();
         cudaStreamSynchronize(stream_->get());
         stream_.reset();
@@ -147,7 +147,10 @@ public:
 
     Device& device() const { return device_; }
     /// Give back what is kept between calls.
-    void forget() { returns_.reset(); }
+    void forget() {
+        kept_.reset();
+        returns_.reset();
+    }
 
     /// How many decisions and exits, and worlds of all of them, fit into `fraction` of the memory
     /// that is free.
@@ -391,9 +394,39 @@ public:
         return work;
     }
 
+    /// The figures of all rules, in at most `fraction` of the memory that is free.
+    void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
+                 double fraction) {
+        // Blocks of a grid have their decisions in common.
+        if (!kept_ || kept_->specs != rules.decisions || kept_->gates != rules.gates) {
+            kept_.reset();
+            auto kept = std::make_unique<Kept>(rules);
+            kept->shares = shares(kept->plan, rules, 1, true, fraction);
+            kept->work = begin(kept->plan, rules, kept->shares, true);
+            kept->signals = kept->work->signals(kept->plan);
+            kept_ = std::move(kept);
+        }
+        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), out, stop);
+    }
+
+    /// Decisions, what they are made of, and those that are on the device.
+    struct Kept {
+        explicit Kept(const SweepRules& rules)
+            : specs(rules.decisions), gates(rules.gates), plan(rules) {}
+
+        std::vector<DecisionSpec> specs;
+        std::vector<GateSpec> gates;
+        Plan plan;
+        Shares shares;
+        std::unique_ptr<Work> work;
+        std::vector<std::int32_t> signals;
+        std::vector<std::int32_t> made;  ///< decisions whose bits `work` holds
+    };
+
     /// The figures of the rules of `walks`.
-    void figures(Work& work, const Plan& plan, const SweepRules& rules, const Walks& walks,
-                 std::span<SweepFigures> out, const StopFlag& stop) {
+    void walk(Kept& kept, const SweepRules& rules, const Walks& walks, std::span<SweepFigures> out,
+              const StopFlag& stop) {
+        Work& work = *kept.work;
         const Stream& stream = *stream_;
         const DeviceArray<WalkRule> walk_rules(view(walks.rules), stream);
         const DeviceArray<std::int32_t> signals(view(walks.signals), stream);
@@ -407,11 +440,15 @@ public:
         Returns& returns = *returns_;
         returns.clear();
         stop_word_->clear();
-        std::int32_t decided = -1;
         for (const Walks::Part& part : walks.parts) {
-            if (decided != part.decisions_first) {
-                work.decide(plan, walks, part.decisions_first, 1);
-                decided = part.decisions_first;
+            const auto first_made = walks.decisions.begin() + part.decisions_first;
+            const auto left = walks.decisions.end() - first_made;
+            const std::vector<std::int32_t> wanted(
+                first_made, first_made + std::min<std::ptrdiff_t>(kept.shares.decisions, left));
+            if (kept.made != wanted) {
+                kept.made.clear();
+                work.decide(kept.plan, walks, part.decisions_first, 1);
+                kept.made = wanted;
             }
             check(cudaMemsetAsync(largest.get(), 0, sizeof(std::int32_t), stream.get()),
                   "cudaMemsetAsync");
@@ -550,6 +587,7 @@ private:
     std::unique_ptr<Stream> stream_;
     std::unique_ptr<StopWord> stop_word_;
     std::unique_ptr<Returns> returns_;
+    std::unique_ptr<Kept> kept_;
 };
 
 /// Asks on behalf of one device: a failure on another stops it too.
@@ -586,13 +624,7 @@ public:
             return;
         }
         const OnDevice here(lane.device().ordinal());
-        const Plan plan(rules);
-        const auto with = [&](double fraction) {
-            const Shares taken = lane.shares(plan, rules, 1, true, fraction);
-            const std::unique_ptr<Lane::Work> work = lane.begin(plan, rules, taken, true);
-            const Walks walks = walks_of(rules, work->signals(plan), taken);
-            lane.figures(*work, plan, rules, walks, out, stop);
-        };
+        const auto with = [&](double fraction) { lane.figures(rules, out, stop, fraction); };
         try {
             const std::shared_lock beside_others(lane.device().whole());
             with(memory_fraction / lanes_of_device);
@@ -619,6 +651,10 @@ public:
                                        : -std::numeric_limits<double>::infinity();
             std::fill(out.begin(), out.end(), SurrogateBest{nothing, 0});
             return;
+        }
+        for (const auto& lane : lanes_) {
+            const OnDevice here(lane->device().ordinal());
+            lane->forget();
         }
         const Plan plan(rules);
         const std::size_t devices = std::min(devices_.size(), out.size());

@@ -121,8 +121,12 @@ class Grid:
 
     def costs_of(self, number: int, given: Costs) -> Costs:
         """Return the costs that the rule of a number pays where these are given."""
+        return self.costs_change(number).of(given)
+
+    def costs_change(self, number: int) -> CostsChange:
+        """Return what the rule of a number makes of the costs that are given."""
         change: CostsChange = self._choices(number)["costs"]
-        return change.of(given)
+        return change
 
     def number(self, rule: Rule, *, entry: Entry = "open", costs: CostsChange | None = None) -> int:
         """Return the number of a rule, the inverse of `rule`; its units do not matter.

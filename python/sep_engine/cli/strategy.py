@@ -112,10 +112,13 @@ def located(strategy: str | None) -> str | None:
 
 def _grid_rules(path: str) -> list[Any]:
     from sep_engine.backtest.grid import Grid
+    from sep_engine.backtest.market import CostsChange
 
     grid = Grid.from_toml(path)
     if grid.entry != ("open",):
         raise RuleError(f"{path}: entry must be open: a verdict enters at the next open")
+    if grid.costs != (CostsChange(),):
+        raise RuleError(f"{path}: costs: a verdict has costs of its own (--costs): use sep sweep")
     if len(grid) > RULES_MAX:
         raise RuleError(
             f"{path}: {len(grid):,} rules; a verdict takes {RULES_MAX:,}: use sep sweep"

@@ -54,7 +54,8 @@ def sweep(
     top: Annotated[int, typer.Option(min=1, help="How many of the best rules to keep.")] = 10,
     by: Annotated[str, typer.Option(help="What best means: sharpe or net_ticks.")] = "sharpe",
     table: Annotated[
-        Path | None, typer.Option(help="Write the figures of all rules to this .npy file.")
+        Path | None,
+        typer.Option(help="Write the figures of all rules to this .npy or .parquet file."),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Keep what is done in this file, and go on from it.")
@@ -162,6 +163,7 @@ def _material(
 def _document(found: SweepResult, grid: Grid, check: RealityCheck | None) -> dict[str, Any]:
     from sep_engine import __version__
     from sep_engine.backtest import FIGURES
+    from sep_engine.backtest.grid import costs_document
 
     sharpe, win_rate, exposure = found.sharpe, found.win_rate, found.exposure
     rows = [
@@ -169,6 +171,7 @@ def _document(found: SweepResult, grid: Grid, check: RealityCheck | None) -> dic
             "number": number,
             "rule": grid.rule(number).to_json(),
             "entry": grid.entry_of(number),
+            "costs": costs_document(grid.costs_change(number)),
             **{name: int(found.columns[name][place]) for name in FIGURES},
             "sharpe_a_day": _finite(sharpe[place]),
             "win_rate": _finite(win_rate[place]),
@@ -211,7 +214,7 @@ def _print(
     from rich.table import Table
     from rich.text import Text
 
-    from sep_engine.backtest.grid import AXES
+    from sep_engine.backtest.grid import AXES, costs_document
 
     console = Console(highlight=False)
     console.print(Text(found.bars.name, style="bold"))
@@ -223,12 +226,13 @@ def _print(
     say: dict[str, Callable[[Any], str]] = {
         "gates": lambda gates: (
             ", ".join(f"{one.metric} {one.of} {one.low:g}..{one.high:g}" for one in gates) or "none"
-        )
+        ),
+        "costs": lambda change: _costs_text(costs_document(change)),
     }
     for place, number in enumerate(found.numbers.tolist()):
         rule = grid.rule(number)
-        parts = {name: getattr(rule, name) for name in varied if name != "entry"}
-        parts["entry"] = grid.entry_of(number)
+        beside = {"entry": grid.entry_of(number), "costs": grid.costs_change(number)}
+        parts = {name: beside[name] if name in beside else getattr(rule, name) for name in varied}
         won = found.win_rate[place]
         table.add_row(
             f"{number:,}",
@@ -250,6 +254,17 @@ def _print(
             f"In {check.null.size:,} null worlds ({check.kind}) the best rule does as well with "
             f"p = {check.p_value:.3g}."
         )
+
+
+def _costs_text(document: str | dict[str, Any]) -> str:
+    if isinstance(document, str):
+        return document
+    say = {
+        "spread_multiple": "spread x{}",
+        "spread_ticks": "spread {} ticks",
+        "per_side_ticks": "{} a side",
+    }
+    return ", ".join(say[name].format(value) for name, value in document.items())
 
 
 def _text(value: object) -> str:

@@ -2,9 +2,10 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sep_engine.backtest import Grid
+from sep_engine.backtest import Costs, CostsChange, Grid
 from sep_engine.errors import RuleError
 from sep_engine.signals import Gate, Rule
 
@@ -58,6 +59,53 @@ def test_a_toml_file_reads_as_the_grid_that_it_says(tmp_path: Path) -> None:
     assert Grid.from_json(GRID.to_json()) == GRID
 
 
+def test_costs_are_the_slowest_part() -> None:
+    grid = Grid.from_json(
+        {
+            **GRID.to_json(),
+            "costs": [
+                "given",
+                {"spread_multiple": 2.5},
+                {"spread_ticks": 7, "per_side_ticks": 1},
+            ],
+        }
+    )
+    assert len(grid) == 3 * 96
+    assert grid.rule(96 + 61) == GRID.rule(61)
+    assert grid.number(GRID.rule(61), costs=CostsChange(Decimal("2.5"))) == 96 + 61
+    given = Costs(np.array([2, 3]), 4)
+    # Two and a half times 3 ticks are 7.5; halves go up.
+    doubled = grid.costs_of(100, given)
+    assert np.asarray(doubled.spread_ticks).tolist() == [5, 8]
+    assert doubled.per_side_ticks == 4
+    assert grid.costs_of(200, given).spread_ticks == 7
+    assert grid.costs_of(200, given).per_side_ticks == 1
+    assert Grid.from_json(grid.to_json()) == grid
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("double", 'costs must be "given" or a table of spread_multiple'),
+        ({}, 'costs must be "given" or a table of spread_multiple'),
+        ({"spread": 2}, 'costs must be "given" or a table of spread_multiple'),
+        ({"spread_ticks": 1.5}, "costs: spread_ticks must be a whole number, was 1.5"),
+        ({"spread_ticks": -1}, "costs: spread_ticks must be >= 0, was -1"),
+        ({"spread_multiple": "x"}, "costs: spread_multiple must be a number, was 'x'"),
+        ({"spread_multiple": "nan"}, "costs: spread_multiple must be in 0..1000 with at most 6"),
+        ({"spread_multiple": 1e-7}, "costs: spread_multiple must be in 0..1000 with at most 6"),
+        (
+            {"spread_multiple": 2, "spread_ticks": 1},
+            "costs: spread_ticks and spread_multiple exclude each other",
+        ),
+    ],
+)
+def test_it_refuses_costs_that_are_none(choice: object, message: str) -> None:
+    with pytest.raises(RuleError) as refused:
+        Grid.from_json({**GRID.to_json(), "costs": [choice]})
+    assert str(refused.value).startswith(message)
+
+
 def test_a_single_value_and_a_single_list_of_gates_stand_for_a_list_of_one() -> None:
     gate = {"metric": "entropy", "value": [0.0, 0.9]}
     grid = Grid.from_json(
@@ -79,7 +127,7 @@ def test_a_single_value_and_a_single_list_of_gates_stand_for_a_list_of_one() -> 
         ({"window": [64, 7]}, "window must be a whole number in 8..1024, was 7"),
         ({"entry": "high"}, "entry must be one of open, close; was 'high'"),
         ({"encoding": ["moves", "strict_up"]}, "gates[0]: encoding 'strict_up' has no coin"),
-        ({"stops": 3}, "stops is not known; known are encoding, window,"),
+        ({"stops": 3}, "stops is not known; known are costs, encoding, window,"),
         ({"gates": "all"}, "gates must be a list of lists of gates, was 'all'"),
         ({"gates": [[], [{"metric": "flip"}]]}, "gates[0] must have either percentile or value"),
         ({"units": 5}, "units must be a string such as '1000', was 5"),

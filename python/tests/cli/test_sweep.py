@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from sep_engine.backtest import FIGURES, Costs, Grid, reality_check, sweep
@@ -48,6 +49,26 @@ def test_its_document_holds_the_reality_check(sep: Sep, grid: Path) -> None:
     assert document["reality_check"]["p_value"] == check.p_value
     assert document["best"][0]["number"] == check.best
     assert Grid.from_json(document["grid"]) == Grid.from_toml(grid)
+
+
+def test_it_tries_costs_and_writes_parquet(sep: Sep, tmp_path: Path) -> None:
+    grid, table = tmp_path / "grid.toml", tmp_path / "all.parquet"
+    grid.write_text(GRID + 'costs = ["given", { spread_multiple = 3 }]')
+    arguments = ("--grid", grid, "--top", "64", "--by", "net_ticks", "--table", table)
+    shown = sep("sweep", "--sample", *arguments)
+    assert shown.code == 0, shown.err
+    assert "64 rules on 6,225 bars" in shown.out
+    assert "spread" in shown.out  # "spread x3", in as many lines as the screen has it
+    assert "given" in shown.out
+    rows = pq.read_table(table).to_pylist()
+    assert {row["costs"] for row in rows} == {"given", '{"spread_multiple": "3"}'}
+    document = sep("sweep", "--sample", *arguments, "--json").document
+    # Rule 32 is rule 0 at 39 ticks of spread in place of 13.
+    by_number = {row["number"]: row for row in document["best"]}
+    assert by_number[0]["costs"] == "given"
+    assert by_number[32]["costs"] == {"spread_multiple": "3"}
+    dearer = by_number[32]["gross_ticks"] - by_number[32]["net_ticks"]
+    assert dearer == 3 * (by_number[0]["gross_ticks"] - by_number[0]["net_ticks"])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from sep_engine.backtest import Grid
+from sep_engine.backtest import CostsChange, Grid
 from sep_engine.errors import RuleError
 from sep_engine.signals import RULE_SCHEMA, Rule
 from webapp.trading.api.shapes import AmountText, AnyJson, Out, Strict
@@ -42,6 +42,8 @@ class GridIn(serializers.JSONField):
             grid = Grid.from_json(data if isinstance(data, dict) else {})
         except RuleError as error:
             raise ValidationError(_at_path(str(error))) from error
+        if grid.costs != (CostsChange(),):
+            raise ValidationError({"costs": ["A run here has costs of its own."]})
         if len(grid) > GRID_MAX:
             raise ValidationError(f"{len(grid):,} rules; at most {GRID_MAX:,} are tried here.")
         return grid.to_json()
