@@ -6,6 +6,7 @@ BROKER   ?= paper
 SEP_CUDA ?= AUTO
 SCALE    ?= 1
 SCHEDULES ?= 10000
+KILLS ?= 20
 FUZZ_SECONDS ?= 120
 
 VENV   := .venv
@@ -58,9 +59,10 @@ measure: $(VENV)/.run ## Measure make run on a fresh clone: cold, warm, stop, me
 	@$(BIN)/python scripts/measure.py $(PYTHON)
 
 .PHONY: chaos
-chaos: $(VENV)/.dev ## Run seeded fault schedules through the order core (SCHEDULES=)
+chaos: $(VENV)/.dev ## Run fault schedules (SCHEDULES=), then kill the trader everywhere (KILLS=, 0 for none)
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m tests.chaos --schedules $(SCHEDULES)
+	@if [ "$(KILLS)" -gt 0 ]; then $(BIN)/python -m tests.kills --kills $(KILLS); fi
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Fuzz the engine with clang, each target for FUZZ_SECONDS
@@ -77,9 +79,10 @@ side-by-side: $(VENV)/.dev ## Lose answers and kill the trader, 30 times each, a
 	@$(BIN)/python -m tests.side_by_side
 
 .PHONY: timing
-timing: $(VENV)/.dev ## Measure the risk gate, the kill switch, a daily loss, a silent stream (minutes)
+timing: $(VENV)/.dev ## Measure the gate, the kill switch, losses, lost answers, restarts (minutes)
 	@$(MAKE) --silent --no-print-directory engine client
 	@$(BIN)/python -m tests.timing
+	@$(BIN)/python -m tests.restarts
 
 .PHONY: calibrate
 calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (16 min of processor time; SCALE=)

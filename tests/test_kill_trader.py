@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 HARNESS = Path(__file__).with_name("kill_trader.py")
-KILLS = 20
+KILLS = 12
 
 
-def test_o2_o3_o4_o6_o7_o8_o9_twenty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_o2_o3_o4_o6_o7_o8_o9_twelve_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(HARNESS), str(tmp_path), str(KILLS), "1"],
         capture_output=True,
@@ -26,6 +26,6 @@ def test_o2_o3_o4_o6_o7_o8_o9_twenty_kills_lose_and_double_nothing(tmp_path: Pat
     at_their_place = [
         name for name in result["deaths"] if ":" in name and "not reached" not in name
     ]
-    assert len(at_their_place) >= 12, result
+    assert len(at_their_place) >= 8, result
     assert not [name for name in result["deaths"] if name.startswith("exit")], f"{result}\n{tail}"
-    assert result["filled"] >= 10, result
+    assert result["filled"] >= 6, result

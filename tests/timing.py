@@ -485,6 +485,37 @@ def losses(count: int) -> list[Row]:
     return [Row("daily loss past its limit to REDUCING", "1 s", tuple(took), remark)]
 
 
+def doubts(one: World, count: int) -> list[Row]:
+    """Let the venue take an order and its answer be lost; wait until our books say so."""
+    import httpx
+
+    from webapp.trading.models import Order
+
+    set_state("GLOBAL", TradingMode.ACTIVE)
+    rule = {"method": "POST", "path": "/orders$", "times": 1, "cut": "after"}
+    login = {"Authorization": f"Bearer {os.environ['SEP_OANDA_TOKEN']}"}
+    took: list[float] = []
+    while len(took) < count:
+        first = one.last_id()
+        httpx.post(
+            f"{os.environ['SEP_OANDA_URL']}/control/faults",
+            json=[rule],
+            headers=login,
+            trust_env=False,
+        ).raise_for_status()
+        order = ask(-1000 if held() > 0 else 1000)
+        ended = Order.objects.filter(pk=order.pk, state__in=ENDED)
+        await_true(ended.exists, "an order whose answer was lost ended")
+        found_ns = time.time_ns()
+        taken = [line for line in one.lines(first) if line["type"] == "MARKET_ORDER"]
+        if ended.get().state != "FILLED":
+            continue  # denied: the rule waits for the next one
+        took.append((found_ns - read_time(taken[0]["time"])) / MS)
+        say(f"answer lost {len(took)}: {took[-1]:.0f} ms")
+    what = "order taken, its answer lost, to the fill in our books"
+    return [Row(what, "5 s p99", tuple(took), "the venue answers all the time")]
+
+
 def silences(one: World, count: int) -> list[Row]:
     """Let the stream fall silent after the first line about an order; wait for the alert."""
     from django.db.models import Max
@@ -521,11 +552,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown. With fewer than 100 values p99 is the most."""
+def table(rows: Sequence[Row], missing: Sequence[str] = NOT_MEASURED) -> str:
+    """Return the rows and what is missing as Markdown. Below 100 values p99 is the most."""
     head = "| | goal | n | p50 | p99 | most | |\n|---|---|---|---|---|---|---|"
     lines = "\n".join(row.line() for row in rows)
-    return f"{head}\n{lines}\n\nNot measured: {'; '.join(NOT_MEASURED)}."
+    return f"{head}\n{lines}" + (f"\n\nNot measured: {'; '.join(missing)}." if missing else "")
 
 
 def machine() -> str:
@@ -543,6 +574,7 @@ def main() -> int:
     option("--clicks", type=int, default=20, help="on HALTED (default: %(default)s)")
     option("--rate", type=float, default=50.0, help="orders a second (default: %(default)s)")
     option("--losses", type=int, default=10, help="breaches of the day (default: %(default)s)")
+    option("--doubts", type=int, default=100, help="answers lost (default: %(default)s)")
     option("--silences", type=int, default=3, help="of the stream (default: %(default)s)")
     options = parser.parse_args()
     say(machine())
@@ -558,6 +590,7 @@ def main() -> int:
             before = machine()
             rows += measured("kill switch", lambda: clicks(one, options.clicks, options.rate))
             rows += measured("daily loss", lambda: losses(options.losses))
+            rows += measured("answer lost", lambda: doubts(one, options.doubts))
     except Unreached as error:
         rows.append(Row("everything at a running SEP", "", (), str(error)))
     rows += quiet

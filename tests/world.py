@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "101-004-1435156-001"
 ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED", "REPLACED")
 START_S = 60.0
+LEASE_HELD = 3  # the exit code of a trader whose account has another one
 
 
 @dataclass
@@ -32,6 +33,8 @@ class World:
     Attributes:
         trader: the one that was started last; None before the first.
         starts: how many were started.
+        place: where the newest is to die, "" for nowhere.
+        log_before: characters of the log that are older than the newest trader.
     """
 
     url: str
@@ -39,7 +42,11 @@ class World:
     var_path: Path
     trader: "subprocess.Popen[bytes] | None" = None
     starts: int = 0
-    others: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    place: str = ""
+    log_before: int = 0
+    venue: "subprocess.Popen[bytes] | None" = None
+    valkey: "subprocess.Popen[bytes] | None" = None
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False))
 
     @classmethod
     def open(cls, var_path: Path, *, database: str) -> "World":
@@ -60,33 +67,39 @@ class World:
             DATABASE_URL=database,
         )
         one = cls(url, token, var_path)
-        words = ("--paused", "--clock", "market", "--rate-limit", "0", "--port", str(port))
-        ledger = ("--ledger", str(var_path / "oanda.sqlite3"))
-        one.others.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "sep_oanda_server", *words, *ledger],
-                stderr=subprocess.DEVNULL,
-                preexec_fn=embedded_valkey.die_with_parent,
-            )
+        one.start_venue()
+        return one
+
+    def start_venue(self) -> None:
+        """Start the venue where it always is, on the ledger that it kept, and await it."""
+        port = self.url.rpartition(":")[2]
+        words = ("--paused", "--clock", "market", "--rate-limit", "0", "--port", port)
+        ledger = ("--ledger", str(self.var_path / "oanda.sqlite3"))
+        self.venue = subprocess.Popen(
+            [sys.executable, "-m", "sep_oanda_server", *words, *ledger],
+            stderr=subprocess.DEVNULL,
+            preexec_fn=embedded_valkey.die_with_parent,
         )
         deadline = time.monotonic() + START_S
         while True:
             try:
-                one.control("GET", "")
-                return one
+                self.control("GET", "")
+                return
             except httpx.HTTPError:
                 if time.monotonic() > deadline:
-                    one.close()
+                    self.close()
                     raise
                 time.sleep(0.05)
 
+    def start_valkey(self) -> None:
+        self.valkey = embedded_valkey.start(self.var_path)
+
     def control(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(
+        answer = self.http.request(
             method,
             f"{self.url}/control{path}",
             json=body,
             headers={"Authorization": f"Bearer {self.token}"},
-            trust_env=False,
         )
         answer.raise_for_status()
         return answer.json()
@@ -98,6 +111,8 @@ class World:
     def start_trader(self, *, place: str = "") -> None:
         """Start a trader; `place` is where it is to die, as `webapp.trading.killpoint` says."""
         self.starts += 1
+        self.place = place
+        self.log_before = len(self.log())
         with (self.var_path / "trader.log").open("ab") as log:
             self.trader = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), "runtrader", "--relay", "--skip-checks"],
@@ -114,21 +129,24 @@ class World:
             self.start_trader()
 
     def await_armed(self) -> bool:
-        """Wait until the trader is armed or has ended; return whether it is armed."""
+        """Wait until the trader is armed or has ended; return whether it is armed.
+
+        One that the account was not free for, because the server has not noticed yet that the last
+        trader is dead, is started again.
+        """
         assert self.trader is not None
         deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline and self.trader.poll() is None:
+        while time.monotonic() < deadline and self.trader.poll() in (None, LEASE_HELD):
             if self.armed():
                 return True
-            time.sleep(0.02)
+            if self.trader.poll() == LEASE_HELD:
+                self.start_trader(place=self.place)
+            time.sleep(0.05)
         return False
 
     def armed(self) -> bool:
         """Return whether the newest trader says that it is armed."""
-        from webapp.trading.models import BrokerAccount
-
-        epoch = BrokerAccount.objects.values_list("epoch", flat=True).get()
-        return f"epoch {epoch}, bar" in self.log()[-20_000:]
+        return " armed: account" in self.log()[self.log_before :]
 
     def log(self) -> str:
         path = self.var_path / "trader.log"
@@ -142,10 +160,11 @@ class World:
 
     def close(self) -> None:
         """End the trader, then what it worked with."""
-        for process in (self.trader, *self.others):
+        for process in (self.trader, self.venue, self.valkey):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(30)
+        self.http.close()
 
 
 def audit() -> list[str]:

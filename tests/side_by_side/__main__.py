@@ -96,7 +96,6 @@ def prepare(one: World) -> None:
     from django.core.management import call_command
     from django.utils import timezone
 
-    from webapp import embedded_valkey
     from webapp.trading.models import Feed, RiskLimit, Strategy
     from webapp.trading.trader.setup import sample_load
 
@@ -107,7 +106,7 @@ def prepare(one: World) -> None:
     RiskLimit.objects.filter(name__in=("repeat_pause_s", "rollover_pause_min")).update(value=0)
     RiskLimit.objects.filter(name="daily_loss_max").update(value=50_000)
     RiskLimit.objects.filter(name="quote_age_s_max").update(value=60)
-    one.others.append(embedded_valkey.start(one.var_path))
+    one.start_valkey()
 
 
 def run(one: World, fault: str, count: int) -> Result:

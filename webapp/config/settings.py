@@ -175,7 +175,9 @@ if DATABASE_URL:
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
         "options": "-c lock_timeout=5000 -c statement_timeout=30000"
-        " -c idle_in_transaction_session_timeout=60000",
+        " -c idle_in_transaction_session_timeout=60000"
+        # A claim that a crash of the server can take back is no claim.
+        " -c synchronous_commit=on",
     }
 else:
     DATABASES = {

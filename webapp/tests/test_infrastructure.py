@@ -149,6 +149,7 @@ def test_c9_a_claim_that_waits_for_a_lock_gives_up_and_claims_nothing(sample: Fe
             ("lock_timeout", "5s"),
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "1min"),
+            ("synchronous_commit", "on"),
         ):
             cursor.execute(f"SHOW {name}")
             assert cursor.fetchone() == (value,)

@@ -1,0 +1,261 @@
+"""How long it costs when servers go and come: `python -m tests.restarts`.
+
+The trader is kept alive as the launcher keeps it, with the launcher's pauses. Orders are asked for
+while the servers go and come. A restart is over when an order that was asked for after it began is
+filled and its events are published; none that was asked for may be lost.
+"""
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.postgres_for_tests import Cluster, running, server_binaries
+from tests.kills.places import Deed, Place
+from tests.kills.stack import BYSTANDER, Kill, KillStack, Unreached, kill_stack, state_of, until
+from tests.timing import Row, machine, table
+from tests.world import ENDED, World, audit
+from webapp.launcher import BACK_OFF_S
+
+GIVEN_UP_S = 120.0
+GOALS = {
+    "PostgreSQL crashes and starts": "15 s",
+    "Valkey is killed and starts": "5 s",
+    "Valkey is flushed": "5 s",
+    "everything is killed at once": "30 s",
+}
+
+
+class Supervisor(threading.Thread):
+    """Starts the next trader when one ends, after the pauses of the launcher."""
+
+    def __init__(self, one: World) -> None:
+        super().__init__(daemon=True)
+        self._one = one
+        self._enough = threading.Event()
+
+    def run(self) -> None:
+        failures = 0
+        while not self._enough.wait(0.02):
+            assert self._one.trader is not None
+            if self._one.trader.poll() is not None:
+                self._enough.wait(BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)])
+                failures += 1
+                if not self._enough.is_set():
+                    self._one.start_trader()
+
+    def stop(self) -> None:
+        self._enough.set()
+        self.join()
+
+
+@dataclass
+class Servers:
+    """A stack whose PostgreSQL and Valkey can be taken away.
+
+    Attributes:
+        asked: keys of all orders that were asked for: their commit was acknowledged.
+    """
+
+    stack: KillStack
+    cluster: Cluster
+    asked: list[int] = field(default_factory=list)
+
+    def order(self) -> Any:
+        """Ask for an order as soon as the database takes one; return it.
+
+        Raises:
+            Unreached: the database did not come back.
+        """
+        from django.db import DatabaseError, connection
+
+        deadline = time.monotonic() + GIVEN_UP_S
+        while time.monotonic() < deadline:
+            try:
+                order = self.stack.ask(BYSTANDER)
+                self.asked.append(order.pk)
+                return order
+            except DatabaseError:
+                connection.close()
+                time.sleep(0.05)
+        raise Unreached(f"the database did not take an order within {GIVEN_UP_S:g} s")
+
+    def traded(self) -> None:
+        """Return when an order that is asked for now was filled and told."""
+        from webapp.trading.models import EventLog
+
+        while not self._filled(self.order()):
+            pass  # denied, because the trader had just begun
+        untold = EventLog.objects.filter(stream="orders", published_at__isnull=True)
+        until(lambda: not untold.exists(), "the events were published", seconds=GIVEN_UP_S)
+
+    def seconds(self, strike: Callable[[], None]) -> float:
+        """Strike while an order is on its way; return what passes until trading goes on."""
+        self.traded()
+        self.order()
+        started = time.monotonic()
+        strike()
+        self.traded()
+        return time.monotonic() - started
+
+    def crash_database(self) -> None:
+        self.cluster.stop()
+        self.cluster.start()
+
+    def kill_valkey(self) -> None:
+        end(self.stack.world.valkey)
+        time.sleep(BACK_OFF_S[0])  # as the launcher
+        self.stack.world.start_valkey()
+
+    def flush_valkey(self) -> None:
+        from django.conf import settings
+        from valkey import Valkey
+
+        with contextlib.closing(Valkey.from_url(settings.VALKEY_URL)) as client:
+            client.flushall()
+
+    def kill_all(self) -> None:
+        """End all processes as a power cut does; the trader is started by its supervisor."""
+        world = self.stack.world
+        for process in (world.trader, world.venue, world.valkey):
+            end(process)
+        self.crash_database()
+        world.start_valkey()
+        world.start_venue()
+
+    def restore_backup(self, path: Path) -> None:
+        """Back the database up, trade on, and go back to the backup, with no trader running."""
+        from django.db import connection
+
+        world, bin_path = self.stack.world, self.cluster.binaries
+        run(bin_path / "pg_dump", "-Fc", "-f", path, self.cluster.url)
+        world.start_trader()
+        world.await_armed()
+        while not self._filled(self.stack.ask(BYSTANDER)):
+            pass
+        world.stop_trader(signal.SIGTERM)
+        connection.close()
+        empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        run(bin_path / "psql", "-q", "-c", empty, self.cluster.url)
+        run(bin_path / "pg_restore", "-d", self.cluster.url, path)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong when all has ended: orders that are lost or stuck."""
+        from webapp.trading.models import Order
+
+        mine = Order.objects.filter(pk__in=self.asked)
+        market = Order.objects.filter(type="MARKET")
+        faults = []
+        try:
+            until(lambda: not market.exclude(state__in=ENDED).exists(), "all ended", seconds=60)
+        except Unreached as error:
+            faults.append(str(error))
+        if mine.count() != len(self.asked):
+            faults.append(f"{len(self.asked)} orders were asked for, {mine.count()} are there")
+        return faults
+
+    def _filled(self, order: Any) -> bool:
+        until(lambda: state_of(order) in ENDED, "an order ended", seconds=GIVEN_UP_S)
+        return state_of(order) == "FILLED"
+
+
+@contextlib.contextmanager
+def servers(var_path: Path) -> Iterator[Servers]:
+    """Start a stack on PostgreSQL."""
+    binaries = server_binaries()
+    if binaries is None:
+        raise SystemExit("PostgreSQL is missing: apt install postgresql")
+    with running(binaries) as cluster, kill_stack(var_path, database=cluster.url) as stack:
+        yield Servers(stack, cluster)
+
+
+@contextlib.contextmanager
+def kept_alive(world: World) -> Iterator[None]:
+    """Start a trader, and the next whenever one ends; end the last one politely."""
+    world.start_trader()
+    world.await_armed()
+    supervisor = Supervisor(world)
+    supervisor.start()
+    try:
+        yield
+    finally:
+        supervisor.stop()
+    world.stop_trader(signal.SIGTERM)
+
+
+def run(*words: str | Path) -> None:
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def end(process: "subprocess.Popen[bytes] | None") -> None:
+    assert process is not None
+    process.kill()
+    process.wait(10)
+
+
+def measure(one: Servers, count: int) -> list[Row]:
+    strikes = (one.crash_database, one.kill_valkey, one.flush_valkey, one.kill_all)
+    rows = []
+    for (what, goal), strike in zip(GOALS.items(), strikes, strict=True):
+        took = []
+        for number in range(count):
+            took.append(1000 * one.seconds(strike))
+            print(f"{what} {number + 1}: {took[-1]:.0f} ms", file=sys.stderr, flush=True)
+        rows.append(Row(f"{what}, until an order is filled and told", goal, tuple(took)))
+    return rows
+
+
+def sample(var_path: Path, writes: int) -> int:
+    """Kill at one place and at `writes` writes, let each server go and come; print what came."""
+    with servers(var_path) as one:
+        kills: list[Kill | None] = [one.stack.kill(Place("claimed", Deed.MARKET), 0)]
+        kills += [
+            one.stack.kill_at_write(series, 3 + number, number=number)
+            for number, series in zip(range(writes), ("venue and Valkey", "database"), strict=False)
+        ]
+        one.restore_backup(var_path / "backup")
+        with kept_alive(one.stack.world):
+            rows = measure(one, 1)
+            faults = one.faults()
+        # What was traded after the backup was read from the venue again.
+        faults += audit()
+    faults += [fault for kill in kills if kill is not None for fault in kill.faults]
+    result = {"kills": len(kills), "restarts": len(rows), "faults": faults}
+    print("\n".join(row.line() for row in rows), json.dumps(result), sep="\n")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10, help="of each (default: %(default)s)")
+    parser.add_argument("--sample", type=int, metavar="WRITES", help=argparse.SUPPRESS)
+    parser.add_argument("--var", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.sample is not None:
+        return sample(options.var, options.sample)
+    with (
+        tempfile.TemporaryDirectory(prefix="sep-restarts-") as folder,
+        servers(Path(folder)) as one,
+    ):
+        with kept_alive(one.stack.world):
+            rows = measure(one, options.count)
+            faults = one.faults()
+        faults += audit()
+    print(f"{machine()}\n\n{table(rows, ())}\n\n{len(one.asked)} orders were asked for, "
+          f"{len(faults)} faults")  # fmt: skip
+    for fault in faults:
+        print(f"- {fault}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
