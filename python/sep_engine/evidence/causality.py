@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +134,18 @@ class GateReport:
     def passed(self) -> bool:
         """Whether no check found a leak."""
         return not self.findings
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return the report that `dataclasses.asdict` made a JSON object of."""
+        return cls(
+            **{
+                **document,
+                "findings": tuple(Finding(**one) for one in document["findings"]),
+                "checks": tuple(document["checks"]),
+                "label_shift": tuple(ShiftedHits(**one) for one in document["label_shift"]),
+            }
+        )
 
 
 def inspect(

@@ -115,10 +115,13 @@ def _swept_days(
 
         # Transforms, sorts and sweeps leave Python to other threads.
         workers = os.cpu_count() or 1
-        size = max(1, min(workers, _PANEL_CELLS_MAX // cells))
-        with ThreadPoolExecutor(workers) as pool:
+        size = max(1, min(4 * workers, _PANEL_CELLS_MAX // cells))
+        pool = ThreadPoolExecutor(workers)
+        try:
             for start in range(0, len(indices), size):
                 yield from pool.map(world_of, indices[start : start + size])
+        finally:
+            pool.shutdown(cancel_futures=True)
         return
     size = max(1, min(16, _PANEL_CELLS_MAX // cells))
     for start in range(0, len(indices), size):

@@ -440,7 +440,8 @@ def _surface(rules: Sequence[Mapping[str, Any]], synthetic: bool) -> str:
             place = tuple(_choice(rule["configuration"].get(part)) for part in (down, across))
             cells.setdefault((place[0], place[1]), []).append(rule["t_value"])
     shown = np.array([[np.mean(cells.get((r, c), [np.nan])) for c in columns] for r in rows])
-    figure, (axes,) = axes_of(rows=max(1, len(rows) // 4))
+    figure, (axes,) = axes_of(rows=1)
+    figure.set_figheight(max(figure.get_figheight(), 0.3 * len(rows)))
     largest = float(np.nanmax(np.abs(shown))) if np.isfinite(shown).any() else 1.0
     axes.imshow(shown, cmap="RdYlGn", vmin=-largest, vmax=largest, aspect="auto")
     for r, c in zip(*np.nonzero(np.isfinite(shown)), strict=True):
