@@ -87,12 +87,12 @@ def test_a_verdict_is_asked_for_computed_in_pieces_and_answered(
     response = ask(api, "evidence", {"data": short, **EVIDENCE})
     assert response.status_code == 202, response.content
     held_to_schema(response.json(), "/api/evidence", "202", "post")
-    # 25 worlds in pieces of at most 10, 3 walks in one, and the report.
-    assert RunShard.objects.count() == 3 + 1 + 1
-    assert work(4) == 4
+    # The causality gate, 25 worlds in pieces of at most 10, 3 walks in one, and the report.
+    assert RunShard.objects.count() == 1 + 3 + 1 + 1
+    assert work(5) == 5
     run = Run.objects.get()
     assert run.state == "RUNNING"
-    assert run.progress == pytest.approx(0.8)
+    assert run.progress == pytest.approx(5 / 6)
     assert work() == 1
 
     address = response.json()["id"]
@@ -105,7 +105,7 @@ def test_a_verdict_is_asked_for_computed_in_pieces_and_answered(
         "verdict",
     ]  # fmt: skip
     assert body["shards"] == {
-        "total": 5, "done": 5, "running": 0, "waiting": 0, "failed": 0, "tried_again": 0,
+        "total": 6, "done": 6, "running": 0, "waiting": 0, "failed": 0, "tried_again": 0,
     }  # fmt: skip
     document = api.get(f"/api/runs/{address}/document")
     assert json.loads(document.content)["verdict"]["text"] == body["result_text"]
@@ -140,6 +140,7 @@ def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], v
         count=lambda sharpes: Count(1, 1),
         enough=lambda: True,
     )
+    assert in_pieces["causality"] == whole.document["causality"]
     assert in_pieces["controls"] == whole.document["controls"]
     assert in_pieces["verdict"] == whole.document["verdict"]
 
@@ -198,7 +199,7 @@ def test_a_run_reads_a_data_set_with_its_own_spread(
     closes = 1.1 + 1e-5 * (np.arange(600) * 7919 % 997)
     own = {"open": closes, "high": closes + 2e-4, "low": closes - 2e-4, "close": closes}
     save(
-        BarColumns(times, own, spread=np.full(600, 9e-5)),
+        BarColumns(times, own, spread=np.tile([8e-5, 12e-5], 300)),
         store=tmp_path,
         name="made-up",
         instrument="EUR_USD",
@@ -217,8 +218,9 @@ def test_a_run_reads_a_data_set_with_its_own_spread(
     run = Run.objects.get()
     assert (run.state, run.name) == ("DONE", "last_bit_reversal, 4 bars, moves 16 on made-up")
     document = json.loads(run.result.document)
-    # 0.9 pips are 9 ticks, measured.
-    assert document["costs"]["spread_ticks"] == 9
+    # 0.8 and 1.2 pips are 8 and 12 ticks, measured bar by bar.
+    assert document["costs"]["spread_ticks"] == 10
+    assert document["costs"]["spread_is_series"] is True
     assert document["costs"]["assumed_spread"] is False
     assert "SYNTHETIC" in run.result.page
 
@@ -362,8 +364,8 @@ def test_a_cancelled_run_stops_and_keeps_what_was_found(
     assert runs.shard_claim(holder="one", now=NOW) is None
     assert api.post(f"/api/runs/{address}/cancel").status_code == 409
     ask(api, "evidence", {"data": short, **EVIDENCE}, key="key-2")
-    # 5 shards, of which one was done before.
-    assert work() == 4
+    # 6 shards, of which one was done before.
+    assert work() == 5
 
 
 def test_a_deleted_run_leaves_its_trials_in_the_ledger(

@@ -98,7 +98,7 @@ def run_decided(
         entry_at=entry,
     )
     equity = equity_ticks(both, trades, per_side_ticks=costs.per_side_ticks)
-    days, sums, squares, counts = day_sums(bars.times, trades)
+    days, sums, squares, closed = day_sums(bars.times, trades)
     return BacktestResult(
         name=bars.name,
         content_sha256=bars.content_sha256,
@@ -113,6 +113,6 @@ def run_decided(
         days=days,
         day_net_ticks=sums,
         day_net_ticks_squared=squares,
-        day_trades=counts,
+        day_trades=closed,
         figures=figures(decided, trades, equity),
     )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sep_engine.backtest import BacktestResult, PriceSide
     from sep_engine.backtest.account import Leg, Rate
+    from sep_engine.backtest.run import BarColumns
     from sep_engine.data import Bars
     from sep_engine.data.store import Stored
     from sep_engine.signals import Rule
@@ -426,7 +427,7 @@ def _rates(legs: list[Leg], rates: list[Stored], currency: str) -> dict[str, Rat
 
     from sep_engine.backtest.account import Rate
 
-    known = [(one.metadata["instrument"], one.bars) for one in rates]
+    known: list[tuple[str, BarColumns]] = [(one.metadata["instrument"], one.bars) for one in rates]
     known += [(leg.instrument.name, leg.bars) for leg in legs]
     found = {}
     for quote in {leg.instrument.quote for leg in legs} - {currency}:

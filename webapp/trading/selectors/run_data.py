@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from numpy.typing import NDArray
 
 from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.data import Bars, Sample, Table, inspect, load_sample
@@ -39,6 +40,7 @@ class Material:
         pip: in price.
         spread_pips: what is taken where nobody says otherwise; None: somebody must say.
         measured: the spread is that of these bars, not assumed.
+        spreads: (n,) ticks, that of each bar, if it was measured; `spread_pips` is its median.
         origin: where they are from, for people.
     """
 
@@ -52,6 +54,7 @@ class Material:
     origin: Mapping[str, str]
     synthetic: bool
     measured: bool = False
+    spreads: NDArray[np.int64] | None = None
 
     @property
     def title(self) -> str:
@@ -149,6 +152,9 @@ def _of_data_set(name: str) -> Material:
         pip=given.pip,
         spread_pips=spread,
         measured=spread is not None,
+        spreads=None
+        if given.spread is None
+        else np.rint(given.spread / float(bars.tick)).astype(np.int64),
         origin={
             "origin": f"{origin['vendor']}, {origin['source']}",
             "licence": origin["licence"],

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 import sep_engine
 from sep_engine import ledger
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sep_engine.evidence.surrogates import Kind
 
 Json = dict[str, Any]
+Ints = NDArray[np.int64]
 Progress = Callable[[float], None]
 Record = Callable[[Sequence[ledger.Trial]], Tried]
 
@@ -79,6 +81,7 @@ def plan(kind: str, configuration: Mapping[str, Any], *, bars: int) -> list[Work
     if kind == "evidence":
         rules = len(_family(configuration))
         a_piece = max(1, _CELLS_A_PIECE // (bars * rules))
+        pieces.append({"gate": True})
         for null, count in _settings(configuration, seed=0).surrogates.items():
             pieces += [{"null": null, **part} for part in _parts(count, a_piece)]
     elif kind == "sweep":
@@ -120,6 +123,8 @@ def piece_result(
     Raises:
         SepError: the bars are too few, or a setting does not fit them.
     """
+    if kind == "evidence" and "gate" in work:
+        return _gate(configuration, seed, given, progress)
     if kind == "evidence":
         return _worlds(work, configuration, seed, given, progress)
     return _tried(work, configuration, given, progress)
@@ -188,6 +193,28 @@ def _costs(configuration: Mapping[str, Any], given: Material) -> "lab.Costs":
     return lab.Costs(spread, given.pip_ticks(), assumed, source)
 
 
+def _spreads(configuration: Mapping[str, Any], given: Material) -> "Ints | None":
+    """Return each bar's spread in ticks, where it was measured and nothing else was asked for."""
+    return given.spreads if configuration["spread_pips"] is None else None
+
+
+def _gate(configuration: Mapping[str, Any], seed: int, given: Material, progress: Progress) -> Json:
+    from sep_engine.evidence import lab
+    from sep_engine.evidence.market import Market
+
+    started = time.monotonic()
+    report = lab.gate_report(
+        Market.of(given.bars),
+        _family(configuration),
+        costs=_costs(configuration, given),
+        settings=_settings(configuration, seed=seed),
+        spreads=_spreads(configuration, given),
+        enough=lambda: time.monotonic() - started > _GATE_S,
+        progress=lambda part, done, total: progress(done / total),
+    )
+    return {"gate": asdict(report)}
+
+
 def _worlds(
     work: Mapping[str, Any],
     configuration: Mapping[str, Any],
@@ -207,6 +234,7 @@ def _worlds(
         kind=work["null"],
         first=work["first"],
         count=work["count"],
+        spreads=_spreads(configuration, given),
     ):
         # Spreads are whole ticks, so the running P&L is whole too.
         equity = [int(value) for value in world.equity]
@@ -225,6 +253,7 @@ def _evidence(
     progress: Progress,
 ) -> Answer:
     from sep_engine.evidence import lab
+    from sep_engine.evidence.causality import GateReport
     from sep_engine.evidence.market import Market
     from sep_engine.evidence.settings import Count
     from sep_engine.report import verdict_page
@@ -234,7 +263,8 @@ def _evidence(
 
     def worlds(kind: "Kind", count: int) -> "list[lab.World]":
         pieces = sorted(
-            (piece for piece in found if piece["null"] == kind), key=lambda piece: piece["first"]
+            (piece for piece in found if piece.get("null") == kind),
+            key=lambda piece: piece["first"],
         )
         return [
             lab.World(
@@ -255,11 +285,6 @@ def _evidence(
         )
         return Count(tried.trials, tried.look)
 
-    def on_progress(part: str, done: int, total: int) -> None:
-        if part == "causality" and total:
-            progress(0.8 * done / total)
-
-    started = time.monotonic()
     report = lab.evaluate(
         Market.of(bars),
         family,
@@ -277,9 +302,9 @@ def _evidence(
         },
         settings=_settings(configuration, seed=seed),
         count=count,
-        enough=lambda: time.monotonic() - started > _GATE_S,
         worlds=worlds,
-        progress=on_progress,
+        spreads=_spreads(configuration, given),
+        gate=next(GateReport.from_json(piece["gate"]) for piece in found if "gate" in piece),
     )
     progress(0.9)
     document = {**report.document, "engine": sep_engine.__version__}
@@ -407,7 +432,8 @@ def _trade_costs(configuration: Mapping[str, Any], given: Material) -> Costs:
     spread, assumed = given.spread_ticks(configuration["spread_pips"])
     pips = configuration["cost_pips"]
     side = 0 if pips is None else whole_ticks("cost_pips", Decimal(pips), given)
-    return Costs(spread, side, assumed=assumed)
+    spreads = _spreads(configuration, given)
+    return Costs(spread if spreads is None else spreads, side, assumed=assumed)
 
 
 def _time(time_ns: int) -> str:
