@@ -58,6 +58,8 @@ public:
         return array.size;
     }
 
+    void forget() { roller_->forget(); }
+
     void run(const py::dict& columns, const py::object& progress) {
         std::vector<DeviceArray> held;
         RollingOutputs out;
@@ -136,6 +138,7 @@ void register_device_rolling(py::module_& module) {
                                const py::object& gap) { return self.take(prices, gap, true); })
         .def("take_bits", [](RollerOnDevice& self, const py::object& bits,
                              const py::object& gap) { return self.take(bits, gap, false); })
+        .def("forget", &RollerOnDevice::forget)
         .def("run", &RollerOnDevice::run);
 }
 

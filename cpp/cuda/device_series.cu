@@ -10,6 +10,7 @@ namespace {
 
 constexpr int block_size = 256;
 constexpr int scan_size = 1024;
+constexpr int packs = 4;  // of 16 bits each, by a thread
 
 unsigned blocks_for(std::uint64_t threads) {
     return static_cast<unsigned>((threads + block_size - 1) / block_size);
@@ -24,46 +25,51 @@ __device__ std::uint32_t nibble(std::uint32_t bytes) {
     return (bytes & 0x01010101U) * 0x10204080U >> 28;
 }
 
-/// The values 32 i .. 32 i + 31 as bits; `seen` gathers all of their bits.
+/// The values 16 i .. 16 i + 15 as bits; `seen` gathers all of their bits.
 __device__ std::uint32_t packed(const std::uint8_t* values, std::uint64_t size, std::uint64_t i,
                                 std::uint32_t& seen) {
-    const std::uint8_t* const from = values + 32 * i;
-    std::uint32_t word = 0;
-    if (32 * (i + 1) <= size && reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
-        const auto* const four = reinterpret_cast<const uint4*>(from);
-        for (int half = 0; half < 2; ++half) {
-            const uint4 v = four[half];
-            seen |= v.x | v.y | v.z | v.w;
-            word |= (nibble(v.x) | nibble(v.y) << 4 | nibble(v.z) << 8 | nibble(v.w) << 12)
-                    << (16 * half);
-        }
-        return word;
+    const std::uint8_t* const from = values + 16 * i;
+    if (16 * (i + 1) <= size && reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
+        const uint4 v = *reinterpret_cast<const uint4*>(from);
+        seen |= v.x | v.y | v.z | v.w;
+        return nibble(v.x) | nibble(v.y) << 4 | nibble(v.z) << 8 | nibble(v.w) << 12;
     }
-    for (int bit = 0; bit < 32 && 32 * i + bit < size; ++bit) {
+    std::uint32_t word = 0;
+    for (int bit = 0; bit < 16 && 16 * i + bit < size; ++bit) {
         seen |= from[bit];
         word |= static_cast<std::uint32_t>(from[bit] & 1) << bit;
     }
     return word;
 }
 
-// Thread i packs 32 bits.
+// Thread i of a block packs 16 bits at i, i + 256, ...: neighbours read and write side by side.
 __global__ void pack_kernel(const std::uint8_t* bits, const std::uint8_t* gap, std::uint64_t size,
-                            std::uint32_t* packed_bits, std::uint32_t* joined,
+                            std::uint16_t* packed_bits, std::uint16_t* joined,
                             unsigned long long* first_bad) {
-    const std::uint64_t i = thread_index();
-    if (32 * i >= size) return;
-    std::uint32_t seen = 0;
-    packed_bits[i] = packed(bits, size, i, seen);
-    if (seen & 0xFEFEFEFEU) {
-        std::uint64_t row = 32 * i;
-        while (bits[row] <= 1) ++row;
-        atomicMin(first_bad, row);
+#pragma unroll
+    for (int k = 0; k < packs; ++k) {
+        const std::uint64_t i =
+            (blockIdx.x * static_cast<std::uint64_t>(packs) + k) * blockDim.x + threadIdx.x;
+        if (16 * i >= size) return;
+        std::uint32_t seen = 0;
+        packed_bits[i] = static_cast<std::uint16_t>(packed(bits, size, i, seen));
+        if (seen & 0xFEFEFEFEU) {
+            std::uint64_t row = 16 * i;
+            while (bits[row] <= 1) ++row;
+            atomicMin(first_bad, row);
+        }
+        std::uint32_t gaps = 0;
+        if (gap != nullptr) {
+            seen = 0;
+            gaps = packed(gap, size, i, seen);
+            // Any value but 0 is a gap.
+            for (int bit = 0; seen & 0xFEFEFEFEU && bit < 16 && 16 * i + bit < size; ++bit) {
+                gaps |= static_cast<std::uint32_t>(gap[16 * i + bit] != 0) << bit;
+            }
+        }
+        if (i == 0) gaps |= 1;  // the first bit has none before it
+        joined[i] = static_cast<std::uint16_t>(~gaps);
     }
-    std::uint32_t valid = ~0U;
-    for (int bit = 0; gap != nullptr && bit < 32 && 32 * i + bit < size; ++bit) {
-        if (gap[32 * i + bit] != 0) valid &= ~(1U << bit);
-    }
-    joined[i] = i == 0 ? valid & ~1U : valid;  // the first bit has none before it
 }
 
 /// Whether `advance` takes a price of so many ticks.
@@ -345,18 +351,24 @@ void add_errors(DeviceSeries& series, const RollingSpec& spec, const Stream& str
 }  // namespace
 
 DeviceSeries::DeviceSeries(std::uint64_t size, const Stream& stream)
-    : prices(size), bits(word_count(size) + 1, stream), joined(word_count(size) + 1, stream) {
-    clear(bits, word_count(size) + 1, stream);
-    clear(joined, word_count(size) + 1, stream);
-}
+    : prices(size), bits(word_count(size) + 1, stream), joined(word_count(size) + 1, stream) {}
 
 DeviceSeries packed_series(const std::uint8_t* bits, const std::uint8_t* gap, std::uint64_t size,
                            const RollingSpec& spec, const Stream& stream) {
     DeviceSeries series(size, stream);
     series.bits_size = size;
+    for (const auto* words : {&series.bits, &series.joined}) {
+        // Beyond the last bit there are zeros.
+        const std::uint64_t rest = std::min<std::uint64_t>(word_count(size) + 1, 2);
+        check(cudaMemsetAsync(words->get() + word_count(size) + 1 - rest, 0,
+                              rest * sizeof(std::uint64_t), stream.get()),
+              "cudaMemsetAsync");
+    }
     const FirstBad bad(stream);
-    pack_kernel<<<blocks_for((size + 31) / 32), block_size, 0, stream.get()>>>(
-        bits, gap, size, halves(series.bits), halves(series.joined), bad.get());
+    pack_kernel<<<blocks_for((size + 16 * packs - 1) / (16 * packs)), block_size, 0,
+                  stream.get()>>>(bits, gap, size,
+                                  reinterpret_cast<std::uint16_t*>(series.bits.get()),
+                                  reinterpret_cast<std::uint16_t*>(series.joined.get()), bad.get());
     check(cudaGetLastError(), "pack_kernel");
     const std::uint64_t row = bad.row(stream);
     if (row < size) {
@@ -374,6 +386,8 @@ DeviceSeries encoded_series(const double* prices, const std::uint8_t* gap, std::
     using Words = DeviceSeries::Words;
     DeviceSeries series(size, stream);
     const std::uint64_t words = word_count(size);
+    clear(series.bits, words + 1, stream);
+    clear(series.joined, words + 1, stream);
     const Words up(words, stream);
     const Words gaps(words, stream);
     clear(up, words, stream);

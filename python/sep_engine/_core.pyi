@@ -89,22 +89,41 @@ class Sweep:
     ) -> None:
         """Write the best statistic and its rule in surrogates from `first` on."""
     def panels(
+        self, rules: SweepRules, panels: dict[str, NDArray[np.int64]], trades: NDArray[np.int64], /
+    ) -> None:
+        """Write (days, rules) sums by the day of the decision: of what the panels are named.
+
+        Names: "gross" and "net" ticks, trades that "won" or "lost" before costs.
+        """
+    def best_by_days(
         self,
         rules: SweepRules,
-        kind: str | None,
+        kind: str,
         seed: int,
         block: float,
         first: int,
-        what: str,
-        sums: NDArray[np.int64],
-        trades: NDArray[np.int64],
+        cuts: NDArray[np.int32],
+        t_values: NDArray[np.float64],
+        numbers: NDArray[np.int64],
+        days: NDArray[np.int64],
         /,
     ) -> None:
-        """Write (worlds, days, rules) sums and trades by the day of the decision.
+        """Write the best rules of surrogates from `first` on, as many as `t_values` has rows.
 
-        what: "gross" or "net" ticks, or trades that "won" or "lost" before costs. An empty
-        `trades` is left alone.
+        cuts: (C,) numbers of days. t_values, numbers: (worlds, C), the largest t value of the
+        daily net ticks before each cut, and its rule. days: (worlds, C, T) that rule's net ticks.
         """
+    def best_by_days_of(
+        self,
+        rules: SweepRules,
+        prices: NDArray[np.int32],
+        cuts: NDArray[np.int32],
+        t_values: NDArray[np.float64],
+        numbers: NDArray[np.int64],
+        days: NDArray[np.int64],
+        /,
+    ) -> None:
+        """The same in (worlds, 4, n) open, high, low and close."""
     def surrogate(
         self, kind: str, seed: int, block: float, index: int, /
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
@@ -213,6 +232,8 @@ class DeviceRoller:
     def take_prices(self, prices: object, gap: object, /) -> int:
         """Take the series in and return its size."""
     def take_bits(self, bits: object, gap: object, /) -> int: ...
+    def forget(self) -> None:
+        """Give the memory of the series back."""
     def run(
         self, columns: dict[str, Any], progress: Callable[[int, int], object] | None, /
     ) -> None:

@@ -32,11 +32,15 @@ public:
     /// The stream that reads the arguments, as the handle of the CUDA runtime.
     virtual std::uintptr_t stream() const = 0;
 
-    /// Take the series in, once. `gap`: nullptr, or one value for each price or bit.
+    /// Take a series in, in place of the one before. `gap`: nullptr, or one value for each price or
+    /// bit.
     /// @throws InvalidArgument  a value breaks a rule; the message is that of `Roller`.
     virtual void take_prices(const double* prices, const std::uint8_t* gap, std::uint64_t size) = 0;
     virtual void take_bits(const std::uint8_t* bits, const std::uint8_t* gap,
                            std::uint64_t size) = 0;
+
+    /// Give the memory of the series back; the tables of the window stay.
+    virtual void forget() = 0;
 
     /// Values that the series gives.
     virtual std::uint64_t outputs() const = 0;

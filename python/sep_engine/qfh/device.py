@@ -1,7 +1,8 @@
 """Rolling metrics of series that lie on a GPU, with results that stay there."""
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -87,6 +88,50 @@ def is_on_device(array: object) -> bool:
 
 
 _DLPACK_CPU = 1
+
+
+_Key = tuple[float, int, int, Encoding, tuple[str, ...], Predictor, float, int]
+
+
+class _KeptRollers:
+    """Rollers without a series, the newest last: a window's tables are made once for many calls.
+
+    A roller that a call has taken is no other call's, so that threads do not share one. One that a
+    call has failed with is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._rollers: list[tuple[_Key, _core.DeviceRoller]] = []
+        self._lock = threading.Lock()
+
+    def take(self, key: _Key) -> _core.DeviceRoller:
+        with self._lock:
+            for place in reversed(range(len(self._rollers))):
+                if self._rollers[place][0] == key:
+                    return self._rollers.pop(place)[1]
+        tick, window, stride, encoding, metrics, predictor, collapse_share, device = key
+        return _core.DeviceRoller(
+            tick=tick,
+            window=window,
+            stride=stride,
+            encoding=encoding,
+            metrics=metrics,
+            predictor=predictor,
+            collapse_share=collapse_share,
+            device=device,
+        )
+
+    def keep(self, key: _Key, roller: _core.DeviceRoller) -> None:
+        roller.forget()
+        with self._lock:
+            self._rollers.append((key, roller))
+            too_old = self._rollers[:-_KEPT_MAX]
+            self._rollers = self._rollers[-_KEPT_MAX:]
+        del too_old  # their memory is freed without the lock
+
+
+_KEPT_MAX: Final = 8
+_KEPT: Final = _KeptRollers()
 
 
 def rolling_device(
@@ -213,16 +258,10 @@ def _rolling(
         raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
     if is_on_device(values):
         device = _core.device_of(values)
-    roller = _core.DeviceRoller(
-        tick=tick,
-        window=as_window(window, values=window + 1, needed=0, values_name=""),
-        stride=as_count("stride", stride),
-        encoding=encoding,
-        metrics=names,
-        predictor=predictor,
-        collapse_share=float(collapse_share),
-        device=device,
-    )
+    window = as_window(window, values=window + 1, needed=0, values_name="")
+    stride = as_count("stride", stride)
+    key = (tick, window, stride, encoding, tuple(names), predictor, float(collapse_share), device)
+    roller = _KEPT.take(key)
     if not is_on_device(values):
         host = as_bits(values) if of_bits else as_prices(values)
         if host.size == 0:
@@ -243,6 +282,7 @@ def _rolling(
     columns = given | dict(zip(new, arrays, strict=True))
     columns = {name: columns[name] for name in (*METRICS, "complete") if name in columns}
     roller.run(columns, progress)
+    _KEPT.keep(key, roller)
     return DeviceRollingMetrics(
         columns,
         window=window,

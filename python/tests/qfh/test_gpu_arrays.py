@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,48 @@ def test_without_a_gpu_the_error_says_so() -> None:
 def test_without_a_gpu_the_arguments_are_judged_first() -> None:
     with pytest.raises(ArgumentError, match=r"window must be in 8\.\.1024, was 7"):
         qfh.rolling_bits_device(np.zeros(100, dtype=np.uint8), window=7)
+
+
+OLD_DRIVER = """
+int cuDriverGetVersion(int *version) { *version = 11040; return 0; }
+int cuInit(unsigned flags) { return 0; }
+"""
+ASK = """
+import numpy as np
+from sep_engine import qfh
+from sep_engine.errors import BackendError
+bits = np.zeros(100, dtype=np.uint8)
+for call in (lambda: qfh.rolling_bits(bits, backend="cuda"), lambda: qfh.rolling_bits_device(bits)):
+    try:
+        call()
+    except BackendError as error:
+        print(error)
+print(int(qfh.rolling_bits(bits).complete.sum()))
+"""
+
+
+@pytest.mark.skipif(CUDA.detail == "built without CUDA", reason="the engine is built without CUDA")
+def test_an_old_driver_is_named_and_the_processor_goes_on(tmp_path: Path) -> None:
+    # A driver of CUDA 11.4, older than any that CUDA 13 works with, in place of the real one.
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make an old driver with")
+    source = tmp_path / "driver.c"
+    source.write_text(OLD_DRIVER)
+    library = str(tmp_path / "libcuda.so.1")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, str(source)], check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", ASK],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path)},
+    )
+    refused, on_device, complete = made.stdout.splitlines()
+    assert refused.startswith("backend cuda cannot run here: no usable GPU: CUDA driver version is")
+    assert on_device.startswith("backend cuda: cudaGetDeviceCount: CUDA driver version is")
+    assert complete == "37"  # windows of 64 in 100 bits
 
 
 gpu = pytest.mark.skipif(not CUDA.available, reason=f"backend cuda cannot run here: {CUDA.detail}")
