@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -241,42 +242,58 @@ public:
         }
     }
 
-    /// spec nullptr: of the bars themselves.
-    void panels(const SweepRules& rules, const SurrogateSpec* spec, std::uint64_t first,
-                DaySum what, const Array<std::int64_t>& sums, const Array<std::int64_t>& trades) {
-        const std::size_t cells = static_cast<std::size_t>(bars_.days()) * rules.rules.size();
-        const auto size = static_cast<std::size_t>(sums.size());
-        const bool counted = trades.size() > 0;
-        if (cells == 0 || size % cells != 0 ||
-            (counted && size != static_cast<std::size_t>(trades.size())) ||
-            (spec == nullptr && size != cells)) {
-            throw InvalidArgument("panels must have " + std::to_string(cells) +
-                                  " cells for each world");
-        }
+    /// `panels`: by what they sum. `trades` go with the first of them.
+    void panels(const SweepRules& rules, const std::map<std::string, Array<std::int64_t>>& panels,
+                const Array<std::int64_t>& trades) {
         std::vector<DayPanel> out;
-        for (std::size_t at = 0; at < size; at += cells) {
-            std::span<std::int64_t> counts;
-            if (counted) counts = writable(trades).subspan(at, cells);
-            out.push_back({writable(sums).subspan(at, cells), counts});
+        for (const auto& [what, sums] : panels) {
+            const bool first = out.empty();
+            out.push_back({day_sum_of(what), writable(sums),
+                           first ? writable(trades) : std::span<std::int64_t>()});
         }
+        run_listening([&](const StopFlag& stop) { day_panels(bars_, rules, out, threads_, stop); });
+    }
+
+    void best_by_days(const SweepRules& rules, NullWorlds worlds,
+                      const std::optional<Array<std::int32_t>>& given,
+                      const Array<std::int32_t>& cuts, const Array<double>& t_values,
+                      const Array<std::int64_t>& numbers, const Array<std::int64_t>& days) {
+        if (rules.rules.empty()) throw InvalidArgument("there must be at least one rule");
+        std::vector<SweepBars> made;
+        if (given) made = worlds_of(*given, worlds.count);
+        worlds.given = made;
+        const BestByDays out{writable(t_values), writable(numbers), writable(days)};
+        const std::span<const std::int32_t> at(cuts.data(), static_cast<std::size_t>(cuts.size()));
         run_listening([&](const StopFlag& stop) {
-            std::vector<SweepBars> made;
-            std::vector<const SweepBars*> worlds;
-            if (spec == nullptr) {
-                worlds.push_back(&bars_);
-            } else {
-                for (std::size_t i = 0; i < out.size() && !stop.stopped(); ++i) {
-                    made.push_back(surrogate(bars_, *spec, first + i));
-                }
-                for (const SweepBars& bars : made) worlds.push_back(&bars);
-            }
-            if (!stop.stopped()) day_panels(worlds, rules, what, out, threads_, stop);
+            check(bars_, worlds, at, out);
+            backend_->best_by_days(rules, worlds, at, out, stop);
         });
     }
 
     const SweepBars& bars() const { return bars_; }
 
 private:
+    /// Worlds from (worlds, 4, n) open, high, low and close.
+    std::vector<SweepBars> worlds_of(const Array<std::int32_t>& prices, std::size_t count) const {
+        const std::size_t size = bars_.open.size();
+        if (static_cast<std::size_t>(prices.size()) != count * 4 * size) {
+            throw InvalidArgument("prices of worlds must be (worlds, 4, " + std::to_string(size) +
+                                  ")");
+        }
+        std::vector<SweepBars> worlds(count, bars_);
+        const std::int32_t* from = prices.data();
+        for (SweepBars& world : worlds) {
+            for (auto* column : {&world.open, &world.high, &world.low, &world.close}) {
+                std::copy_n(from, size, column->begin());
+                from += size;
+            }
+            for (std::size_t k = 0; k < size; ++k) {
+                world.price[k] = static_cast<double>(world.close[k]) * bars_.tick;
+            }
+        }
+        return worlds;
+    }
+
     SweepBars bars_;
     int threads_;
     std::unique_ptr<SweepBackend> backend_;
@@ -330,17 +347,23 @@ void register_sweep(py::module_& module) {
                  sweep.best(rules, surrogates_of(kind, seed, block), first, sharpe, statistics,
                             numbers);
              })
-        .def("panels",
-             [](Sweep& sweep, const SweepRules& rules, const std::optional<std::string>& kind,
-                std::uint64_t seed, double block, std::uint64_t first, const std::string& what,
-                const Array<std::int64_t>& sums, const Array<std::int64_t>& trades) {
-                 const DaySum day_sum = day_sum_of(what);
-                 if (!kind) {
-                     sweep.panels(rules, nullptr, first, day_sum, sums, trades);
-                     return;
-                 }
-                 const SurrogateSpec spec = surrogates_of(*kind, seed, block);
-                 sweep.panels(rules, &spec, first, day_sum, sums, trades);
+        .def("panels", &Sweep::panels)
+        .def("best_by_days",
+             [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
+                double block, std::uint64_t first, const Array<std::int32_t>& cuts,
+                const Array<double>& t_values, const Array<std::int64_t>& numbers,
+                const Array<std::int64_t>& days) {
+                 const auto count = static_cast<std::size_t>(t_values.shape(0));
+                 sweep.best_by_days(rules, {count, surrogates_of(kind, seed, block), first, {}},
+                                    std::nullopt, cuts, t_values, numbers, days);
+             })
+        .def("best_by_days_of",
+             [](Sweep& sweep, const SweepRules& rules, const Array<std::int32_t>& prices,
+                const Array<std::int32_t>& cuts, const Array<double>& t_values,
+                const Array<std::int64_t>& numbers, const Array<std::int64_t>& days) {
+                 const auto count = static_cast<std::size_t>(t_values.shape(0));
+                 sweep.best_by_days(rules, {count, {}, 0, {}}, prices, cuts, t_values, numbers,
+                                    days);
              })
         .def("surrogate", [](const Sweep& sweep, const std::string& kind, std::uint64_t seed,
                              double block, std::uint64_t index) {

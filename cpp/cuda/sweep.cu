@@ -14,6 +14,7 @@
 
 #include "../src/backends.hpp"
 #include "device.cuh"
+#include "sweep_days.cuh"
 #include "sweep_device.cuh"
 #include "sweep_rules.cuh"
 #include "sweep_walk.cuh"
@@ -45,6 +46,7 @@ public:
     Device(int ordinal, const SweepBars& bars)
         : ordinal_(ordinal),
           size_(bars.size()),
+          days_(bars.days()),
           words_((bars.size() + 31) / 32),
           tick_(bars.tick),
           per_side_(bars.per_side) {
@@ -72,12 +74,19 @@ public:
                 std::make_unique<DeviceArray<std::int32_t>>(view(*column), *stream_));
         }
         price_ = std::make_unique<DeviceArray<double>>(view(bars.price), *stream_);
+        std::vector<std::uint32_t> counts(static_cast<std::size_t>(words_), ~0U);
+        for (std::size_t i = 0; i < bars.counts.size(); ++i) {
+            if (bars.counts[i] == 0) counts[i / 32] &= ~(1U << (i % 32));
+        }
+        counts_ =
+            std::make_unique<DeviceArray<std::uint32_t>>(view(std::as_const(counts)), *stream_);
         stream_->wait();
     }
     ~Device() {
         int before = 0;
         cudaGetDevice(&before);
         cudaSetDevice(ordinal_);
+        counts_.reset();
         price_.reset();
         columns_.clear();
         windows_.reset();
@@ -93,6 +102,7 @@ public:
     const KeptMemory& memory() const { return *memory_; }
     Windows& windows() { return *windows_; }
     std::int32_t size() const { return size_; }
+    std::int32_t days() const { return days_; }
     std::int32_t words() const { return words_; }
     double tick() const { return tick_; }
     const double* price() const { return price_->get(); }
@@ -103,6 +113,8 @@ public:
     const std::int32_t* day() const { return column(6); }
     const std::int32_t* gaps_until() const { return column(7); }
     const std::int32_t* day_end() const { return column(8); }
+    /// Bars whose decisions count, by words of 32.
+    const std::uint32_t* counts() const { return counts_->get(); }
 
     /// Held shared by calls that take their share of the memory, and alone by one that needs all.
     std::shared_mutex& whole() { return whole_; }
@@ -112,6 +124,7 @@ private:
 
     int ordinal_;
     std::int32_t size_;
+    std::int32_t days_;
     std::int32_t words_;
     double tick_;
     std::int32_t per_side_;
@@ -120,6 +133,7 @@ private:
     std::unique_ptr<Windows> windows_;
     std::vector<std::unique_ptr<DeviceArray<std::int32_t>>> columns_;
     std::unique_ptr<DeviceArray<double>> price_;
+    std::unique_ptr<DeviceArray<std::uint32_t>> counts_;
     std::shared_mutex whole_;
 };
 
@@ -152,10 +166,10 @@ public:
         returns_.reset();
     }
 
-    /// How many decisions and exits, and worlds of all of them, fit into `fraction` of the memory
-    /// that is free.
+    /// How many decisions and exits, and worlds of all of them with `results` bytes of results
+    /// each, fit into `fraction` of the memory that is free.
     Shares shares(const Plan& plan, const SweepRules& rules, std::size_t worlds, bool with_paths,
-                  double fraction) const {
+                  double results, double fraction) const {
         stream_->wait();  // so that what was freed counts as free
         const double free = device_.memory().free_bytes();
         const double room = fraction * free;
@@ -163,8 +177,8 @@ public:
         const auto decisions = static_cast<double>(rules.decisions.size());
         const auto exits = static_cast<double>(rules.exits.size());
         const auto encodings = static_cast<double>(plan.encodings.size());
-        const auto predicates = static_cast<double>(plan.predicate_count());
-        const double world = with_paths ? 0.0 : 24.0 * bars + 8.0 * rules.rules.size();
+        const auto predicates = static_cast<double>(plan.predicate_count() + plan.error_count());
+        const double world = with_paths ? 0.0 : 24.0 * bars + results;
         const double fixed = world + bars / 8 * (5 * encodings + predicates) + 4096;
         const double decision = 8.0 * words_;
         const double exit = 2.0 * bars * (with_paths ? sizeof(int4) + sizeof(int2) : sizeof(int2));
@@ -215,6 +229,9 @@ public:
               flat_(parts(plan) / 2, *lane.stream_),
               emitted_(parts(plan), *lane.stream_),
               bits_before_(parts(plan), *lane.stream_),
+              error_count_(static_cast<std::int32_t>(plan.error_count())),
+              errors_(worlds() * plan.error_count() * static_cast<std::size_t>(words_) / 2,
+                      *lane.stream_),
               predicates_(worlds() * static_cast<std::size_t>(lane.words_) * plan.predicate_count(),
                           *lane.stream_),
               decided_(worlds() * static_cast<std::size_t>(lane.words_) *
@@ -236,18 +253,27 @@ public:
             check(cudaMemsetAsync(joined_.get(), 0, bytes, stream), "cudaMemsetAsync");
             // Metrics read whole words of 64 bits, also the one that the last bars end in.
             check(cudaMemsetAsync(flat_.get(), 0, bytes, stream), "cudaMemsetAsync");
-            const WorldBits bits{bits_.get(),    joined_.get(),      flat_.get(),
-                                 emitted_.get(), bits_before_.get(), words_};
+            const WorldBits bits{bits_.get(),        joined_.get(), flat_.get(),  emitted_.get(),
+                                 bits_before_.get(), words_,        errors_.get()};
             const auto worlds = static_cast<unsigned>(count);
             encode_kernel<<<dim3(worlds, encoding_count_), scan_threads, 0, stream>>>(
                 {price, d.gaps_until(), encodings_.get(), d.tick(), d.size(), bits});
             check(cudaGetLastError(), "encode_kernel");
+            if (error_count_ > 0) {
+                const unsigned blocks =
+                    blocks_of(32 * static_cast<std::size_t>(words_), predicate_threads);
+                world_error_kernel<<<dim3(blocks, feature_count_, worlds), predicate_threads, 0,
+                                     stream>>>({bits, features_.get(),
+                                                static_cast<std::int32_t>(encoding_count_),
+                                                d.size(), error_count_});
+                check(cudaGetLastError(), "world_error_kernel");
+            }
             const unsigned blocks =
                 blocks_of(static_cast<std::size_t>(d.size()), predicate_threads);
             predicate_kernel<<<dim3(blocks, feature_count_, worlds), predicate_threads, 0,
                                stream>>>({bits, features_.get(), questions_.get(),
                                           static_cast<std::int32_t>(encoding_count_), d.size(),
-                                          predicate_count_, predicates_.get()});
+                                          predicate_count_, error_count_, predicates_.get()});
             check(cudaGetLastError(), "predicate_kernel");
         }
 
@@ -347,6 +373,7 @@ public:
         DecisionArgs decision_args(std::int32_t count) const {
             const std::int32_t words = lane_.words_;
             return {predicates_.get(),
+                    lane_.device_.counts(),
                     plans_.get(),
                     gates_.get(),
                     words,
@@ -376,6 +403,8 @@ public:
         DeviceArray<std::uint64_t> flat_;
         DeviceArray<std::uint32_t> emitted_;
         DeviceArray<std::uint32_t> bits_before_;
+        std::int32_t error_count_;
+        DeviceArray<std::uint64_t> errors_;
         DeviceArray<std::uint32_t> predicates_;
         DeviceArray<uint2> decided_;
         DeviceArray<int4> paths_;
@@ -401,7 +430,7 @@ public:
         if (!kept_ || kept_->specs != rules.decisions || kept_->gates != rules.gates) {
             kept_.reset();
             auto kept = std::make_unique<Kept>(rules);
-            kept->shares = shares(kept->plan, rules, 1, true, fraction);
+            kept->shares = shares(kept->plan, rules, 1, true, 0, fraction);
             kept->work = begin(kept->plan, rules, kept->shares, true);
             kept->signals = kept->work->signals(kept->plan);
             kept_ = std::move(kept);
@@ -498,20 +527,104 @@ public:
         }
     }
 
-    /// The best rule of surrogates `first` and on.
-    void best(Work& work, const Plan& plan, const SweepRules& rules, const Walks& walks,
-              Shares shares, const SurrogateSpec& surrogates, std::uint64_t first,
-              Statistic statistic, std::span<SurrogateBest> out, const StopFlag& stop) {
+    /// A search of null worlds, as one device has it.
+    struct Search {
+        Work& work;
+        const Plan& plan;
+        const SweepRules& rules;
+        const Walks& walks;
+        Shares shares;
+        NullWorlds worlds;  ///< those of this device
+        const StopFlag& stop;
+
+        std::size_t worlds_at_a_time() const { return static_cast<std::size_t>(shares.worlds); }
+        std::int32_t rule_count() const { return static_cast<std::int32_t>(rules.rules.size()); }
+    };
+
+    /// The best rule of each world.
+    void best(const Search& search, Statistic statistic, std::span<SurrogateBest> out) {
+        const Stream& stream = *stream_;
+        const std::size_t most = search.worlds_at_a_time();
+        const std::int32_t rules = search.rule_count();
+        const DeviceArray<double> statistics(most * static_cast<std::size_t>(rules), stream);
+        const DeviceArray<SurrogateBest> found(most, stream);
+        const auto walk = [&](WalkArgs args, dim3 grid) {
+            args.statistic = statistic;
+            args.statistics = statistics.get();
+            args.rule_count = rules;
+            walk_kernel<NetOnly><<<grid, walk_threads, 0, stream.get()>>>(args);
+        };
+        const auto finish = [&](std::size_t at, std::int32_t count, const WalkRule*) {
+            best_kernel<<<static_cast<unsigned>(count), 256, 0, stream.get()>>>(statistics.get(),
+                                                                                rules, found.get());
+            check(cudaGetLastError(), "best_kernel");
+            copy_to_host(out.data() + at, found.get(),
+                         static_cast<std::size_t>(count) * sizeof(SurrogateBest), stream);
+        };
+        each_batch(search, [](std::int32_t) {}, walk, finish);
+    }
+
+    /// The best rules of each world by their daily results.
+    void best_by_days(const Search& search, std::span<const std::int32_t> cuts, std::int32_t days,
+                      const BestByDays& out) {
+        const Stream& stream = *stream_;
+        const std::size_t most = search.worlds_at_a_time();
+        const std::int32_t rules = search.rule_count();
+        const auto row = static_cast<std::size_t>(days);
+        const std::size_t panel = row * static_cast<std::size_t>(rules);
+        const std::size_t cells = most * cuts.size();
+        const DeviceArray<std::int64_t> day_nets(most * panel, stream);
+        const DeviceArray<std::int32_t> cuts_here(cuts, stream);
+        const DeviceArray<double> t_values(cells, stream);
+        const DeviceArray<std::int64_t> best(cells, stream);
+        const DeviceArray<std::int64_t> best_days(cells * row, stream);
+        const auto begin = [&](std::int32_t count) {
+            const std::size_t bytes =
+                static_cast<std::size_t>(count) * panel * sizeof(std::int64_t);
+            check(cudaMemsetAsync(day_nets.get(), 0, bytes, stream.get()), "cudaMemsetAsync");
+        };
+        const auto walk = [&](WalkArgs args, dim3 grid) {
+            args.day_nets = day_nets.get();
+            args.rule_count = rules;
+            walk_kernel<DaysOnly><<<grid, walk_threads, 0, stream.get()>>>(args);
+        };
+        const auto finish = [&](std::size_t at, std::int32_t count, const WalkRule* places) {
+            const dim3 grid(static_cast<unsigned>(cuts.size()), static_cast<unsigned>(count));
+            choose_kernel<<<grid, choose_threads, 0, stream.get()>>>(
+                {day_nets.get(), places, cuts_here.get(), rules, days, t_values.get(), best.get(),
+                 best_days.get()});
+            check(cudaGetLastError(), "choose_kernel");
+            const BestByDays to =
+                out.part(at, static_cast<std::size_t>(count), search.worlds.count);
+            copy_to_host(to.t_values.data(), t_values.get(), to.t_values.size_bytes(), stream);
+            copy_to_host(to.rules.data(), best.get(), to.rules.size_bytes(), stream);
+            copy_to_host(to.days.data(), best_days.get(), to.days.size_bytes(), stream);
+        };
+        each_batch(search, begin, walk, finish);
+    }
+
+private:
+    /// Walk all rules in null worlds, as many worlds at a time as there is room for.
+    ///
+    /// `begin` gets the number of worlds of a batch, `walk` launches the walks of a part of the
+    /// rules; `finish` gets the batch's first world, their number, and the rules in the order of
+    /// their places.
+    template <class Begin, class Walk, class Finish>
+    void each_batch(const Search& search, const Begin& begin, const Walk& walk,
+                    const Finish& finish) {
+        const Walks& walks = search.walks;
+        const NullWorlds& worlds = search.worlds;
+        const StopFlag& stop = search.stop;
+        Work& work = search.work;
         const Stream& stream = *stream_;
         const auto size = static_cast<std::size_t>(size_);
-        const auto worlds = static_cast<std::size_t>(shares.worlds);
-        const DeviceArray<std::int32_t> open(worlds * size, stream);
-        const DeviceArray<std::int32_t> high(worlds * size, stream);
-        const DeviceArray<std::int32_t> low(worlds * size, stream);
-        const DeviceArray<std::int32_t> close(worlds * size, stream);
-        const DeviceArray<double> price(worlds * size, stream);
-        const DeviceArray<double> statistics(worlds * rules.rules.size(), stream);
-        const DeviceArray<SurrogateBest> found(worlds, stream);
+        const std::size_t most = search.worlds_at_a_time();
+        const DeviceArray<std::int32_t> open(most * size, stream);
+        const DeviceArray<std::int32_t> high(most * size, stream);
+        const DeviceArray<std::int32_t> low(most * size, stream);
+        const DeviceArray<std::int32_t> close(most * size, stream);
+        const DeviceArray<double> price(most * size, stream);
+        const WorldPrices prices{open.get(), high.get(), low.get(), close.get(), price.get()};
         const DeviceArray<WalkRule> walk_rules(view(walks.rules), stream);
         const DeviceArray<std::int32_t> refused(1, stream);
         check(cudaMemsetAsync(refused.get(), 0, sizeof(std::int32_t), stream.get()),
@@ -526,41 +639,26 @@ public:
         of_worlds.low = low.get();
         of_worlds.close = close.get();
         stop_word_->clear();
-        std::int32_t decided = -1;
-        for (std::size_t at = 0; at < out.size() && !stop.stopped(); at += worlds) {
-            const auto count = static_cast<std::int32_t>(std::min(worlds, out.size() - at));
-            const SurrogateArgs args{device_.bars(),
-                                     surrogates,
-                                     static_cast<std::int64_t>(std::nearbyint(surrogates.block)),
-                                     first + at,
-                                     device_.tick(),
-                                     {open.get(), high.get(), low.get(), close.get(), price.get()},
-                                     refused.get()};
-            surrogate_kernel<<<static_cast<unsigned>(count), scan_threads, 0, stream.get()>>>(args);
-            check(cudaGetLastError(), "surrogate_kernel");
+        for (std::size_t at = 0; at < worlds.count && !stop.stopped(); at += most) {
+            const auto count = static_cast<std::int32_t>(std::min(most, worlds.count - at));
+            make_worlds(worlds, at, count, prices, refused.get());
+            begin(count);
             work.answer(price.get(), count);
-            decided = -1;
+            std::int32_t decided = -1;
             for (std::size_t i = 0; i < walks.parts.size(); ++i) {
                 const Walks::Part& part = walks.parts[i];
                 if (decided != part.decisions_first) {
-                    work.decide(plan, walks, part.decisions_first, count);
+                    work.decide(search.plan, walks, part.decisions_first, count);
                     decided = part.decisions_first;
                 }
-                work.settle<false>(rules, walks, part.exits_first, of_worlds, count, nullptr);
-                WalkArgs walk = work.walk_args(segments[i]->get(), walk_rules.get());
-                walk.statistic = statistic;
-                walk.statistics = statistics.get();
-                walk.rule_count = static_cast<std::int32_t>(rules.rules.size());
-                const dim3 grid(static_cast<unsigned>(part.segments.size()),
-                                static_cast<unsigned>(count));
-                walk_kernel<NetOnly><<<grid, walk_threads, 0, stream.get()>>>(walk);
+                work.settle<false>(search.rules, walks, part.exits_first, of_worlds, count,
+                                   nullptr);
+                walk(work.walk_args(segments[i]->get(), walk_rules.get()),
+                     dim3(static_cast<unsigned>(part.segments.size()),
+                          static_cast<unsigned>(count)));
                 check(cudaGetLastError(), "walk_kernel");
             }
-            best_kernel<<<static_cast<unsigned>(count), 256, 0, stream.get()>>>(
-                statistics.get(), static_cast<std::int32_t>(rules.rules.size()), found.get());
-            check(cudaGetLastError(), "best_kernel");
-            copy_to_host(out.data() + at, found.get(),
-                         static_cast<std::size_t>(count) * sizeof(SurrogateBest), stream);
+            finish(at, count, walk_rules.get());
             std::int32_t why = 0;
             copy_to_host(&why, refused.get(), sizeof(why), stream);
             stop_word_->wait(stream, stop);
@@ -577,7 +675,39 @@ public:
         }
     }
 
-private:
+    /// Put the prices of worlds `at` and on, `count` of them, into `out`.
+    void make_worlds(const NullWorlds& worlds, std::size_t at, std::int32_t count, WorldPrices out,
+                     std::int32_t* refused) const {
+        const cudaStream_t stream = stream_->get();
+        if (worlds.given.empty()) {
+            const SurrogateArgs args{
+                device_.bars(),
+                worlds.surrogates,
+                static_cast<std::int64_t>(std::nearbyint(worlds.surrogates.block)),
+                worlds.first + at,
+                device_.tick(),
+                out,
+                refused};
+            surrogate_kernel<<<static_cast<unsigned>(count), scan_threads, 0, stream>>>(args);
+            check(cudaGetLastError(), "surrogate_kernel");
+            return;
+        }
+        const auto size = static_cast<std::size_t>(size_);
+        const auto copy = [&](auto* to, const auto& column) {
+            check(cudaMemcpyAsync(to, column.data(), size * sizeof(*to), cudaMemcpyHostToDevice,
+                                  stream),
+                  "cudaMemcpyAsync to the device");
+        };
+        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+            const SweepBars& world = worlds.given[at + i];
+            copy(out.open + i * size, world.open);
+            copy(out.high + i * size, world.high);
+            copy(out.low + i * size, world.low);
+            copy(out.close + i * size, world.close);
+            copy(out.price + i * size, world.price);
+        }
+    }
+
     static constexpr double exits_max = 30'000;   // two rows each in the second dimension of a grid
     static constexpr double worlds_max = 60'000;  // a row each in its third
 
@@ -652,33 +782,58 @@ public:
             std::fill(out.begin(), out.end(), SurrogateBest{nothing, 0});
             return;
         }
+        const double results = 8.0 * static_cast<double>(rules.rules.size());
+        search(rules, {out.size(), surrogates, first, {}}, results, stop,
+               [&](Lane& lane, const Lane::Search& part, std::size_t from) {
+                   lane.best(part, statistic, out.subspan(from, part.worlds.count));
+               });
+    }
+
+    void best_by_days(const SweepRules& rules, const NullWorlds& worlds,
+                      std::span<const std::int32_t> cuts, const BestByDays& out,
+                      const StopFlag& stop) override {
+        if (worlds.count == 0 || cuts.empty()) return;
+        const std::int32_t days = devices_[0]->days();
+        const double results = 8.0 * days * static_cast<double>(rules.rules.size() + cuts.size());
+        search(rules, worlds, results, stop,
+               [&](Lane& lane, const Lane::Search& part, std::size_t from) {
+                   lane.best_by_days(part, cuts, days,
+                                     out.part(from, part.worlds.count, worlds.count));
+               });
+    }
+
+private:
+    using Works = std::vector<std::unique_ptr<Lane::Work>>;
+
+    /// Search null worlds that are shared out among the devices. A world's results take `results`
+    /// bytes; `call` gets a lane, its part of the search, and the number of its first world.
+    template <class Call>
+    void search(const SweepRules& rules, const NullWorlds& worlds, double results,
+                const StopFlag& stop, const Call& call) const {
         for (const auto& lane : lanes_) {
             const OnDevice here(lane->device().ordinal());
             lane->forget();
         }
         const Plan plan(rules);
-        const std::size_t devices = std::min(devices_.size(), out.size());
-        const std::size_t share = (out.size() + devices - 1) / devices;
+        const std::size_t devices = std::min(devices_.size(), worlds.count);
+        const std::size_t share = (worlds.count + devices - 1) / devices;
         const double work =
             static_cast<double>(devices_[0]->size()) * static_cast<double>(rules.rules.size());
-        const auto worlds = static_cast<std::size_t>(
+        const auto at_a_time = static_cast<std::size_t>(
             std::clamp(batch_work / work, 1.0, static_cast<double>(share)));
         in_less_and_less_memory([&](double fraction) {
-            const Shares taken = shares(plan, rules, worlds, false, fraction);
+            const Shares taken = shares(plan, rules, at_a_time, false, results, fraction);
             Works works = begin(devices, plan, rules, taken, false, stop);
             const Walks walks = walks_of(rules, signals(plan, works), taken);
             on_all(devices, stop, [&](std::size_t i, const StopFlag& flag) {
-                const std::unique_ptr<Lane::Work> work = std::move(works[i]);
-                const std::size_t from = std::min(i * share, out.size());
-                const std::size_t count = std::min(share, out.size() - from);
-                lanes_[i]->best(*work, plan, rules, walks, taken, surrogates, first + from,
-                                statistic, out.subspan(from, count), flag);
+                const std::unique_ptr<Lane::Work> of_device = std::move(works[i]);
+                const std::size_t from = std::min(i * share, worlds.count);
+                const std::size_t count = std::min(share, worlds.count - from);
+                call(*lanes_[i],
+                     {*of_device, plan, rules, walks, taken, worlds.part(from, count), flag}, from);
             });
         });
     }
-
-private:
-    using Works = std::vector<std::unique_ptr<Lane::Work>>;
 
     Works begin(std::size_t devices, const Plan& plan, const SweepRules& rules, Shares shares,
                 bool with_paths, const StopFlag& stop) const {
@@ -696,11 +851,12 @@ private:
 
     /// What fits on every device.
     Shares shares(const Plan& plan, const SweepRules& rules, std::size_t worlds, bool with_paths,
-                  double fraction) const {
+                  double results, double fraction) const {
         Shares least;
         for (std::size_t i = 0; i < devices_.size(); ++i) {
             const OnDevice here(devices_[i]->ordinal());
-            const Shares fit = lanes_[i]->shares(plan, rules, worlds, with_paths, fraction);
+            const Shares fit =
+                lanes_[i]->shares(plan, rules, worlds, with_paths, results, fraction);
             const bool first = least.decisions == 0;
             least.decisions = first ? fit.decisions : std::min(least.decisions, fit.decisions);
             least.exits = first ? fit.exits : std::min(least.exits, fit.exits);

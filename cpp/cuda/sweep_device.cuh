@@ -101,11 +101,13 @@ struct Features {
     std::vector<Predicate> predicates;
 
     Features(const Plan& plan, Windows& windows) {
+        std::int32_t errors = 0;
         for (std::size_t i = 0; i < plan.features.size(); ++i) {
             const auto& [encoding, spec] = plan.features[i];
-            features.push_back({spec, windows.of(spec), encoding,
-                                static_cast<std::int32_t>(predicates.size()),
-                                static_cast<std::int32_t>(plan.predicates[i].size())});
+            const bool predicts = (spec.groups & group_qbsa) != 0;
+            features.push_back(
+                {spec, windows.of(spec), encoding, static_cast<std::int32_t>(predicates.size()),
+                 static_cast<std::int32_t>(plan.predicates[i].size()), predicts ? errors++ : -1});
             predicates.insert(predicates.end(), plan.predicates[i].begin(),
                               plan.predicates[i].end());
         }

@@ -82,9 +82,6 @@ struct Plan {
             for (std::int32_t k = 0; k < decision.gates_count; ++k) {
                 const GateSpec& gate =
                     rules.gates[static_cast<std::size_t>(decision.gates_first + k)];
-                if (groups_of(gate.metric) == group_qbsa) {
-                    throw BackendError("backend cuda has no gates on prediction errors in sweeps");
-                }
                 groups |= groups_of(gate.metric);
                 const GateKey key{gate.metric, gate.complete, gate.low, gate.high};
                 const auto [found, missing] = gate_of.try_emplace({feature, key}, 0);
@@ -107,6 +104,13 @@ struct Plan {
                 gates[static_cast<std::size_t>(decisions[d].gates_first + k)] += shift;
             }
         }
+    }
+
+    /// Windows that predictions are asked for.
+    std::size_t error_count() const {
+        return static_cast<std::size_t>(std::count_if(
+            features.begin(), features.end(),
+            [](const auto& feature) { return (feature.second.groups & group_qbsa) != 0; }));
     }
 
     std::size_t predicate_count() const {

@@ -3,6 +3,7 @@
 #include <cuda_pipeline.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sep/sweep.hpp"
 
@@ -110,8 +111,9 @@ struct WalkArgs {
     std::int32_t rule_count;  ///< of the caller's list
     Statistic statistic;
     SweepFigures* figures;
-    double* statistics;  ///< [world][rule]
-    const int* stop;     ///< not 0 ends the walk
+    double* statistics;      ///< [world][rule]
+    std::int64_t* day_nets;  ///< [world][day][place of the rule in `rules`], zeros before
+    const int* stop;         ///< not 0 ends the walk
 };
 
 /// What `take` of sep/sweep.hpp keeps, with sums of type Sum where they are known to fit.
@@ -143,6 +145,10 @@ struct Running {
         }
         day_net += result;
     }
+    __device__ void take_net(std::int32_t result, std::int32_t, std::int32_t exit_bar,
+                             const std::int32_t* day_ends) {
+        take_day(result, exit_bar, day_ends);
+    }
     __device__ void finish_day() {
         squares += static_cast<std::int64_t>(day_net) * day_net;
         net += day_net;
@@ -165,14 +171,42 @@ struct Running {
     }
 };
 
-/// Figures are kept in `Sum`; NetOnly walks for the statistic alone.
+/// The net results of one rule by the day of the bar that decided.
+struct DayNets {
+    std::int64_t* of_days = nullptr;  ///< the rule's place in the row of day 0
+    std::size_t row = 0;              ///< values of a day
+    const std::int32_t* day = nullptr;
+    std::int64_t* place = nullptr;  ///< of the day in hand
+    std::int64_t net = 0;
+    std::int32_t day_end = 0;
+
+    __device__ void take_net(std::int32_t result, std::int32_t decided, std::int32_t,
+                             const std::int32_t* day_ends) {
+        if (decided >= day_end) {
+            finish_day();
+            place = of_days + static_cast<std::size_t>(day[decided]) * row;
+            day_end = day_ends[decided];
+        }
+        net += result;
+    }
+    __device__ void finish_day() {
+        if (place != nullptr) *place = net;
+        net = 0;
+    }
+};
+
+/// Figures are kept in `Sum`; NetOnly walks for the statistic alone, DaysOnly for daily results.
 template <class Sum>
 struct Figures {
-    using Total = Sum;
+    using Account = Running<Sum>;
     static constexpr bool with_paths = true;
 };
 struct NetOnly {
-    using Total = std::int64_t;
+    using Account = Running<std::int64_t>;
+    static constexpr bool with_paths = false;
+};
+struct DaysOnly {
+    using Account = DayNets;
     static constexpr bool with_paths = false;
 };
 
@@ -185,10 +219,9 @@ struct Tile {
 };
 
 /// Take the trades that are decided at bars first .. last - 1.
-template <bool with_paths, class Sum>
+template <bool with_paths, class Account>
 __device__ void walk_tile(const Tile<with_paths>& tile, std::int32_t first, std::int32_t last,
-                          std::int32_t& free_from, Running<Sum>& running,
-                          const std::int32_t* day_end) {
+                          std::int32_t& free_from, Account& running, const std::int32_t* day_end) {
     const std::int32_t words = (last - first + 31) / 32;
     const std::int32_t from = max(free_from - first, 0);
     std::int32_t word = from / 32;
@@ -212,7 +245,7 @@ __device__ void walk_tile(const Tile<with_paths>& tile, std::int32_t first, std:
             running.take_day(path.x, free_from, day_end);
             running.take_path(path, rest);
         } else {
-            running.take_day(rest.x, free_from, day_end);
+            running.take_net(rest.x, first + at, free_from, day_end);
         }
         if (free_from >= last) return;
         if (next / 32 != word) {
@@ -263,7 +296,14 @@ __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArg
         }
     };
 
-    Running<typename Kind::Total> running;
+    typename Kind::Account running;
+    if constexpr (std::is_same_v<Kind, DaysOnly>) {
+        const std::size_t days = static_cast<std::size_t>(a.day[a.bars - 1]) + 1;
+        running.row = static_cast<std::size_t>(a.rule_count);
+        running.of_days =
+            a.day_nets + world * days * running.row + segment.first + (walks ? threadIdx.x : 0);
+        running.day = a.day;
+    }
     std::int32_t free_from = walks ? 0 : a.bars;
     int at_hand = 0;
     if (end > 0) fetch(0, tiles[0]);
@@ -285,7 +325,9 @@ __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArg
     }
     if (!walks) return;
     running.finish_day();
-    if (with_paths) {
+    if constexpr (std::is_same_v<Kind, DaysOnly>) {
+        return;
+    } else if constexpr (with_paths) {
         SweepFigures f;
         f.tally.net = running.net;
         f.tally.gross = running.gross;

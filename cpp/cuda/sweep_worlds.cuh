@@ -31,6 +31,8 @@ struct WorldBits {
     std::uint32_t* emitted;      ///< by price
     std::uint32_t* bits_before;  ///< bits before each word of `emitted`
     std::int32_t words;          ///< of 32 bars or bits, even, in a part
+    /// Flags of wrong predictions by bit: part `world * windows with predictions + place`.
+    std::uint64_t* errors;
 };
 
 /// Sum of the values of the lanes before this one; `sum` becomes that of all.
@@ -333,7 +335,44 @@ struct Feature {
     std::int32_t encoding;  ///< place in the list of encodings
     std::int32_t first;     ///< of its predicates
     std::int32_t count;
+    std::int32_t errors;  ///< place among the windows with predictions; -1: none are asked for
 };
+
+struct ErrorArgs {
+    WorldBits bits;
+    const Feature* features;
+    std::int32_t encodings;
+    std::int32_t size;         ///< bars
+    std::int32_t error_count;  ///< windows with predictions
+};
+
+// Thread i of blocks x compares bit i with the one that the window before it predicts; blockIdx.y
+// is the feature, blockIdx.z the world. Whole warps run.
+__global__ void world_error_kernel(ErrorArgs a) {
+    const std::int32_t i = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+    const Feature& feature = a.features[blockIdx.y];
+    const std::int32_t words = a.bits.words;
+    if (feature.errors < 0 || i - i % 32 >= 32 * words) return;
+    const auto world = static_cast<std::size_t>(blockIdx.z);
+    const std::size_t part = (world * a.encodings + feature.encoding) * words;
+    const std::int32_t last = (a.size - 1) / 32;
+    const std::int64_t count =
+        a.bits.bits_before[part + last] + __popc(a.bits.emitted[part + last]);
+    bool error = false;
+    if (i < count && i >= feature.spec.window) {
+        const std::uint64_t* bits = a.bits.bits + part / 2;
+        const auto before = static_cast<std::uint64_t>(i);
+        const PairCounts pairs =
+            count_pairs(BitsBefore{bits, before}, BitsBefore{a.bits.joined + part / 2, before},
+                        feature.spec.window);
+        const bool bit = bits[i / 64] >> (i % 64) & 1;
+        error = predicted_bit(feature.spec.predictor, pairs, BitsBefore{bits, before}(0)) != bit;
+    }
+    const std::uint32_t word = __ballot_sync(~0U, error);
+    auto* const out = reinterpret_cast<std::uint32_t*>(a.bits.errors) +
+                      (world * a.error_count + feature.errors) * words;
+    if (i % 32 == 0) out[i / 32] = word;
+}
 
 struct PredicateArgs {
     WorldBits bits;
@@ -342,6 +381,7 @@ struct PredicateArgs {
     std::int32_t encodings;
     std::int32_t size;
     std::int32_t predicate_count;  ///< of all features
+    std::int32_t error_count;      ///< windows with predictions
     std::uint32_t* out;            ///< [world][word of 32 bars][predicate]
 };
 
@@ -365,9 +405,13 @@ __global__ void predicate_kernel(PredicateArgs a) {
     MetricValues values{};
     double flat = 0;
     if (decides) {
-        // No metric that needs flags of wrong predictions is among them.
+        const std::size_t of_errors =
+            (static_cast<std::size_t>(blockIdx.z) * a.error_count + feature.errors) * words;
+        // Where no prediction is asked for nothing reads the flags.
+        const BitsBefore errors{feature.errors < 0 ? bits.words : a.bits.errors + of_errors / 2,
+                                count};
         values = values_of(
-            window_metrics(bits, joined, bits, count, feature.spec, feature.tables, complete));
+            window_metrics(bits, joined, errors, count, feature.spec, feature.tables, complete));
         flat = flat_ratio(BitsBefore{a.bits.flat + part / 2, static_cast<std::uint64_t>(bar) + 1},
                           static_cast<std::uint64_t>(bar), feature.spec.window);
     }
@@ -421,6 +465,7 @@ struct DecisionPlan {
 
 struct DecisionArgs {
     const std::uint32_t* predicates;  ///< [world][word][predicate]
+    const std::uint32_t* counts;      ///< [word]: bars whose decisions count
     const DecisionPlan* plans;
     const std::int32_t* gates;
     std::int32_t words;
@@ -433,7 +478,7 @@ __device__ inline uint2 decided_word(const DecisionArgs& a, const DecisionPlan& 
                                      std::int32_t world, std::int32_t word) {
     const std::uint32_t* row =
         a.predicates + (static_cast<std::size_t>(world) * a.words + word) * a.predicate_count;
-    std::uint32_t passed = ~0U;
+    std::uint32_t passed = a.counts[word];
     for (std::int32_t k = 0; k < plan.gates_count; ++k)
         passed &= row[a.gates[plan.gates_first + k]];
     return {row[plan.buy] & passed, row[plan.sell] & passed};

@@ -170,8 +170,9 @@ public:
 
     /// Sums and trades by day of the decision.
     void panel(const SweepRules& rules, const std::vector<DecisionBits>& decisions,
-               const Task& task, std::span<const std::int32_t> day_ends, DaySum what,
-               const DayPanel& out, const StopFlag& stop) {
+               const Task& task, std::span<const std::int32_t> day_ends, const DayPanel& out,
+               const StopFlag& stop) {
+        const DaySum what = out.what;
         const ExitSpec& exit = rules.exits[static_cast<std::size_t>(task.exit)];
         const std::size_t width = rules.rules.size();
         cells_.assign(task.rules.size(), DayCell{});
@@ -337,6 +338,12 @@ public:
         });
     }
 
+    void best_by_days(const SweepRules& rules, const NullWorlds& worlds,
+                      std::span<const std::int32_t> cuts, const BestByDays& out,
+                      const StopFlag& stop) override {
+        best_by_days_on_processor(bars_, rules, worlds, cuts, out, threads_, stop);
+    }
+
 private:
     SweepBars bars_;
     Backend backend_;
@@ -370,6 +377,12 @@ public:
             }
             out[i] = best_of(values);
         }
+    }
+
+    void best_by_days(const SweepRules& rules, const NullWorlds& worlds,
+                      std::span<const std::int32_t> cuts, const BestByDays& out,
+                      const StopFlag& stop) override {
+        best_by_days_on_processor(bars_, rules, worlds, cuts, out, 1, stop);
     }
 
 private:
@@ -490,38 +503,34 @@ std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend,
     if (backend != Backend::cuda) return std::make_unique<BlockSweep>(bars, backend, count);
     const cuda::Status gpu = cuda::status();
     if (!gpu.available) throw BackendError("backend cuda cannot run here: " + gpu.detail);
-    if (!bars.counts.empty()) {
-        throw BackendError("backend cuda takes every decision: sessions need scalar or simd");
-    }
     return cuda::make_sweep(bars);
 }
 
-void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules, DaySum what,
-                std::span<const DayPanel> out, int threads, const StopFlag& stop) {
+void day_panels(const SweepBars& bars, const SweepRules& rules, std::span<const DayPanel> out,
+                int threads, const StopFlag& stop) {
     check(rules);
+    check(bars);
+    const std::size_t cells = static_cast<std::size_t>(bars.days()) * rules.rules.size();
+    for (const DayPanel& panel : out) {
+        if (panel.sums.size() != cells || (!panel.trades.empty() && panel.trades.size() != cells)) {
+            refuse("a panel must have " + std::to_string(cells) + " cells");
+        }
+        std::fill(panel.sums.begin(), panel.sums.end(), 0);
+        std::fill(panel.trades.begin(), panel.trades.end(), 0);
+    }
     const int count = thread_count(Backend::automatic, threads);
+    const std::vector<DecisionBits> decisions =
+        decide(bars, rules, Backend::automatic, count, stop);
+    if (stop.stopped()) return;
+    const std::vector<std::int32_t> day_ends = day_ends_of(bars);
     const std::vector<std::uint32_t> order = by_exit(rules);
-    const std::vector<Task> tasks = tasks_of(rules, order, rules_per_task);
+    const std::vector<Task> tasks = tasks_of(rules, order, task_size(rules, count));
     std::atomic<std::size_t> next{0};
-    in_parallel(count, worlds.size(), [&] {
-        for (std::size_t i = next++; i < worlds.size() && !stop.stopped(); i = next++) {
-            const SweepBars& bars = *worlds[i];
-            check(bars);
-            const std::size_t cells = static_cast<std::size_t>(bars.days()) * rules.rules.size();
-            if (out[i].sums.size() != cells ||
-                (!out[i].trades.empty() && out[i].trades.size() != cells)) {
-                refuse("a panel must have " + std::to_string(cells) + " cells");
-            }
-            std::fill(out[i].sums.begin(), out[i].sums.end(), 0);
-            std::fill(out[i].trades.begin(), out[i].trades.end(), 0);
-            const std::vector<DecisionBits> decisions =
-                decide(bars, rules, Backend::automatic, 1, stop);
-            if (stop.stopped()) return;
-            Books books(bars.view());
-            const std::vector<std::int32_t> day_ends = day_ends_of(bars);
-            for (const Task& task : tasks) {
-                books.panel(rules, decisions, task, day_ends, what, out[i], stop);
-            }
+    in_parallel(count, out.size() * tasks.size(), [&] {
+        Books books(bars.view());
+        for (std::size_t i = next++; i < out.size() * tasks.size() && !stop.stopped(); i = next++) {
+            books.panel(rules, decisions, tasks[i % tasks.size()], day_ends, out[i / tasks.size()],
+                        stop);
         }
     });
 }

@@ -27,6 +27,11 @@ struct DecisionBits {
 std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules, Backend backend,
                                  int threads, const StopFlag& stop);
 
+/// What SweepBackend::best_by_days says, one world after another on each of `threads` threads.
+void best_by_days_on_processor(const SweepBars& bars, const SweepRules& rules,
+                               const NullWorlds& worlds, std::span<const std::int32_t> cuts,
+                               const BestByDays& out, int threads, const StopFlag& stop);
+
 /// Exit bar and gain of a position; the gain is net or gross, as asked for.
 struct Gain {
     std::int32_t exit_bar;

@@ -355,6 +355,7 @@ enum class DaySum : std::uint8_t { gross = 0, net = 1, won = 2, lost = 3 };
 /// Sums and trades by the day of the bar that decided, as days x rules, row by row. `trades` may be
 /// empty.
 struct DayPanel {
+    DaySum what;
     std::span<std::int64_t> sums;
     std::span<std::int64_t> trades;
 };
@@ -363,6 +364,39 @@ struct DayPanel {
 struct SurrogateBest {
     double statistic;
     std::int64_t rule;
+};
+
+/// Null worlds that are searched: surrogates of the bars, or bars that were made elsewhere.
+struct NullWorlds {
+    std::size_t count = 0;
+    SurrogateSpec surrogates;
+    std::uint64_t first = 0;           ///< number of the first surrogate
+    std::span<const SweepBars> given;  ///< if not empty: `count` of them, and no surrogates
+
+    /// Worlds `from` and on, `size` of them.
+    NullWorlds part(std::size_t from, std::size_t size) const {
+        return {size, surrogates, first + from, given.empty() ? given : given.subspan(from, size)};
+    }
+};
+
+/// The best rule of each world by the t value of its daily net results, day by day.
+///
+/// A result belongs to the day of the bar that decided. Of C cuts and T days each span holds, world
+/// by world and cut by cut: the largest t value over the days before the cut, the first rule that
+/// has it, and what that rule gained on each of all T days.
+struct BestByDays {
+    std::span<double> t_values;     ///< worlds x C
+    std::span<std::int64_t> rules;  ///< worlds x C
+    std::span<std::int64_t> days;   ///< worlds x C x T
+
+    /// Those of worlds `from` and on, `size` of all `count`.
+    BestByDays part(std::size_t from, std::size_t size, std::size_t count) const {
+        const auto some = [&](auto all) {
+            const std::size_t each = all.size() / count;
+            return all.subspan(from * each, size * each);
+        };
+        return {some(t_values), some(rules), some(days)};
+    }
 };
 
 /// Asked now and then by what runs long; true ends it.
@@ -387,6 +421,11 @@ public:
     /// The best of all rules in surrogates first .. first + out.size() - 1. It takes all lanes.
     virtual void best(const SweepRules& rules, const SurrogateSpec& surrogates, std::uint64_t first,
                       Statistic statistic, std::span<SurrogateBest> out, const StopFlag& stop) = 0;
+
+    /// The best rules of null worlds for cuts and outputs that `check` has passed.
+    virtual void best_by_days(const SweepRules& rules, const NullWorlds& worlds,
+                              std::span<const std::int32_t> cuts, const BestByDays& out,
+                              const StopFlag& stop) = 0;
 };
 
 /// Surrogate `index` of the bars: other prices at the same times, costs and gaps.
@@ -400,6 +439,11 @@ void check(const SweepBars& bars);
 /// @throws InvalidArgument  a part of a specification is out of range.
 void check(const SweepRules& rules);
 
+/// @throws InvalidArgument  a cut is not in 1..T, an output has another size than it needs, or a
+///     world that is given is not like `bars` but for its prices.
+void check(const SweepBars& bars, const NullWorlds& worlds, std::span<const std::int32_t> cuts,
+           const BestByDays& out);
+
 /// A backend for bars, which it copies.
 ///
 /// All backends and numbers of threads give the same figures: everything is whole numbers.
@@ -408,9 +452,9 @@ void check(const SweepRules& rules);
 /// @throws BackendError     the backend cannot run here. There is no silent fallback.
 std::unique_ptr<SweepBackend> make_sweep(const SweepBars& bars, Backend backend, int threads);
 
-/// Write the daily sums of every rule in each of several worlds.
+/// Write the daily sums of every rule, of several kinds.
 /// @throws InvalidArgument  see `check`, or a panel has another size than days x rules.
-void day_panels(std::span<const SweepBars* const> worlds, const SweepRules& rules, DaySum what,
-                std::span<const DayPanel> out, int threads, const StopFlag& stop);
+void day_panels(const SweepBars& bars, const SweepRules& rules, std::span<const DayPanel> out,
+                int threads, const StopFlag& stop);
 
 }  // namespace sep

@@ -23,7 +23,8 @@ def absolute(path: Path | None) -> str | None:
 
 def run_key(document: Mapping[str, Any]) -> str:
     """Return what a run is named by: it depends on data, rules, costs, seed and engine only."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
+    result = {name: part for name, part in document.items() if name != "computed_on"}
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

@@ -22,7 +22,7 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="JSON file of a run, or 
 
 _OUT = Path("runs")
 # Taken from the clock, the machine or the ledger, so not part of what must come out again.
-_NOT_COMPARED = ("run", "page")
+_NOT_COMPARED = ("run", "page", "computed_on")
 
 
 @app.callback()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -38,6 +38,7 @@ from sep_engine.cli.strategy import located as located_strategy
 from sep_engine.cli.text import duration_text, print_lines
 from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
+from sep_engine.qfh import BackendName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,6 +124,13 @@ def verdict(
         str | None,
         typer.Option(metavar="NAME", help="With --trades: zone of their times if they carry none."),
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What searches worlds of coin flips: auto (a GPU if there is one), scalar, simd "
+            "or cuda. All give the same verdict."
+        ),
+    ] = "auto",
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="These prices were generated: say so everywhere.")
     ] = False,
@@ -206,9 +214,15 @@ def verdict(
         accept=tuple(accept or ()),
         session=session,
     )
+    if backend not in get_args(BackendName):
+        names = ", ".join(get_args(BackendName))
+        raise ArgumentError(f"--backend must be one of {names}; was {backend!r}")
     with progress(stages=4) as bar:
         document = judge(
-            options, bar, counted=lambda bars, family: counted_in(out, bars, family.configurations)
+            options,
+            bar,
+            counted=lambda bars, family: counted_in(out, bars, family.configurations),
+            backend=cast(BackendName, backend),
         )
         path = _written(out, document, options)
     if as_json:
@@ -245,10 +259,12 @@ def judge(
     options: VerdictOptions,
     bar: Stages,
     counted: Callable[[Bars, Family], Callable[[Sequence[float | None]], Count]],
+    backend: BackendName = "auto",
 ) -> dict[str, Any]:
     """Return the evidence document.
 
     counted: gives, for bars and rules, what says how much was tried on them by now.
+    backend: what searches null worlds; it changes nothing but `computed_on`.
     """
     source = Source(
         None if options.file is None else Path(options.file),
@@ -308,6 +324,7 @@ def judge(
         settings=settings,
         count=counted(bars, family),
         spreads=spreads,
+        backend=backend,
         enough=lambda: time.monotonic() - started > _GATE_S,
         jobs=os.cpu_count() or 1,
         progress=on_progress,
@@ -414,4 +431,6 @@ def _print(document: dict[str, Any], path: Path) -> None:
         table.add_row(name, text)
     console.print(table)
     print_lines(console, verdict)
+    ran = document["computed_on"]
+    console.print(f"Null worlds: {ran['worlds']}. Causality gate on a GPU: {ran['gpu']}.")
     console.print(f"Wrote {path}")

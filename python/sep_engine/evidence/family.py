@@ -15,7 +15,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.simulation import Directions, Exit
-from sep_engine.qfh import Encoded, Encoding, RollingMetrics, encode, rolling
+from sep_engine.qfh import BackendName, Encoded, Encoding, RollingMetrics, encode, rolling
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator
 
 _GATES = (
@@ -29,6 +29,7 @@ _GATES = (
 _HORIZONS = (1, 4, 16)
 
 _Key = tuple[object, ...]
+_ColumnsOf = Callable[[int, Market], Columns]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -44,6 +45,7 @@ class Family:
         rules are made of, for the causality gate.
     stream: rule number and bars to (n,) directions taken one bar at a time; None if there is no
         such form.
+    on_gpu: `columns` with their metrics from backend cuda; None if there is no such form.
     window: bars that a decision looks back on, at the most; also the fewest bars less one.
     rules: the rules, if that is what they are: their null worlds are then computed by the sweep.
     bar_by_bar: whether columns are decided one bar after another, which takes time.
@@ -60,6 +62,7 @@ class Family:
     window: int
     rules: tuple[Rule, ...] | None = None
     bar_by_bar: bool = False
+    on_gpu: Callable[[int, Market], Columns] | None = None
     counts: Callable[[Market], Bools] | None = None
 
     def __post_init__(self) -> None:
@@ -89,16 +92,20 @@ class Family:
         """
         stream = self.stream
 
-        def columns(number: int, market: Market) -> Columns:
-            found = dict(self.columns(number, market))
-            found["direction"] = found["direction"] * counts(market)
-            return found
+        def inside(all_columns: _ColumnsOf) -> _ColumnsOf:
+            def columns(number: int, market: Market) -> Columns:
+                found = dict(all_columns(number, market))
+                found["direction"] = found["direction"] * counts(market)
+                return found
+
+            return columns
 
         return replace(
             self,
             configurations=tuple({**one, **described} for one in self.configurations),
             directions=lambda market: self.directions(market) * counts(market)[:, None],
-            columns=columns,
+            columns=inside(self.columns),
+            on_gpu=None if self.on_gpu is None else inside(self.on_gpu),
             stream=None
             if stream is None
             else lambda number, market: stream(number, market) * counts(market),
@@ -175,6 +182,7 @@ def rule_family(rules: Sequence[Rule]) -> Family:
         stream=stream,
         window=max(rule.window for rule in rules),
         rules=tuple(rules),
+        on_gpu=lambda number, market: _Decider(market, "cuda").columns(rules[number], ways, gates),
     )
 
 
@@ -195,8 +203,9 @@ def _gate_key(rule: Rule, gate: Gate) -> _Key:
 class _Decider:
     """The rules on one market, with what they share kept."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, backend: BackendName = "auto") -> None:
         self._market = market
+        self._backend = backend
         self._closes = market.closes
         self._kept: dict[tuple[object, ...], npt.NDArray[Any]] = {}
         self._encoded: dict[Encoding, Encoded] = {}
@@ -239,7 +248,12 @@ class _Decider:
         if key not in self._metrics:
             m = self._market
             self._metrics[key] = rolling(
-                self._closes, tick=m.tick, window=rule.window, encoding=rule.encoding, gap=m.gap
+                self._closes,
+                tick=m.tick,
+                window=rule.window,
+                encoding=rule.encoding,
+                gap=m.gap,
+                backend=self._backend,
             )
         return self._metrics[key]
 

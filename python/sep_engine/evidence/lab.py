@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sep_engine import backends
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
@@ -36,8 +37,8 @@ from sep_engine.evidence.simulation import (
     round_trips,
 )
 from sep_engine.evidence.surrogates import Kind, permutation_p, words
-from sep_engine.evidence.worlds import family_days, world_days
-from sep_engine.qfh import coin_distribution, encode, rolling
+from sep_engine.evidence.worlds import best_of_worlds, family_days, world_backend
+from sep_engine.qfh import BackendName, coin_distribution, encode, rolling
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -53,6 +54,7 @@ SECTIONS = (
     "metrics",
     "verdict",
 )
+_GPU_CHECK = "twin cuda"
 _YEAR_NS = 365.25 * 86_400e9
 _RANDOM_LANES = 20
 
@@ -111,6 +113,7 @@ def evaluate(
     spreads: Ints | None = None,
     gate: GateReport | None = None,
     jobs: int = 1,
+    backend: BackendName = "auto",
     progress: Progress = lambda part, done, total: None,
 ) -> Report:
     """Return the report on a family of rules.
@@ -128,9 +131,12 @@ def evaluate(
             the one spread of `costs` for all.
         gate: what `gate_report` found, when it was asked elsewhere. None asks here.
         jobs: processes that share the causality gate.
+        backend: what searches null worlds; "auto" is a GPU if there is one. All give the same
+            report, which names it in `computed_on`, where nothing but that depends on it.
         progress: called with the part's name, how much of it is done, and how much there is.
 
     Raises:
+        BackendError: the backend was asked for by name and cannot run here.
         ArgumentError: the market is too short, or the settings do not fit it.
     """
     case = _case(market, family, costs, settings or Settings(), spreads)
@@ -138,8 +144,9 @@ def evaluate(
     sharpes = [float(ratio) if math.isfinite(ratio) else None for ratio in ratios]
     counted = count(sharpes) if count else Count(len(family), 1)
 
-    gate = gate or _gate(case.judged, enough, jobs, progress)
-    controls = _controls(case, worlds, progress)
+    gpu = _gpu(family, backend)
+    asked = gate or _gate(case.judged, enough, jobs, progress, on_gpu=gpu.columns)
+    controls = _controls(case, worlds, backend, progress)
     progress("figures", 0, 3)
     direction = _direction(case)
     progress("figures", 1, 3)
@@ -147,7 +154,7 @@ def evaluate(
     progress("figures", 2, 3)
     money = _money(case)
     figures: dict[str, float | None] = {
-        "leaks": float(len(gate.findings)),
+        "leaks": float(len(asked.findings)),
         "sign_flip_p": controls["sign"]["best_p"],
         "trades": float(direction["trades"]),
         "days": float(direction["days_traded"]),
@@ -167,7 +174,16 @@ def evaluate(
             "best": {"number": case.best, "name": family.names[case.best]},
             "rules": _rules(case),
             "provenance": {**provenance, **_description(case)},
-            "causality": {**asdict(gate), "passed": gate.passed},
+            "causality": {
+                **asdict(asked),
+                # Whether a GPU was there is no matter of the rules.
+                "checks": [check for check in asked.checks if check != _GPU_CHECK],
+                "passed": asked.passed,
+            },
+            "computed_on": {
+                "worlds": "elsewhere" if worlds else world_backend(family, backend),
+                "gpu": gpu.found(asked, elsewhere=gate is not None),
+            },
             "controls": controls,
             "direction": direction,
             "money": money,
@@ -211,6 +227,7 @@ class _Case:
     sums: DaySums
     choice: Choice
     decided: Directions  # (n,) of the best rule
+    kept: dict[Exit, Outcomes] = field(default_factory=dict)
 
     @property
     def net(self) -> Floats:
@@ -233,7 +250,9 @@ class _Case:
         return _Trades.of(self.outcomes(self.family.exits[rule]), decided, self.day)
 
     def outcomes(self, leave: Exit) -> Outcomes:
-        return outcomes(self.market.bars, leave, spread=self.spread)
+        if leave not in self.kept:
+            self.kept[leave] = outcomes(self.market.bars, leave, spread=self.spread)
+        return self.kept[leave]
 
     def after(self, level: _Level) -> Floats:
         """(T, K) daily P&L at another cost."""
@@ -370,6 +389,33 @@ def _rules(case: _Case) -> list[dict[str, Any]]:
 # Section 2: causality.
 
 
+@dataclass(frozen=True, slots=True)
+class _Gpu:
+    """The columns on a GPU, or why the gate does not compare them."""
+
+    columns: Callable[[int, Market], causality.Columns] | None
+    name: str
+
+    def found(self, gate: GateReport, *, elsewhere: bool) -> str:
+        """Say what the gate found; `elsewhere`: whether it was asked on another machine."""
+        if _GPU_CHECK not in gate.checks:
+            return "not compared: no GPU there" if elsewhere else f"not compared: {self.name}"
+        differ = any(finding.check == _GPU_CHECK for finding in gate.findings)
+        found = "other columns" if differ else "the same columns"
+        return found if elsewhere else f"{found} on {self.name}"
+
+
+def _gpu(family: Family, backend: BackendName) -> _Gpu:
+    cuda = next(one for one in backends() if one.name == "cuda")
+    if not cuda.available:
+        return _Gpu(None, cuda.detail)
+    if backend not in ("auto", "cuda"):
+        return _Gpu(None, f"backend {backend} was asked for")
+    if family.on_gpu is None:
+        return _Gpu(None, "the strategy has no form for a GPU")
+    return _Gpu(family.on_gpu, cuda.detail)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Judged:
     """What the gate judges: the best rule of a family on a market."""
@@ -401,16 +447,26 @@ def gate_report(
     spread = _spread(market, costs, spreads)
     net = family_days(market, family, day=day, spread=spread).net.astype(np.float64)
     best = int(t_values(net).argmax())
-    return _gate(_Judged(market, family, best, settings, spread), enough, jobs, progress)
+    judged = _Judged(market, family, best, settings, spread)
+    return _gate(judged, enough, jobs, progress, on_gpu=_gpu(family, "auto").columns)
 
 
-def _gate(judged: _Judged, enough: Callable[[], bool], jobs: int, progress: Progress) -> GateReport:
+def _gate(
+    judged: _Judged,
+    enough: Callable[[], bool],
+    jobs: int,
+    progress: Progress,
+    *,
+    on_gpu: Callable[[int, Market], causality.Columns] | None,
+) -> GateReport:
     family, best, settings = judged.family, judged.best, judged.settings
     spread = judged.spread
     stream = family.stream
     twins: dict[str, Callable[[Market], causality.Columns]] = {}
     if stream is not None:
         twins["stream"] = lambda market: {"direction": stream(best, market)}
+    if on_gpu is not None:
+        twins["cuda"] = lambda market: on_gpu(best, market)
     return causality.inspect(
         Subject(
             family.names[best],
@@ -448,18 +504,20 @@ def null_worlds(
     first: int,
     count: int,
     spreads: Ints | None = None,
+    backend: BackendName = "auto",
 ) -> Iterator[World]:
     """Yield what the search finds in worlds `first` to `first + count - 1` of a kind.
 
     World k is the same whoever computes it, so that a range of them is a piece of work on its own.
 
     Raises:
-        ArgumentError: as for `evaluate`.
+        ArgumentError, BackendError: as for `evaluate`.
     """
     labels, day = _days(market, family)
     cut = _cut(market, family, settings, days=labels.size)
     made = forward_splits(labels.size, cut=cut, settings=settings)
-    for net in world_days(
+    cuts = [*(split.train.size for split in made), labels.size]
+    for found in best_of_worlds(
         market,
         family,
         day=day,
@@ -468,22 +526,25 @@ def null_worlds(
         seed=settings.seed,
         first=first,
         count=count,
+        cuts=cuts,
+        backend=backend,
     ):
-        daily = net.astype(np.float64)
-        t = t_values(daily)
-        forward = walk_forward(daily, made).t_value
-        yield World(float(t.max()), forward, np.cumsum(daily[:, int(t.argmax())]))
+        equity = np.cumsum(found.days[-1], dtype=np.float64)
+        yield World(float(found.t_values[-1]), found.forward(made).t_value, equity)
 
 
 def _controls(
-    case: _Case, worlds: Callable[[Kind, int], Iterable[World]] | None, progress: Progress
+    case: _Case,
+    worlds: Callable[[Kind, int], Iterable[World]] | None,
+    backend: BackendName,
+    progress: Progress,
 ) -> dict[str, Any]:
     best_t, forward_t = float(t_values(case.net).max()), case.choice.forward.t_value
     result: dict[str, Any] = {"observed": {"best_t": best_t, "walk_forward_t": forward_t}}
     total, done = sum(case.settings.surrogates.values()), 0
     for kind, count in case.settings.surrogates.items():
         found = []
-        for world in worlds(kind, count) if worlds else _worlds(case, kind, count):
+        for world in worlds(kind, count) if worlds else _worlds(case, backend, kind, count):
             found.append(world)
             done += 1
             progress("controls", done, total)
@@ -506,7 +567,7 @@ def _controls(
     return result
 
 
-def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[World]:
+def _worlds(case: _Case, backend: BackendName, kind: Kind, count: int) -> Iterator[World]:
     return null_worlds(
         case.market,
         case.family,
@@ -516,6 +577,7 @@ def _worlds(case: _Case, kind: Kind, count: int) -> Iterator[World]:
         first=0,
         count=count,
         spreads=None if isinstance(case.spread, int) else case.spread,
+        backend=backend,
     )
 
 

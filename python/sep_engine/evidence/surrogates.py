@@ -160,7 +160,7 @@ def surrogate_bars(
     elif kind == "phase":
         shaped = phase_randomised(steps, seed=seed, index=index)
         order = np.empty(len(bars), dtype=np.int64)
-        order[np.argsort(shaped, kind="stable")] = np.argsort(steps, kind="stable")
+        order[_stable_order(shaped)] = np.argsort(steps, kind="stable")
         rows = rows[order]
     elif kind == "iaaft":
         rows = rows[iaaft_order(steps, seed=seed, index=index)[0]]

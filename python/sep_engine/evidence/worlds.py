@@ -7,32 +7,36 @@ decide in Python and are simulated there. Both give the same numbers.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from sep_engine import _core
+from sep_engine import _core, backends
 from sep_engine.backtest.market import Costs, Side
 from sep_engine.backtest.sweep_plan import SweepBars, compiled_rules
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, BackendError
 from sep_engine.evidence.family import Family
 from sep_engine.evidence.market import Market
+from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import DaySums, Spread, simulate_days
 from sep_engine.evidence.surrogates import Kind, surrogate_bars
+from sep_engine.qfh import BackendName
 from sep_engine.signals import Rule
 
-Ints = npt.NDArray[np.int64]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 _CELLS_MAX: Final = 20_000_000  # bars times rules of the worlds that are simulated together
-_PANEL_CELLS_MAX: Final = 16_000_000  # days times rules of the worlds that are swept together
+_WORLDS_OF_GPU: Final = 256  # that are swept together, so that progress is told now and then
 _COMPILED_KINDS: Final = ("sign", "block", "circular")
-_NONE: Final = np.empty(0, dtype=np.int64)
 
 
-def world_days(
+def best_of_worlds(
     market: Market,
     family: Family,
     *,
@@ -42,24 +46,35 @@ def world_days(
     seed: int,
     first: int,
     count: int,
+    cuts: Sequence[int],
     block: float = 1.0,
-) -> Iterator[Ints]:
-    """Yield for each world `first` to `first + count - 1` (T, K) int64 ticks after costs, by the
-    day of the bar that decided.
+    backend: BackendName = "auto",
+) -> Iterator[BestByDays]:
+    """Yield the best rules of each world `first` to `first + count - 1` by the days before `cuts`.
+
+    Ticks are after costs, and belong to the day of the bar that decided.
 
     Args:
         day: (n,) number of each bar's day, 0..T-1, ascending.
         spread: in ticks, >= 0; a series stays at its bars in every world.
         block: see `surrogate_bars`.
+        backend: see `world_backend`.
+
+    Raises:
+        BackendError: the backend cannot run here, or was asked for by name and the family is not
+            made of rules or has prices that the engine does not take.
     """
     indices = range(first, first + count)
+    chosen = world_backend(family, backend)
     if family.rules is not None:
-        swept = _swept(market, family, day, spread)
+        swept = _swept(market, family, day, spread, backend=chosen)
         if swept is not None:
-            yield from _swept_days(
-                market, family, family.rules, swept, day, spread, kind, seed, indices, block
+            yield from _best_of_swept(
+                market, family.rules, swept, _cuts(cuts), day, kind, seed, indices, block, chosen
             )
             return
+    if backend != "auto":
+        raise BackendError(f"backend {backend} searches worlds of rules at prices below 2**29 only")
     # As many at a time as fit in memory.
     size = max(1, _CELLS_MAX // (len(market) * len(family)))
     for start in range(0, count, size):
@@ -69,70 +84,95 @@ def world_days(
         ]
         decided = [family.directions(market.with_bars(b)) for b in bars]
         for sums in simulate_days(bars, decided, family.exits, day=day, spread=spread):
-            yield sums.net
+            yield BestByDays.of(sums.net, cuts)
+
+
+def world_backend(family: Family, backend: BackendName) -> BackendName:
+    """Return what searches the worlds of a family: "auto" is a GPU if there is one, for rules.
+
+    All backends give the same bytes.
+    """
+    if backend != "auto":
+        return backend
+    if family.rules is None:
+        return "simd"
+    return "cuda" if any(b.name == "cuda" and b.available for b in backends()) else "simd"
 
 
 def family_days(market: Market, family: Family, *, day: Ints, spread: Spread) -> DaySums:
-    """Return what a family earns on the bars themselves; arguments as for `world_days`."""
+    """Return what a family earns on the bars themselves; arguments as for `best_of_worlds`."""
     swept = None if family.rules is None else _swept(market, family, day, spread)
     if family.rules is None or swept is None:
         decided = family.directions(market)
         return simulate_days([market.bars], [decided], family.exits, day=day, spread=spread)[0]
-    compiled = _compiled(family.rules)
-    gross, net, trades, counted = (_panels(1, day, len(family)) for _ in range(4))
-    swept.panels(compiled, None, 0, 1.0, 0, "gross", gross, trades)
-    swept.panels(compiled, None, 0, 1.0, 0, "net", net, _NONE)
-    swept.panels(compiled, None, 0, 1.0, 0, "won", counted, _NONE)
-    won = counted[0].sum(axis=0)
-    swept.panels(compiled, None, 0, 1.0, 0, "lost", counted, _NONE)
-    return DaySums(gross[0], net[0], trades[0], won, counted[0].sum(axis=0))
+    shape = (int(day[-1]) + 1, len(family))
+    panels = {what: np.empty(shape, dtype=np.int64) for what in ("gross", "net", "won", "lost")}
+    trades = np.empty(shape, dtype=np.int64)
+    swept.panels(_compiled(family.rules), panels, trades)
+    won, lost = (panels[what].sum(axis=0) for what in ("won", "lost"))
+    return DaySums(panels["gross"], panels["net"], trades, won, lost)
 
 
-def _swept_days(
+def _best_of_swept(
     market: Market,
-    family: Family,
     rules: Sequence[Rule],
     swept: _core.Sweep,
+    cuts: NDArray[np.int32],
     day: Ints,
-    spread: Spread,
     kind: Kind,
     seed: int,
     indices: range,
     block: float,
-) -> Iterator[Ints]:
+    backend: BackendName,
+) -> Iterator[BestByDays]:
     compiled = _compiled(rules)
-    cells = (int(day[-1]) + 1) * len(rules)
-    if kind not in _COMPILED_KINDS:
+    days, workers = int(day[-1]) + 1, os.cpu_count() or 1
+    # A GPU takes many worlds at a time; every thread of the processor has one.
+    size = _WORLDS_OF_GPU if backend == "cuda" else 4 * workers
 
-        def world_of(index: int) -> Ints:
-            bars = surrogate_bars(market.bars, kind=kind, seed=seed, index=index, block=block)
-            world = _swept(market.with_bars(bars), family, day, spread, threads=1)
-            if world is None:
-                raise ArgumentError("prices of a null world are too large; use a coarser tick")
-            net = _panels(1, day, len(rules))
-            world.panels(compiled, None, 0, 1.0, 0, "net", net, _NONE)
-            return net.reshape(net.shape[1:])
+    def results(worlds: int) -> tuple[Floats, Ints, Ints]:
+        shape = (worlds, cuts.size)
+        return (
+            np.empty(shape),
+            np.empty(shape, dtype=np.int64),
+            np.empty((*shape, days), dtype=np.int64),
+        )
 
-        # Transforms, sorts and sweeps leave Python to other threads.
-        workers = os.cpu_count() or 1
-        size = max(1, min(4 * workers, _PANEL_CELLS_MAX // cells))
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for start in range(0, len(indices), size):
-                yield from pool.map(world_of, indices[start : start + size])
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def world_of(index: int) -> NDArray[np.int32]:
+        bars = surrogate_bars(market.bars, kind=kind, seed=seed, index=index, block=block)
+        prices = np.stack([bars.open, bars.high, bars.low, bars.close])
+        if int(prices.max()) >= 2**29:
+            raise ArgumentError("prices of a null world are too large; use a coarser tick")
+        return prices.astype(np.int32)
+
+    if kind in _COMPILED_KINDS:
+        for start in range(0, len(indices), size):
+            some = indices[start : start + size]
+            made = results(len(some))
+            swept.best_by_days(compiled, kind, seed, block, some[0], cuts, *made)
+            yield from map(BestByDays, *made)
         return
-    size = max(1, min(16, _PANEL_CELLS_MAX // cells))
-    for start in range(0, len(indices), size):
-        some = indices[start : start + size]
-        net = _panels(len(some), day, len(rules))
-        swept.panels(compiled, kind, seed, block, some[0], "net", net, _NONE)
-        yield from net
+    # Transforms and sorts leave Python to other threads; more worlds are made meanwhile.
+    with ThreadPoolExecutor(workers) as pool:
+        coming = deque(pool.submit(world_of, index) for index in indices[: 2 * workers])
+        later = iter(indices[2 * workers :])
+        try:
+            while coming:
+                now = [coming.popleft().result() for _ in range(min(workers, len(coming)))]
+                coming.extend(pool.submit(world_of, index) for index in islice(later, len(now)))
+                made = results(len(now))
+                swept.best_by_days_of(compiled, np.stack(now), cuts, *made)
+                yield from map(BestByDays, *made)
+        finally:
+            pool.shutdown(cancel_futures=True)  # what nobody waits for any more
+
+
+def _cuts(cuts: Sequence[int]) -> NDArray[np.int32]:
+    return np.array(cuts, dtype=np.int32)
 
 
 def _swept(
-    market: Market, family: Family, day: Ints, spread: Spread, *, threads: int = 0
+    market: Market, family: Family, day: Ints, spread: Spread, *, backend: BackendName = "auto"
 ) -> _core.Sweep | None:
     """The compiled sweep, None where prices are more than it takes."""
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
@@ -147,14 +187,10 @@ def _swept(
             side="mid",
             counts=None if family.counts is None else family.counts(market),
         )
-        return made.compiled("auto", threads)
+        return made.compiled(backend, 0)
     except ArgumentError:
         return None
 
 
 def _compiled(rules: Sequence[Rule]) -> _core.SweepRules:
     return compiled_rules((rule, "open") for rule in rules)
-
-
-def _panels(worlds: int, day: Ints, rules: int) -> Ints:
-    return np.empty((worlds, int(day[-1]) + 1, rules), dtype=np.int64)

@@ -153,6 +153,7 @@ def _causality(document: Document, synthetic: bool) -> list[str]:
             [
                 ("passed", "yes" if gate["passed"] else "NO: nothing below means anything"),
                 ("checked", checks),
+                ("on a GPU", document["computed_on"]["gpu"]),
                 ("cut at", f"{gate['truncations']:,} rows"),
                 ("futures poisoned", f"{gate['poisons']:,}"),
                 ("trades run again", f"{gate['trades_again']:,} of {gate['trades']:,}"),

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 
+import sep_engine
 from python.tests.evidence import worlds
-from sep_engine.errors import ArgumentError
-from sep_engine.evidence.family import default_rules, rule_family
+from sep_engine.errors import ArgumentError, BackendError
+from sep_engine.evidence.family import Family, default_rules, rule_family
 from sep_engine.evidence.market import Market
+from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import Spread
 from sep_engine.evidence.surrogates import Kind
-from sep_engine.evidence.worlds import family_days, world_days
+from sep_engine.evidence.worlds import best_of_worlds, family_days, world_backend
+from sep_engine.qfh import BackendName
 from sep_engine.signals import Rule
 
 GUARDED = tuple(
@@ -32,40 +37,79 @@ def with_gaps(market: Market) -> Market:
     return replace(market, gap=gap)
 
 
+def found(market: Market, family: Family, cuts: Sequence[int], **given: Any) -> list[BestByDays]:
+    _, day = np.unique(market.days, return_inverse=True)
+    return list(best_of_worlds(market, family, day=day, cuts=cuts, **given))
+
+
+def assert_same(some: list[BestByDays], others: list[BestByDays]) -> None:
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        assert one.t_values.tobytes() == other.t_values.tobytes()
+        assert np.array_equal(one.rules, other.rules)
+        assert np.array_equal(one.days, other.days)
+
+
 @pytest.mark.parametrize("kind", ["sign", "block", "circular", "walk"])
 @pytest.mark.parametrize("spread", [0, 13, 5 + np.arange(700) % 17])
 def test_swept_worlds_are_the_worlds_in_python(kind: Kind, spread: Spread) -> None:
     market = with_gaps(worlds.market(700, seed=3, reversal=0.1))
-    _, day = np.unique(market.days, return_inverse=True)
-    given = {"day": day, "spread": spread, "kind": kind, "seed": 4, "block": 7.3}
-    swept = list(world_days(market, FAMILY, first=5, count=3, **given))
-    slow = replace(FAMILY, rules=None)
-    simulated = list(world_days(market, slow, first=5, count=3, **given))
-    assert len(swept) == len(simulated) == 3
-    for net, net_slow in zip(swept, simulated, strict=True):
-        assert np.count_nonzero(net) > 500
-        assert np.array_equal(net, net_slow)
+    days = np.unique(market.days).size
+    # A cut after every day: one rule after another is the best for a while.
+    given: dict[str, Any] = {"spread": spread, "kind": kind, "seed": 4, "block": 7.3}
+    given |= {"cuts": range(1, days + 1), "first": 5, "count": 3}
+    swept = found(market, FAMILY, **given)
+    assert_same(swept, found(market, replace(FAMILY, rules=None), **given))
+    assert np.unique([world.rules for world in swept]).size > 4
+    for number in range(40, len(FAMILY), 4):
+        rules = FAMILY.rules
+        assert rules is not None
+        alone = rule_family(rules[number : number + 1])
+        assert_same(
+            found(market, alone, **given), found(market, replace(alone, rules=None), **given)
+        )
+
+
+@pytest.mark.parametrize("backend", ["scalar", "simd"])
+def test_worlds_that_are_asked_for_by_backend_are_the_same(backend: BackendName) -> None:
+    market = worlds.market(700, seed=3)
+    given: dict[str, Any] = {"spread": 5, "kind": "sign", "seed": 4, "first": 0, "count": 3}
+    given["cuts"] = (8, 20)
+    assert_same(found(market, FAMILY, backend=backend, **given), found(market, FAMILY, **given))
+
+
+def test_a_backend_that_was_named_is_used_or_refused() -> None:
+    market = worlds.market(300, seed=3)
+    given: dict[str, Any] = {"spread": 5, "kind": "sign", "seed": 4, "first": 0, "count": 1}
+    with pytest.raises(BackendError, match="searches worlds of rules"):
+        found(market, replace(FAMILY, rules=None), (5,), backend="simd", **given)
+    cuda = next(one for one in sep_engine.backends() if one.name == "cuda")
+    assert world_backend(FAMILY, "auto") == ("cuda" if cuda.available else "simd")
+    assert world_backend(replace(FAMILY, rules=None), "auto") == "simd"
+    if not cuda.available:
+        with pytest.raises(BackendError, match="backend cuda cannot run here"):
+            found(market, FAMILY, (5,), backend="cuda", **given)
 
 
 def test_a_low_price_is_lifted_in_both() -> None:
     # Steps of 60 ticks around a price of 90: paths that walk below 1 are lifted as a whole.
     market = worlds.market(700, seed=3)
     low = market.with_bars(market.bars.each(lambda a: a - int(market.bars.low.min()) + 1))
-    _, day = np.unique(low.days, return_inverse=True)
-    given = {"day": day, "spread": 2, "kind": "sign", "seed": 1, "first": 0, "count": 2}
-    swept = list(world_days(low, FAMILY, **given))
-    simulated = list(world_days(low, replace(FAMILY, rules=None), **given))
-    assert all(np.array_equal(one, other) for one, other in zip(swept, simulated, strict=True))
+    given: dict[str, Any] = {"spread": 2, "kind": "sign", "seed": 1, "first": 0, "count": 2}
+    given["cuts"] = (10, 20)
+    assert_same(found(low, FAMILY, **given), found(low, replace(FAMILY, rules=None), **given))
 
 
 def test_prices_beyond_the_sweep_are_simulated_in_python() -> None:
     market = worlds.market(300, seed=3)
     high = market.with_bars(market.bars.each(lambda a: a + 2**29))
-    _, day = np.unique(high.days, return_inverse=True)
-    given = {"day": day, "spread": 2, "kind": "sign", "seed": 1, "first": 0, "count": 1}
-    assert len(list(world_days(high, FAMILY, **given))) == 1
+    given: dict[str, Any] = {"spread": 2, "kind": "sign", "seed": 1, "first": 0, "count": 1}
+    assert len(found(high, FAMILY, (5,), **given)) == 1
     with pytest.raises(ArgumentError, match="kind must be one of"):
-        list(world_days(market, FAMILY, **{**given, "kind": "other"}))
+        found(market, FAMILY, (5,), **{**given, "kind": "other"})
+    for cut in (0, 1000):
+        with pytest.raises(ArgumentError, match="cuts must be in 1"):
+            found(market, FAMILY, (cut,), **given)
 
 
 @pytest.mark.parametrize("lift", [0, 2**29])
