@@ -113,7 +113,7 @@ async def test_the_venue_is_asked_until_it_answers(
     await with_orders(venue, broker)
     venue.fault(method="GET", path=r".*", status=503, times=3)
     progress = await pressed(flatten=True)
-    assert (progress.error, progress.positions) == ("", {})
+    assert (progress.error, progress.positions) == ("", ())
 
 
 async def test_without_kept_accounts_the_flag_is_up_all_the_same(
