@@ -17,6 +17,7 @@ import itertools
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from multiprocessing import get_context
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
@@ -227,10 +229,9 @@ def kept_in(path: Path | None, code: str) -> Iterator[tuple[dict[str, Done], Tex
         yield done, file_end
 
 
-def one_thread() -> None:
+def one_thread(processors: SimpleQueue[int]) -> None:
     """Leave this process one processor, so that what it starts has one thread."""
-    allowed = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
+    os.sched_setaffinity(0, {processors.get()})
 
 
 def outcomes(
@@ -253,7 +254,14 @@ def outcomes(
         begun = said = time.monotonic()
         # Each worker is one thread: there are more worlds than processors.
         os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-        pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=one_thread)
+        context = get_context("spawn")
+        processors: SimpleQueue[int] = context.SimpleQueue()
+        allowed = sorted(os.sched_getaffinity(0))
+        for job in range(jobs):
+            processors.put(allowed[job % len(allowed)])
+        pool = ProcessPoolExecutor(
+            jobs, mp_context=context, initializer=one_thread, initargs=(processors,)
+        )
         try:
             waiting = {pool.submit(compute, unit): unit for unit in left}
             for future in as_completed(waiting):
@@ -427,6 +435,8 @@ def main() -> None:
         parser.error(f"--scale must be > 0, was {options.scale}")
     if options.jobs < 1:
         parser.error(f"--jobs must be >= 1, was {options.jobs}")
+    # Being stopped ends the workers too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out: Path | None = options.write
     keep = None if out is None else out.with_name(out.name + ".worlds.jsonl")
     found = outcomes(units(options.scale), jobs=options.jobs, keep=keep, code=fingerprint())
