@@ -425,7 +425,7 @@ void combine(SweepRules& rules) {
     rules.rules.clear();
     rules.rules.reserve(rules.decisions.size() * rules.exits.size());
     for (std::int32_t decision = 0; decision < decisions; ++decision) {
-        for (std::int32_t exit = 0; exit < exits; ++exit) rules.rules.push_back({decision, exit});
+        for (std::int32_t way = 0; way < exits; ++way) rules.rules.push_back({decision, way});
     }
 }
 

@@ -50,6 +50,18 @@ GUARDED: Final = Grid(
     target_ticks=(None, 20, 50, 100, 200),
     units=Decimal(1),
 )
+# Enough for several GPUs: four times the windows, and 62,000 decisions, whose gates are ranges of
+# values, since coins of 124 windows take half a minute to toss.
+_WINDOWS: Final = tuple(range(16, 1_008, 8))
+MANY_PLAIN: Final = replace(PLAIN, window=_WINDOWS[:32])
+MANY_GUARDED: Final = replace(GUARDED, window=_WINDOWS[:32])
+MOST: Final = replace(
+    GUARDED,
+    window=_WINDOWS,
+    gates=tuple(
+        (Gate(gate.metric, "value", gate.low / 100, gate.high / 100),) for (gate,) in _GATES
+    ),
+)
 # 10,000 rules: 500 decisions, 20 exits.
 CHECKED: Final = Grid(
     direction=("run_persistence", "damped"),
@@ -105,7 +117,13 @@ def rows(bars: Bars, *, repeats: int = 3) -> list[Row]:
             1,
             best_s(partial(sweep, bars, grid, costs, side="bid", backend="cuda", top=10), repeats),
         )
-        for what, grid in (("sweep without stops", PLAIN), ("sweep with stops", GUARDED))
+        for what, grid in (
+            ("sweep without stops", PLAIN),
+            ("sweep without stops", MANY_PLAIN),
+            ("sweep with stops", GUARDED),
+            ("sweep with stops", MANY_GUARDED),
+            ("sweep with stops", MOST),
+        )
     ]
     for worlds in (1_000, 8_000):
         check = partial(reality_check, bars, CHECKED, costs, side="bid", backend="cuda")
