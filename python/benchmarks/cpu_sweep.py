@@ -11,9 +11,10 @@ result. Spread and costs are 0 here, because their cost models differ.
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ BRACKETS = Grid(
     stop_ticks=(50, 100, 200, 300),
     target_ticks=(None, 200),
 )
+# 7,680 rules: reading bars and making decisions take the less of it the more there are.
+MANY = replace(GRID, horizon_bars=tuple(range(2, 242, 3)))
 FREE = Costs(0)
 
 
@@ -78,6 +81,17 @@ def sweep_rate(bars: Bars, grid: Grid, name: str) -> Rate:
     """All figures of a grid from Python, bars and decisions included, one thread."""
     took = best_of(3, lambda: sweep(bars, grid, FREE, threads=1))
     return Rate(name, len(grid), len(grid) * bars.times.size / took)
+
+
+def two_threads(bars: Bars, grid: Grid) -> float:
+    """How many times as fast two threads sweep as one, by the clock; best of three of each."""
+    took = dict.fromkeys((1, 2), math.inf)
+    for _ in range(3):
+        for threads, best in took.items():
+            begun = time.perf_counter()
+            sweep(bars, grid, FREE, threads=threads)
+            took[threads] = min(best, time.perf_counter() - begun)
+    return took[1] / took[2]
 
 
 def engine_rate(bars: Bars, grid: Grid, name: str) -> Rate:
@@ -175,6 +189,7 @@ def backtesting_rate(bars: Bars, grid: Grid, number: int, count: int) -> Rate:
 def measure(bars: Bars) -> Iterator[Rate]:
     """Yield the rates of the sweep and of the peers that are installed."""
     yield sweep_rate(bars, GRID, "sweep")
+    yield sweep_rate(bars, MANY, "sweep, many exits")
     yield sweep_rate(bars, BRACKETS, "sweep, stops and targets")
     yield engine_rate(bars, GRID, "sweep, decisions made")
     for peer in (
@@ -190,11 +205,13 @@ def measure(bars: Bars) -> Iterator[Rate]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure sweeps against their peers.")
     parser.add_argument("file")
+    bars = load_bars(parser.parse_args().file)
     rates = []
-    for rate in measure(load_bars(parser.parse_args().file)):
+    for rate in measure(bars):
         rates.append(rate)
         line = f"{rate.name:30} {rate.rules:5} rules {rate.per_s / 1e6:12,.2f} M bar-evaluations/s"
         print(line, f"{rates[0].per_s / rate.per_s:10,.1f} x slower than the sweep", flush=True)
+    print(f"two threads over one, {len(MANY)} rules: {two_threads(bars, MANY):.2f} times")
 
 
 if __name__ == "__main__":
