@@ -31,7 +31,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 .PHONY: run
-run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=, BROKER=paper|oanda-local|oanda-practice)
+run: $(VENV)/.run ## Build what is missing, then start SEP on http://127.0.0.1:8000 (PORT=, BROKER=paper|oanda-local|oanda-practice|oanda-live)
 	@$(MAKE) --silent --no-print-directory -j2 engine client
 	@exec $(BIN)/python -m webapp.launcher --port $(PORT) --broker $(BROKER)
 

@@ -191,7 +191,7 @@ def test_a_working_order_is_found_by_its_name_and_cancelled_once(bench: Bench) -
     assert bench.ask("account").open_orders == ()
 
 
-def test_a_name_that_comes_twice_is_one_order(bench: Bench) -> None:
+def test_b18_a_name_that_comes_twice_is_one_order(bench: Bench) -> None:
     bench.submit(LIMIT)
     bench.submit(LIMIT)
     assert bench.kinds("a") == [Kind.ACCEPTED]
@@ -199,7 +199,7 @@ def test_a_name_that_comes_twice_is_one_order(bench: Bench) -> None:
 
 
 @OF_FX
-def test_a_fill_brings_its_protection_and_closing_ends_it(bench: Bench) -> None:
+def test_b18_a_fill_brings_its_protection_and_closing_ends_it(bench: Bench) -> None:
     bench.submit(replace(ORDER, stop_loss=Decimal("1.0900"), take_profit=Decimal("1.1200")))
     assert bench.kinds("a") == [Kind.ACCEPTED, Kind.FILLED]
     filled = next(fact for fact in bench.since(0) if fact.kind == Kind.FILLED)
@@ -234,7 +234,7 @@ def test_a_replacement_takes_the_place_in_one_step(bench: Bench) -> None:
     assert [one.client_id for one in bench.ask("account").open_orders] == ["b"]
 
 
-def test_an_order_that_only_reduces_opens_nothing(bench: Bench) -> None:
+def test_b18_an_order_that_only_reduces_opens_nothing(bench: Bench) -> None:
     bench.submit(replace(ORDER, reduce_only=True, position_fill=PositionFill.REDUCE_ONLY))
     # A venue that has no such orders is not asked: then the broker's own refusal is the answer.
     assert bench.kinds("a") in ([Kind.ACCEPTED, Kind.CANCELLED], [Kind.REJECTED])

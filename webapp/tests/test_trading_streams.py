@@ -150,6 +150,17 @@ def market(work: Callable[[MarketStream, Any], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
+def test_b11_a_burst_that_nobody_takes_holds_no_more_than_its_bound() -> None:
+    stream = MarketStream("EUR_USD")
+    # 100 quotes to a bar, 2,500 bars, while Valkey does not answer.
+    for number in range(250_000):
+        stream.put({"n": number}, complete=number % 100 == 99, now=NOW)
+    # Of the quotes one is kept between two bars; the oldest are dropped, and counted.
+    assert len(stream._waiting) == streams.QUEUE_LENGTH
+    assert stream._waiting[-1][2] == {"n": 249_999}
+    assert stream.dropped == 2 * 2_500 - streams.QUEUE_LENGTH
+
+
 def test_b10_quotes_are_conflated_and_complete_bars_are_kept(valkey: Any) -> None:
     async def work(stream: MarketStream, client: Any) -> None:
         for number in range(3):
