@@ -22,6 +22,7 @@ import {
   qfhQuery,
   signalsQuery,
   statusQuery,
+  tradesQuery,
 } from './queries';
 
 let client: QueryClient;
@@ -101,6 +102,14 @@ test('an event that knows no price takes none from the same position', () => {
   happens('positions', 'position_update', positionWith({ mark: null, open_pl: null }));
   expect(client.getQueryData(positionsQuery.queryKey)?.[0]?.open_pl).toBe('1.00');
   expect(isStale(positionsQuery.queryKey)).toBe(true);
+});
+
+test('a fill has account and trades read again at once, not with the next bar', () => {
+  client.setQueryData(performanceQuery.queryKey, performanceWith({}));
+  client.setQueryData(tradesQuery.queryKey, []);
+  happens('positions', 'position_update', positionWith({ mark: null, open_pl: null }));
+  expect(isStale(performanceQuery.queryKey)).toBe(true);
+  expect(isStale(tradesQuery.queryKey)).toBe(true);
 });
 
 test('an event about another size of the position takes its worth away until it is read', () => {
