@@ -61,6 +61,18 @@ def test_a_verdict_is_a_line_a_table_and_a_page(
     assert verdict_page(document, title="Verdict on 2 rules on small.csv") == text
 
 
+def test_a_backend_changes_nothing_but_the_line_that_names_it(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    shown = sep(*arguments(rules), "--backend", "scalar")
+    assert "Null worlds: scalar. Causality gate on a GPU: not compared: " in shown.out
+    (stored,) = (tmp_path / "runs").glob("*.json")
+    assert json.loads(stored.read_text())["computed_on"]["worlds"] == "scalar"
+    assert "the same, to the last bit" in sep("verify", stored).out
+    refused = sep(*arguments(rules), "--backend", "gpu")
+    assert "--backend must be one of auto, scalar, simd, cuda; was 'gpu'" in refused.err
+
+
 def test_every_look_is_counted_in_the_ledger(
     sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
 ) -> None:
