@@ -74,9 +74,9 @@ def second_factor_begin(*, user: AbstractBaseUser) -> str:
 
 def qr_code(uri: str) -> QrCode:
     """Return the address as a telephone's camera reads it."""
-    code = segno.make_qr(uri, error="m")
+    rows = [bytes(row) for row in segno.make_qr(uri, error="m").matrix_iter(border=4)]
     runs = []
-    for y, row in enumerate(code.matrix_iter(border=4)):
+    for y, row in enumerate(rows):
         x = 0
         while x < len(row):
             width = 1
@@ -85,7 +85,7 @@ def qr_code(uri: str) -> QrCode:
             if row[x]:
                 runs.append(f"M{x} {y}.5h{width}")
             x += width
-    return QrCode(code.symbol_size(border=4)[0], "".join(runs))
+    return QrCode(len(rows), "".join(runs))
 
 
 def second_factor_confirm(*, user: AbstractBaseUser, code: str, now: datetime) -> list[str]:
