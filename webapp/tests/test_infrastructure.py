@@ -68,7 +68,14 @@ def record_for_ever(text: str) -> None:
 def claim(order: Order) -> bool:
     from sep_engine.execution.core import Timing
 
-    return order_path.order_claim(order_id=order.pk, epoch=0, now=timezone.now(), timing=Timing())
+    claimed = order_path.orders_claim(
+        account_id=order.account_id,
+        order_ids=[order.pk],
+        epoch=0,
+        now=timezone.now(),
+        timing=Timing(),
+    )
+    return bool(claimed)
 
 
 # The database.

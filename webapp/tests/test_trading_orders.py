@@ -93,7 +93,11 @@ def queued(order: Order) -> Order:
 
 
 def claim(order: Order, *, epoch: int = 0, now: datetime = NOW) -> bool:
-    return order_path.order_claim(order_id=order.pk, epoch=epoch, now=now, timing=TIMING)
+    return bool(
+        order_path.orders_claim(
+            account_id=order.account_id, order_ids=[order.pk], epoch=epoch, now=now, timing=TIMING
+        )
+    )
 
 
 def fact(number: int, kind: Kind, order: Order, **fields: Any) -> Transaction:

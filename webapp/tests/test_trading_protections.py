@@ -22,7 +22,7 @@ from webapp.trading.services.configuration import configuration_set
 from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import recent
-from webapp.trading.trader.exposure import Book, Received, exposure_for
+from webapp.trading.trader.exposure import Book, Live, Received, exposure_for
 from webapp.trading.trader.setup import DEFAULT_LIMITS
 
 D = Decimal
@@ -131,6 +131,8 @@ def exposure(account: BrokerAccount, order: Order, *quotes: Quote) -> Any:
     now = timezone.now()
     return exposure_for(
         order,
+        live=Live(account),
+        sent=recent.SentCount(account),
         book=Book.read(account, market_time=now),
         quotes={quote.instrument: Received(quote, now, "") for quote in quotes},
         limits=limits_of(account),

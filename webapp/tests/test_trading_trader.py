@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -38,10 +39,12 @@ from webapp.trading.models import (
     Signal,
     TradingState,
 )
+from webapp.trading.selectors.holdings import Lot
 from webapp.trading.services import trading_state
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.orders import close_everything, order_cancel, order_submit
 from webapp.trading.trader import feeds, lease
+from webapp.trading.trader import trader as clock
 from webapp.trading.trader.trader import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -479,6 +482,11 @@ def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: An
     assert audit() == []
 
 
+async def judge(one: Trader, order: Order) -> None:
+    waiting = [row for row in await one._db(one._live_orders) if row.pk == order.pk]
+    await one._db(one._judge, waiting, clock.utc_now())
+
+
 def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held(trader: Any) -> None:
     account = sample_account()
     euro = Feed.objects.get().instrument
@@ -489,6 +497,7 @@ def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held(trader:
     async def steps(one: Trader) -> None:
         # A position in a pair that has no quote yet: what the account is worth is not known.
         one._book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
+        one._book.lots = (Lot("GBP_USD", Position.Side.NET, Decimal(1000), Decimal("1.30000")),)
         await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
         order = await one._db(
             order_submit,
@@ -498,11 +507,12 @@ def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held(trader:
             origin=Origin.PERSON,
             now=timezone.now(),
         )
-        await one._judge(order.pk)
+        one._armed_at = time.monotonic()
+        await judge(one, order)
         assert await one._db(one._state_of, order.pk) == OrderState.CREATED
         # Long after the start a price that is missing is a reason to deny.
         one._armed_at -= 60
-        await one._judge(order.pk)
+        await judge(one, order)
         assert await one._db(one._state_of, order.pk) == OrderState.DENIED
         one._book.positions.clear()
 
@@ -530,14 +540,14 @@ def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
             )
 
         before, judged = await one._db(ask), await one._db(ask)
-        await one._db(one._judge_now, judged.pk, timezone.now())
+        await judge(one, judged)
         assert await one._db(one._state_of, judged.pk) == OrderState.QUEUED
         monkeypatch.setattr("webapp.trading.trader.trader.utc_now", lambda: timezone.now() - back)
         # The quote is from the future now: one order is denied, the other not sent.
-        await one._judge(before.pk)
+        await judge(one, before)
         denied = await one._db(Order.objects.get, pk=before.pk)
         assert (denied.state, denied.denied_rule) == (OrderState.DENIED, "quote_age")
-        await one._send(judged.pk)
+        await one._send([judged.pk])
         assert await one._db(one._state_of, judged.pk) == OrderState.UNKNOWN
         assert [fact.client_id for fact in await one._broker.transactions_since(0)] == []
 

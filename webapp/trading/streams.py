@@ -141,27 +141,33 @@ class Relay:
         if not batch:
             return 0
         layer = get_channel_layer()
-        for event in batch:
-            message = envelope(event)
-            await self._add(client, event, message)
-            await layer.group_send(f"events.{event.stream}", {"type": "event", "envelope": message})
+        messages = [envelope(event) for event in batch]
+        await self._add(client, messages)
+        for message in messages:
+            await layer.group_send(
+                f"events.{message['stream']}", {"type": "event", "envelope": message}
+            )
         killpoint("relay_before_mark")
         await self._database(_mark, [event.pk for event in batch], self._now())
         self.published += len(batch)
         return len(batch)
 
-    async def _add(self, client: "Valkey[bytes]", event: EventLog, message: dict[str, Any]) -> None:
-        key = f"sep:events:{event.stream}"
-        fields = {"envelope": orjson.dumps(message)}
-        try:
-            await client.xadd(
-                key, fields, id=f"{event.seq}-0", maxlen=STREAM_LENGTH, approximate=True
+    async def _add(self, client: "Valkey[bytes]", messages: list[dict[str, Any]]) -> None:
+        pipeline = client.pipeline(transaction=False)
+        for message in messages:
+            pipeline.xadd(
+                f"sep:events:{message['stream']}",
+                {"envelope": orjson.dumps(message)},
+                id=f"{message['seq']}-0",
+                maxlen=STREAM_LENGTH,
+                approximate=True,
             )
-        except ResponseError as error:
-            if "equal or smaller" not in str(error):
-                raise
+        for answer in await pipeline.execute(raise_on_error=False):
             # It was told before a crash that came before the mark. If the stream is ahead of the
             # log itself (a restored database), it is told by the group alone.
+            told = isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
+            if isinstance(answer, Exception) and not told:
+                raise answer
 
 
 def _unpublished() -> list[EventLog]:

@@ -29,6 +29,7 @@ Json = dict[str, Any]
 def order_resource(order: Order) -> Json:
     """Return an order with its fills; read it with `instrument` and `fills` fetched beside it."""
     decimals = order.instrument.price_decimals
+    fills = order.fills.all() if order.filled_units else ()
     return {
         "id": order.pk,
         "client_id": order.client_id,
@@ -62,7 +63,7 @@ def order_resource(order: Order) -> Json:
         "updated_at": time_text(order.updated_at),
         "fills": [
             fill_resource(fill, decimals)
-            for fill in sorted(order.fills.all(), key=lambda fill: fill.transaction_id)
+            for fill in sorted(fills, key=lambda fill: fill.transaction_id)
         ],
     }
 

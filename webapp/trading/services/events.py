@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,28 +16,71 @@ from webapp.trading.services import hints
 from webapp.trading.wire import time_text
 
 
-def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) -> EventLog:
+@dataclass(slots=True)
+class _Page:
+    """Events that wait to be written, and the heads of their streams as they will be."""
+
+    heads: dict[str, StreamHead] = field(default_factory=dict)
+    events: list[EventLog] = field(default_factory=list)
+
+
+_page: ContextVar[_Page | None] = ContextVar("page", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Write what is recorded within in one statement at the end, in the same order.
+
+    The caller's transaction must hold all of it: what it rolls back was never written.
+    """
+    if _page.get() is not None:
+        yield
+        return
+    page = _Page()
+    token = _page.set(page)
+    try:
+        yield
+    finally:
+        _page.reset(token)
+    if page.events:
+        EventLog.objects.bulk_create(page.events)
+        for head in page.heads.values():
+            _move(head)
+        hints.wake()
+
+
+def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) -> None:
     """Append one event to `stream` within the caller's transaction.
 
     `seq` is gapless: the stream's head is locked until the caller commits, and goes back with it.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("events.record must run inside the transaction that it speaks of")
-    head, _ = StreamHead.objects.select_for_update().get_or_create(stream=stream)
-    seq = head.last_seq + 1
+    page = _page.get()
+    head = page.heads.get(stream) if page is not None else None
+    if head is None:
+        head, _ = StreamHead.objects.select_for_update().get_or_create(stream=stream)
+    head.last_seq += 1
     event = EventLog(
         stream=stream,
-        seq=seq,
+        seq=head.last_seq,
         time=now,
         type=type,
         data=dict(data),
         previous_hash=head.last_hash,
     )
-    event.hash = event_hash(event)
+    event.hash = head.last_hash = event_hash(event)
+    if page is not None:
+        page.heads[stream] = head
+        page.events.append(event)
+        return
     event.save(force_insert=True)
-    StreamHead.objects.filter(pk=head.pk).update(last_seq=seq, last_hash=event.hash)
+    _move(head)
     hints.wake()
-    return event
+
+
+def _move(head: StreamHead) -> None:
+    StreamHead.objects.filter(pk=head.pk).update(last_seq=head.last_seq, last_hash=head.last_hash)
 
 
 def event_hash(event: EventLog) -> str:

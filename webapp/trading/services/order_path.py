@@ -4,14 +4,14 @@ Only the account's one trader calls these. Each is one transaction; no broker is
 Every change of state is made by `sep_engine.execution.core.step`.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from sep_engine.execution.core import (
     Absent,
@@ -89,25 +89,56 @@ def limits_of(account: BrokerAccount) -> dict[str, Decimal]:
     return dict(rows.values_list("name", "value"))
 
 
-def modes_for(order: Order, *, lock: bool) -> tuple[TradingMode, ...]:
-    """Return the state of every scope that the order belongs to, the halt flag's among them.
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """The kill switch as it was read in one statement: everything, an account, its strategies."""
 
-    `lock`: hold the rows until the transaction ends, so that a change of the kill switch comes
-    wholly before or wholly after what is decided here.
-    """
-    scopes = Q(scope="GLOBAL") | Q(scope="ACCOUNT", account_id=order.account_id)
-    wanted = 2
-    if order.strategy_id is not None:
-        scopes |= Q(scope="STRATEGY", strategy_id=order.strategy_id)
-        wanted = 3
-    rows = TradingState.objects.filter(scopes)
-    if lock:
-        rows = rows.select_for_update()
-    modes = tuple(TradingMode(row.state) for row in rows)
-    # A row that is missing counts as the strictest state, and so does the flag.
-    if len(modes) == wanted and not halt_flag.is_set():
-        return modes
-    return (TradingMode.HALTED, *modes)
+    everything: TradingMode | None
+    account: TradingMode | None
+    strategies: Mapping[int, TradingMode]
+    flag: bool
+
+    @classmethod
+    def read(cls, *, account_id: int, lock: bool) -> "Modes":
+        """Read them. `lock`: hold the rows until the transaction ends, so that a change of the
+        kill switch comes wholly before or wholly after what is decided here.
+        """
+        scopes = (
+            Q(scope="GLOBAL")
+            | Q(scope="ACCOUNT", account_id=account_id)
+            | Q(scope="STRATEGY", strategy__account_id=account_id)
+        )
+        rows = TradingState.objects.filter(scopes).order_by("pk")
+        if lock:
+            rows = rows.select_for_update(of=("self",))
+        everything = account = None
+        strategies: dict[int, TradingMode] = {}
+        for scope, strategy_id, state in rows.values_list("scope", "strategy_id", "state"):
+            if scope == "GLOBAL":
+                everything = TradingMode(state)
+            elif scope == "ACCOUNT":
+                account = TradingMode(state)
+            else:
+                strategies[strategy_id] = TradingMode(state)
+        return cls(everything, account, strategies, halt_flag.is_set())
+
+    def of(self, order: Order) -> tuple[TradingMode, ...]:
+        """Return the state of every scope that the order belongs to, the halt flag's among them.
+
+        A row that is missing counts as the strictest state, and so does the flag.
+        """
+        wanted = [self.everything, self.account]
+        if order.strategy_id is not None:
+            wanted.append(self.strategies.get(order.strategy_id))
+        there = tuple(mode for mode in wanted if mode is not None)
+        if len(there) == len(wanted) and not self.flag:
+            return there
+        return (TradingMode.HALTED, *there)
+
+
+def modes_for(order: Order) -> tuple[TradingMode, ...]:
+    """Return the state of every scope that the order belongs to, the halt flag's among them."""
+    return Modes.read(account_id=order.account_id, lock=False).of(order)
 
 
 def allowed_by(modes: tuple[TradingMode, ...], order: Order) -> bool:
@@ -137,46 +168,92 @@ def orders_end_stopped(*, account_id: int, now: datetime) -> int:
         state__in=(_S.QUEUED, _S.ACCEPTED, _S.PARTIAL),
         cancel_requested_at__isnull=True,
     )
+    modes = Modes.read(account_id=account_id, lock=False)
     stopped = [
         order.pk
         for order in waiting.exclude(type__in=PROTECTIVE)
-        if not may_rest(modes_for(order, lock=False), order)
+        if not may_rest(modes.of(order), order)
     ]
     for order_id in stopped:
         order_cancel(order_id=order_id, now=now)
     return len(stopped)
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the trader's quotes give an order that names no bound and no stop itself.
+
+    Attributes:
+        price_bound: the worst price for a market order, kept with it.
+        stop_distance: of the stop of an opening order, in price.
+    """
+
+    price_bound: Decimal | None
+    stop_distance: Decimal | None
+
+
+class Judge(Protocol):
+    """What the trader sees; it is asked once for each order, one after the other."""
+
+    def terms(self, order: Order, limits: Mapping[str, Decimal]) -> Terms: ...
+
+    def exposure(self, order: Order, limits: Mapping[str, Decimal]) -> Exposure:
+        """Return it without the states, which are read here under lock."""
+        ...
+
+    def approved(self, order: Order) -> None:
+        """Count the order with what waits when the next one is judged."""
+        ...
+
+
 @retried
-def order_judge(
+def orders_judge(
     *,
-    order_id: int,
-    exposure: Exposure,
-    price_bound: Decimal | None,
-    default_stop_distance: Decimal | None,
+    account_id: int,
+    order_ids: Sequence[int],
+    judging: Callable[[], Judge],
     now: datetime,
     timing: Timing,
-) -> Order:
-    """T1: run the risk gate on a CREATED order and queue or deny it.
+) -> list[Order]:
+    """T1: run the risk gate on CREATED orders and queue or deny each, in the order given.
 
-    Args:
-        exposure: what the trader sees. Positions and orders in it were read by the caller, which
-            is the only writer of them; the states are read here, under lock.
-        price_bound: the worst price for a market order, kept with it.
-        default_stop_distance: of the stop of an opening order that names none, in price.
+    judging: begins to look; it is called within the transaction, once each time that it is tried.
+
+    Returns:
+        Those that are QUEUED now.
     """
-    BrokerAccount.objects.select_for_update().get(orders__pk=order_id)
-    order = _locked(order_id)
-    if order.state != _S.CREATED:
-        return order
+    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+    modes = Modes.read(account_id=account_id, lock=True)
+    limits, judge = limits_of(account), judging()
+    queued = []
+    with events.together():
+        for order in _locked_in_turn(order_ids):
+            if order.state == _S.CREATED:
+                _judge(order, limits, modes, judge, now, timing)
+            if order.state == _S.QUEUED:
+                queued.append(order)
+    return queued
+
+
+def _judge(
+    order: Order,
+    limits: Mapping[str, Decimal],
+    modes: Modes,
+    judge: Judge,
+    now: datetime,
+    timing: Timing,
+) -> None:
     if order.cancel_requested_at is not None:
-        return _advance(order, Withdrawn(), now, timing)
+        _advance(order, Withdrawn(), now, timing)
+        return
     if order.expires_at is not None and now > order.expires_at:
-        return _advance(order, Lapsed(), now, timing)
+        _advance(order, Lapsed(), now, timing)
+        return
+    terms = judge.terms(order, limits)
     if order.stop_loss is None and order.stop_distance is None and not order.reduce_only:
-        order.stop_distance = default_stop_distance
+        order.stop_distance = terms.stop_distance
     if order.type == OrderType.MARKET:
-        order.price_bound = price_bound
+        order.price_bound = terms.price_bound
     intent = Intent(
         instrument=order.instrument.name,
         units=order.units,
@@ -186,25 +263,44 @@ def order_judge(
         reduce_only=order.reduce_only,
         origin=Origin(order.origin),
     )
-    exposure = replace(exposure, modes=modes_for(order, lock=True))
-    verdict = check_order(intent, exposure, limits_of(order.account), now)
+    exposure = replace(judge.exposure(order, limits), modes=modes.of(order))
+    verdict = check_order(intent, exposure, limits, now)
     order.checks = [asdict(check) for check in verdict.checks]
+    own = ("stop_distance", "price_bound", "checks")
     if isinstance(verdict, Approved):
-        return _advance(order, Judged(), now, timing)
-    return _advance(order, Judged(verdict.rule, verdict.reason), now, timing)
+        _advance(order, Judged(), now, timing, fields=own)
+        judge.approved(order)
+    else:
+        _advance(order, Judged(verdict.rule, verdict.reason), now, timing, fields=own)
 
 
 @retried
-def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> bool:
-    """T2: make a QUEUED order SENDING. True: the caller, and nobody else, sends it now.
+def orders_claim(
+    *, account_id: int, order_ids: Sequence[int], epoch: int, now: datetime, timing: Timing
+) -> list[Order]:
+    """T2: make QUEUED orders SENDING.
+
+    Returns:
+        Those that the caller, and nobody else, sends now, in the order given.
 
     Raises:
         StaleEpoch: the account has a newer trader.
     """
-    order = _locked(order_id)
-    account = BrokerAccount.objects.select_for_update().get(pk=order.account_id)
+    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
     if account.epoch != epoch:
         raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
+    modes = Modes.read(account_id=account_id, lock=True)
+    with events.together():
+        return [
+            order
+            for order in _locked_in_turn(order_ids)
+            if _claim(order, account, modes, now, timing)
+        ]
+
+
+def _claim(
+    order: Order, account: BrokerAccount, modes: Modes, now: datetime, timing: Timing
+) -> bool:
     if order.state != _S.QUEUED:
         return False
     if order.cancel_requested_at is not None:
@@ -213,7 +309,7 @@ def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> 
     if order.expires_at is not None and now > order.expires_at:
         _advance(order, Lapsed(), now, timing)
         return False
-    if not allowed_by(modes_for(order, lock=True), order):
+    if not allowed_by(modes.of(order), order):
         return False
     if order.replaces_id is not None:
         old = _locked(order.replaces_id)
@@ -221,11 +317,28 @@ def order_claim(*, order_id: int, epoch: int, now: datetime, timing: Timing) -> 
             _advance(order, Lapsed(), now, timing, f"order {old.pk} cannot be changed any more")
             return False
         _advance(old, Replacing(), now, timing, f"order {order.pk} is to take its place")
-    order.epoch = epoch
+    order.epoch = account.epoch
     order.last_txn_id_seen = account.last_transaction_id
     order.sent_at = now
-    _advance(order, Claimed(), now, timing, f"claimed by the trader of epoch {epoch}")
+    own = ("epoch", "last_txn_id_seen", "sent_at")
+    cause = f"claimed by the trader of epoch {account.epoch}"
+    _advance(order, Claimed(), now, timing, cause, fields=own)
     return True
+
+
+@retried
+def orders_withdraw(*, order_ids: Sequence[int], now: datetime, timing: Timing) -> list[Order]:
+    """End what was not sent, and begin to cancel what works.
+
+    Returns:
+        Those whose cancel is to be sent now.
+    """
+    with events.together():
+        return [
+            order
+            for order in _locked_in_turn(order_ids)
+            if _happen(order, Withdrawn(), now, timing)
+        ]
 
 
 @retried
@@ -237,11 +350,17 @@ def order_happened(
     timing: Timing,
 ) -> tuple[Order, bool]:
     """Apply something that is not a fact of the ledger; True: a cancel is to be sent now."""
-    order = _locked(order_id)
+    with events.together():
+        order = _locked(order_id)
+        return order, _happen(order, event, now, timing)
+
+
+def _happen(order: Order, event: OrderEvent, now: datetime, timing: Timing) -> bool:
+    """Apply the event; True: a cancel is to be sent now."""
     record = _record(order)
     result = step(record, event, now, timing)
     _save(order, record, result.order, now, cause=_cause(event))
-    return order, any(isinstance(effect, Cancel) for effect in result.effects)
+    return any(isinstance(effect, Cancel) for effect in result.effects)
 
 
 def facts_apply(
@@ -257,18 +376,17 @@ def facts_apply(
     Raises:
         FactGap: an earlier transaction is missing; nothing was applied, read from the last one.
     """
-    with transaction.atomic():
+    with transaction.atomic(), events.together():
         account = BrokerAccount.objects.select_for_update().get(pk=account_id)
-        touched: set[int] = set()
-        count = 0
-        for fact in sorted(facts, key=lambda fact: fact.id):
-            if fact.id <= account.last_transaction_id:
-                continue
-            if fact.id != account.last_transaction_id + 1:
-                raise FactGap(
-                    f"transaction {fact.id} follows {account.last_transaction_id}: some are missing"
-                )
-            BrokerFact.objects.create(
+        fresh = {fact.id: fact for fact in facts if fact.id > account.last_transaction_id}
+        told = [fresh[number] for number in sorted(fresh)]
+        if not told:
+            return 0
+        for number, fact in enumerate(told, start=account.last_transaction_id + 1):
+            if fact.id != number:
+                raise FactGap(f"transaction {fact.id} follows {number - 1}: some are missing")
+        BrokerFact.objects.bulk_create(
+            BrokerFact(
                 account=account,
                 transaction_id=fact.id,
                 kind=fact.kind.value,
@@ -277,27 +395,110 @@ def facts_apply(
                 raw=fact.raw,
                 applied_at=now,
             )
-            account.last_transaction_id = fact.id
-            instrument_id = _fact_apply(account, fact, now, timing)
+            for fact in told
+        )
+        account.last_transaction_id = told[-1].id
+        account.save(update_fields=["last_transaction_id"])
+        books = _Books(account, told)
+        for fact in told:
+            instrument_id = _fact_apply(books, fact, now, timing)
             if instrument_id is not None:
-                touched.add(instrument_id)
-            count += 1
-        if count:
-            account.save(update_fields=["last_transaction_id"])
-        for instrument_id in touched:
-            _position_changed(account, instrument_id, now)
-        return count
+                books.touched.add(instrument_id)
+        for instrument_id in books.touched:
+            _position_changed(books, instrument_id, now)
+        return len(told)
 
 
-def _fact_apply(
-    account: BrokerAccount, fact: Transaction, now: datetime, timing: Timing
-) -> int | None:
+class _Books:
+    """The rows that a batch of facts is about, each read and locked once.
+
+    An order is one object however many facts name it, so that what one fact changes the next sees.
+    """
+
+    def __init__(self, account: BrokerAccount, facts: Sequence[Transaction]) -> None:
+        self.account = account
+        self.touched: set[int] = set()
+        self._orders: dict[int, Order] = {}
+        self._by_venue_id: dict[str, Order] = {}
+        self._by_client_id: dict[str, Order] = {}
+        self._positions: dict[tuple[int, str], Position] = {}
+        self._instruments: dict[str, Instrument | None] = {}
+        venue_ids = {fact.venue_order_id for fact in facts} | {fact.parent_id for fact in facts}
+        client_ids = {fact.client_id for fact in facts}
+        named = Q(venue_order_id__in=venue_ids - {""}) | Q(client_id__in=client_ids - {""})
+        for order in self._ours().filter(named).order_by("pk"):
+            self.add(order)
+
+    def _ours(self) -> QuerySet[Order]:
+        orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
+        return orders.filter(account=self.account)
+
+    def add(self, order: Order) -> None:
+        self._orders[order.pk] = order
+        if order.venue_order_id:
+            self._by_venue_id[order.venue_order_id] = order
+        self._by_client_id[order.client_id] = order
+
+    def by_venue_id(self, venue_order_id: str) -> Order | None:
+        return self._by_venue_id.get(venue_order_id)
+
+    def by_client_id(self, client_id: str) -> Order | None:
+        return self._by_client_id.get(client_id)
+
+    def get(self, order_id: int) -> Order:
+        if order_id not in self._orders:
+            self.add(self._ours().get(pk=order_id))
+        return self._orders[order_id]
+
+    def closing(self, trade_id: str) -> Order | None:
+        """Return the close of a trade that we are waiting for an answer to."""
+        waiting = self._ours().filter(
+            trade_id=trade_id,
+            type=OrderType.MARKET.value,
+            venue_order_id="",
+            state__in=(_S.SENDING, _S.UNKNOWN),
+        )
+        keys = waiting.order_by("pk").values_list("pk", flat=True)[:1]
+        return self.get(keys[0]) if keys else None
+
+    def successors_end(self, order: Order, now: datetime) -> None:
+        """Want the orders gone that took the place of one that was to go."""
+        for pk in Order.objects.filter(
+            replaces=order, cancel_requested_at__isnull=True
+        ).values_list("pk", flat=True):
+            successor = self.get(pk)
+            successor.cancel_requested_at = now
+            successor.save(update_fields=["cancel_requested_at"])
+
+    def instrument(self, name: str) -> Instrument | None:
+        if name not in self._instruments:
+            self._instruments[name] = Instrument.objects.filter(name=name).first()
+        return self._instruments[name]
+
+    def position(self, instrument_id: int, side: Position.Side) -> Position:
+        key = (instrument_id, str(side))
+        if key not in self._positions:
+            rows = Position.objects.select_for_update(of=("self",)).select_related("instrument")
+            self._positions[key], _ = rows.get_or_create(
+                account=self.account, instrument_id=instrument_id, side=side
+            )
+        return self._positions[key]
+
+    def positions_of(self, instrument_id: int) -> list[Position]:
+        """Return every side that there is a row of, flat or not."""
+        rows = Position.objects.select_for_update(of=("self",)).select_related("instrument")
+        for row in rows.filter(account=self.account, instrument_id=instrument_id).order_by("pk"):
+            self._positions.setdefault((instrument_id, str(row.side)), row)
+        return [row for key, row in self._positions.items() if key[0] == instrument_id]
+
+
+def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing) -> int | None:
     """Apply one transaction; return the instrument whose position or stop it changed."""
     if fact.kind == Kind.OTHER:
         return None
     if fact.kind == Kind.CHARGE:
         Charge.objects.create(
-            account=account,
+            account=books.account,
             transaction_id=fact.id,
             kind=fact.reason,
             amount=fact.amount,
@@ -305,12 +506,12 @@ def _fact_apply(
         )
         return None
     if fact.kind == Kind.DEPENDENT:
-        return _dependent_open(account, fact, now).instrument_id
-    order = _order_of(account, fact)
+        return _dependent_open(books, fact, now).instrument_id
+    order = _order_of(books, fact)
     if order is None:
         if fact.kind == Kind.REJECTED:
             return None  # what somebody else asked for and did not get
-        order = _adopt(account, fact, now)
+        order = _adopt(books, fact, now)
         if order is None:
             return None
     record = _record(order)
@@ -325,29 +526,27 @@ def _fact_apply(
         market_time=fact.time,
         silent=bool(result.effects),
     )
+    books.add(order)
     for effect in result.effects:
-        _effect_apply(account, order, fact, effect, now)
+        _effect_apply(books, order, fact, effect, now)
     if result.effects:
-        order_event(_read(order.pk), now=now)
+        order_event(order, now=now)
     if order.replaces_id is not None and order.state == _S.REJECTED:
         # The venue refused the change as a whole: what was to be replaced works on.
-        old = _locked(order.replaces_id)
+        old = books.get(order.replaces_id)
         _advance(old, CancelRefused(fact.id, fact.reason), now, timing, _fact_cause(fact))
     if fact.kind == Kind.REPLACED and record.cancel_wanted:
-        # Who wanted the order gone wants its successor gone too.
-        Order.objects.filter(replaces=order, cancel_requested_at__isnull=True).update(
-            cancel_requested_at=now
-        )
+        books.successors_end(order, now)
     return order.instrument_id
 
 
 def _effect_apply(
-    account: BrokerAccount, order: Order, fact: Transaction, effect: Effect, now: datetime
+    books: _Books, order: Order, fact: Transaction, effect: Effect, now: datetime
 ) -> None:
     if isinstance(effect, ApplyFill):
         Fill.objects.create(
             order=order,
-            account=account,
+            account=books.account,
             transaction_id=fact.id,
             units=effect.units,
             price=effect.price,
@@ -359,12 +558,12 @@ def _effect_apply(
             assumed_spread=fact.assumed_spread,
             time=fact.time,
         )
-        _position_fill(account, order.instrument_id, effect, fact)
+        _position_fill(books, order.instrument_id, effect, fact)
         for change in fact.trades:
-            _trade_change(account, order, change, fact.time)
+            _trade_change(books.account, order, change, fact.time)
     elif isinstance(effect, HaltAccount):
         trading_state_worsen(
-            account=account, state=TradingMode.HALTED, reason=effect.reason, now=now
+            account=books.account, state=TradingMode.HALTED, reason=effect.reason, now=now
         )
 
 
@@ -393,17 +592,13 @@ def _trade_change(
     trade.units += change.units
     trade.realised_pl += change.realised_pl
     trade.closed_at = None if trade.units else time
-    trade.save()
+    trade.save(update_fields=["units", "realised_pl", "closed_at"])
 
 
-def _position_fill(
-    account: BrokerAccount, instrument_id: int, fill: ApplyFill, fact: Transaction
-) -> None:
-    parts = sides_of(fill.units, opened=fact.opened_units, hedging=account.hedging)
+def _position_fill(books: _Books, instrument_id: int, fill: ApplyFill, fact: Transaction) -> None:
+    parts = sides_of(fill.units, opened=fact.opened_units, hedging=books.account.hedging)
     for side, units in parts:
-        position, _ = Position.objects.select_for_update().get_or_create(
-            account=account, instrument_id=instrument_id, side=side
-        )
+        position = books.position(instrument_id, side)
         before = NetPosition(position.units, position.average_price, position.realised_pl)
         after = apply_fill(before, units=units, price=fill.price)
         if before.units * after.units <= 0:
@@ -413,7 +608,6 @@ def _position_fill(
         position.realised_pl = after.realised_pl
         if side == parts[-1][0]:  # what a fill realises belongs to the side that it closes
             position.booked_pl += fact.realised_pl
-        position.save()
 
 
 def sides_of(
@@ -432,19 +626,17 @@ def sides_of(
     return [(side, part) for side, part in parts if part]
 
 
-def _position_changed(account: BrokerAccount, instrument_id: int, now: datetime) -> None:
-    for position in Position.objects.select_related("instrument").filter(
-        account=account, instrument_id=instrument_id
-    ):
+def _position_changed(books: _Books, instrument_id: int, now: datetime) -> None:
+    for position in books.positions_of(instrument_id):
         stops = stops_of(position)
         position.stop_loss = nearest_stop(position, stops)
         trailing = [stop.trailing_distance for stop in stops if stop.trailing_distance is not None]
         position.trailing_distance = min(trailing, default=None)
-        position.save(update_fields=["stop_loss", "trailing_distance", "updated_at"])
+        position.save()
         events.record(
             stream="positions",
             type="position_update",
-            data=position_resource(position, currency=account.currency),
+            data=position_resource(position, currency=books.account.currency),
             now=now,
         )
 
@@ -506,9 +698,11 @@ def _wanted(account: BrokerAccount, fact: Transaction) -> Decimal:
     return fact.units
 
 
-def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) -> Order:
-    parent = Order.objects.filter(account=account, venue_order_id=fact.parent_id).first()
-    instrument = Instrument.objects.get(name=fact.instrument)
+def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order:
+    account, parent = books.account, books.by_venue_id(fact.parent_id)
+    instrument = books.instrument(fact.instrument)
+    if instrument is None:
+        raise Instrument.DoesNotExist(f"transaction {fact.id} is about {fact.instrument}")
     order = Order(
         client_id=fact.client_id or f"venue-{account.pk}-{fact.venue_order_id}",
         account=account,
@@ -531,6 +725,7 @@ def _dependent_open(account: BrokerAccount, fact: Transaction, now: datetime) ->
         **_time_in_force(fact),
     )
     order.save(force_insert=True)
+    books.add(order)
     order_event(order, now=now)
     if parent is not None and order.price is not None:
         # A stop that was wanted by its distance has its price now.
@@ -552,9 +747,9 @@ def _time_in_force(fact: Transaction) -> dict[str, Any]:
     }
 
 
-def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | None:
+def _adopt(books: _Books, fact: Transaction, now: datetime) -> Order | None:
     """Take over an order that we did not make: somebody traded beside us."""
-    instrument = Instrument.objects.filter(name=fact.instrument).first()
+    account, instrument = books.account, books.instrument(fact.instrument)
     units = _wanted(account, fact)
     if instrument is None or units == 0:
         trading_state_worsen(
@@ -600,28 +795,20 @@ def _adopt(account: BrokerAccount, fact: Transaction, now: datetime) -> Order | 
     return order
 
 
-def _order_of(account: BrokerAccount, fact: Transaction) -> Order | None:
+def _order_of(books: _Books, fact: Transaction) -> Order | None:
     """Return the order that a fact is about, None if it is none of ours.
 
     The venue's id decides; a client id alone is not enough for an order that appears: one that is
     changed beside us keeps its name under a new id. A trade that is closed carries no name of
     ours: it is the close that we are waiting for, if there is one.
     """
-    orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
-    ours = orders.filter(account=account)
-    if fact.venue_order_id and (order := ours.filter(venue_order_id=fact.venue_order_id).first()):
+    if order := books.by_venue_id(fact.venue_order_id):
         return order
-    named = ours.filter(client_id=fact.client_id).first() if fact.client_id else None
+    named = books.by_client_id(fact.client_id)
     if named is not None and (fact.kind != Kind.ACCEPTED or not named.venue_order_id):
         return named
     if fact.trade_id and not fact.client_id and fact.kind in (Kind.ACCEPTED, Kind.REJECTED):
-        waiting = ours.filter(
-            trade_id=fact.trade_id,
-            type=OrderType.MARKET.value,
-            venue_order_id="",
-            state__in=(_S.SENDING, _S.UNKNOWN),
-        )
-        return waiting.order_by("pk").first()
+        return books.closing(fact.trade_id)
     return None
 
 
@@ -650,8 +837,14 @@ def _locked(order_id: int) -> Order:
     return orders.select_related("instrument", "account").get(pk=order_id)
 
 
-def _read(order_id: int) -> Order:
-    return Order.objects.select_related("instrument").get(pk=order_id)
+def _locked_in_turn(order_ids: Sequence[int]) -> list[Order]:
+    """Return the orders as they stand, locked, in the order of the ids."""
+    orders = Order.objects.select_for_update(of=("self",)).order_by("pk")
+    rows = {
+        order.pk: order
+        for order in orders.select_related("instrument", "account").filter(pk__in=order_ids)
+    }
+    return [rows[key] for key in order_ids]
 
 
 def _record(order: Order) -> OrderRecord:
@@ -672,12 +865,17 @@ def _record(order: Order) -> OrderRecord:
 
 
 def _advance(
-    order: Order, event: OrderEvent, now: datetime, timing: Timing, cause: str = ""
-) -> Order:
+    order: Order,
+    event: OrderEvent,
+    now: datetime,
+    timing: Timing,
+    cause: str = "",
+    *,
+    fields: Sequence[str] = (),
+) -> None:
     record = _record(order)
     result = step(record, event, now, timing).order
-    _save(order, record, result, now, cause=cause or _cause(event))
-    return order
+    _save(order, record, result, now, cause=cause or _cause(event), fields=fields)
 
 
 def _cause(event: OrderEvent) -> str:
@@ -707,6 +905,23 @@ def _fact_cause(fact: Transaction) -> str:
     return f"transaction {fact.id}{reason}"
 
 
+# What a step may change; the rest of a row is its caller's or nobody's.
+_STEPPED = (
+    "state",
+    "cause",
+    "filled_units",
+    "average_price",
+    "venue_order_id",
+    "closed_by",
+    "doubt_since",
+    "absent_since",
+    "denied_rule",
+    "denied_reason",
+    "market_time",
+    "updated_at",
+)
+
+
 def _save(
     order: Order,
     before: OrderRecord,
@@ -716,7 +931,9 @@ def _save(
     cause: str = "",
     market_time: datetime | None = None,
     silent: bool = False,
+    fields: Sequence[str] = (),
 ) -> None:
+    """Write what changed, with the `fields` that the caller set on the order, and its event."""
     if cause and (before.state != after.state or before.filled_units != after.filled_units):
         order.cause = cause[:300]
     order.state = after.state.value
@@ -730,9 +947,10 @@ def _save(
     order.denied_reason = after.denied_reason[:300]
     if before.cancel_wanted and not after.cancel_wanted:
         order.cancel_requested_at = None
+        fields = (*fields, "cancel_requested_at")
     if market_time is not None:
         order.market_time = market_time
-    order.save()
+    order.save(update_fields=[*_STEPPED, *fields])
     if not silent and replace(before, applied=frozenset(), absent_since=None) != replace(
         after, applied=frozenset(), absent_since=None
     ):

@@ -1,31 +1,41 @@
 """What the account has at stake, read for the risk gate."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from typing import TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q, QuerySet
 
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState, OrderType
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
 from sep_engine.risk import Exposure, home_rates
-from webapp.trading.models import BrokerAccount, Feed, Fill, Order, Position
+from webapp.trading.models import BrokerAccount, Charge, Feed, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
-from webapp.trading.selectors.balance import account_balance, account_realised, fills_realised
+from webapp.trading.selectors.balance import (
+    TRANSFER,
+    account_balance,
+    account_realised,
+    fills_realised,
+)
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
+from webapp.trading.services.order_path import Terms
 from webapp.trading.trader.recent import (
+    SentCount,
     blackout_reason,
     like_order_age_s,
     recent_results,
-    sent_counts,
 )
+
+Known = TypeVar("Known")
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _ROLLOVER = time(17)
+DEFAULT_STOP_PIPS = Decimal(30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ class Book:
         balance: what the account holds; realised: of it, over all fills and charges, less fees.
         trades, wins: over all fills; a trade is a fill that realised something.
         day_start: when the trading day began that `day_realised` counts.
+        last_fill, last_charge: the keys of the newest rows that are counted.
     """
 
     account: BrokerAccount
@@ -86,20 +97,12 @@ class Book:
     wins: int
     day_start: datetime
     day_realised: Decimal
+    last_fill: int
+    last_charge: int
 
     @classmethod
     def read(cls, account: BrokerAccount, *, market_time: datetime) -> "Book":
-        held = (
-            Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
-        )
-        positions: dict[str, NetPosition] = {}
-        sides: dict[str, list[Decimal]] = {}
-        for row in held:
-            name = row.instrument.name
-            sides.setdefault(name, []).append(row.units)
-            both = len(sides[name]) > 1
-            average = None if both else row.average_price
-            positions[name] = NetPosition(sum(sides[name], Decimal(0)), average)
+        positions, sides = _held(account)
         fills = Fill.objects.filter(account=account)
         totals = fills.aggregate(
             trades=Count("pk", filter=~Q(realised_pl=0)),
@@ -122,7 +125,29 @@ class Book:
             wins=totals["wins"],
             day_start=start,
             day_realised=fills_realised(today),
+            last_fill=_last(fills),
+            last_charge=_last(Charge.objects.filter(account=account)),
         )
+
+    def catch_up(self) -> None:
+        """Count what was filled and charged since the last reading; the day is still the same."""
+        for fill in Fill.objects.filter(account=self.account, pk__gt=self.last_fill).order_by("pk"):
+            made = fill.realised_pl + fill.financing - fill.commission
+            self.balance += made
+            self.realised += made
+            if fill.time >= self.day_start:
+                self.day_realised += made
+            self.trades += fill.realised_pl != 0
+            self.wins += fill.realised_pl > 0
+            self.last_fill = fill.pk
+        charges = Charge.objects.filter(account=self.account, pk__gt=self.last_charge)
+        for charge in charges.order_by("pk"):
+            self.balance += charge.amount
+            if charge.kind != TRANSFER:
+                self.realised += charge.amount
+            self.last_charge = charge.pk
+        self.positions, self.sides = _held(self.account)
+        self.lots = lots_held(self.account)
 
     def open_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return what closing everything now would realise; None if a price or rate is missing."""
@@ -150,6 +175,25 @@ class Book:
         return None if open_now is None else self.day_realised + open_now
 
 
+def _held(
+    account: BrokerAccount,
+) -> tuple[dict[str, NetPosition], dict[str, list[Decimal]]]:
+    """Return what is held by instrument name, both sides together and each by itself."""
+    rows = Position.objects.filter(account=account).exclude(units=0)
+    positions: dict[str, NetPosition] = {}
+    sides: dict[str, list[Decimal]] = {}
+    for name, units, price in rows.values_list("instrument__name", "units", "average_price"):
+        sides.setdefault(name, []).append(units)
+        average = None if len(sides[name]) > 1 else price
+        positions[name] = NetPosition(sum(sides[name], Decimal(0)), average)
+    return positions, sides
+
+
+def _last(rows: QuerySet[Fill] | QuerySet[Charge]) -> int:
+    last: int | None = rows.aggregate(last=Max("pk"))["last"]
+    return last or 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Stakes:
     """What is held and waits, in account currency: all of it, and by currency with its sign."""
@@ -162,9 +206,37 @@ def bids_and_asks(quotes: Mapping[str, Received]) -> dict[str, BidAsk]:
     return {name: (received.quote.bid, received.quote.ask) for name, received in quotes.items()}
 
 
+class Live:
+    """What works or waits, read once for orders that are judged one after the other."""
+
+    def __init__(self, account: BrokerAccount) -> None:
+        self._orders = list(
+            Order.objects.filter(
+                account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
+            ).select_related("instrument")
+        )
+        self._known: dict[object, object] = {}
+
+    def add(self, order: Order) -> None:
+        """Count an order that was approved."""
+        self._orders.append(order)
+
+    def beside(self, order: Order) -> list[Order]:
+        """Return all but the order, and the one that the venue ends before it takes this one."""
+        return [one for one in self._orders if one.pk not in (order.pk, order.replaces_id)]
+
+    def known(self, key: object, ask: Callable[[], Known]) -> Known:
+        """Return an answer that is the same for every order with this key; `ask` is asked once."""
+        if key not in self._known:
+            self._known[key] = ask()
+        return cast(Known, self._known[key])
+
+
 def exposure_for(
     order: Order,
     *,
+    live: Live,
+    sent: SentCount,
     book: Book,
     quotes: Mapping[str, Received],
     limits: Mapping[str, Decimal],
@@ -176,15 +248,8 @@ def exposure_for(
     peak_equity: the most that the account was worth until now.
     """
     account, row = order.account, order.instrument
-    live = [
-        other
-        for other in Order.objects.filter(
-            account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
-        ).select_related("instrument")
-        # The venue ends the order that this one replaces before it takes this one.
-        if other.pk not in (order.pk, order.replaces_id)
-    ]
-    entering = [other for other in live if not other.reduce_only]
+    beside = live.beside(order)
+    entering = [other for other in beside if not other.reduce_only]
     here = [other for other in entering if other.instrument_id == row.pk]
     waiting = [other.units - other.filled_units for other in here]
     busy = {*book.positions, *(other.instrument.name for other in entering)} - {row.name}
@@ -192,35 +257,44 @@ def exposure_for(
     equity = book.equity(quotes)
     stakes = _stakes(book, entering, quotes)
     market_now = received.quote.time if received else now
-    sent = sent_counts(account, now=now, day_start=day_start(now))
     rates = home_rates(account.currency, row.quote, bids_and_asks(quotes))
-    results = recent_results(order, limits=limits, at=market_now)
+    already = sent.at(now, day_start=day_start(now))
+    # What is queued is about to be sent.
+    queued = sum(other.state == OrderState.QUEUED for other in beside)
+    results = live.known(
+        ("results", row.pk, market_now),
+        lambda: recent_results(order, limits=limits, at=market_now),
+    )
+    blackout = live.known(
+        ("blackout", row.pk, order.strategy_id, market_now),
+        lambda: blackout_reason(order, at=market_now),
+    )
     return Exposure(
         instrument=instrument_value(row) if row.enabled else None,
         modes=(),
         quote=received.quote if received else None,
         quote_received_at=received.at if received else None,
         feed_stands=received.stands if received else "without a quote",
-        blackout=blackout_reason(order, at=market_now),
+        blackout=blackout,
         # What is lost is turned at the worse price.
         account_per_quote=None if rates is None else rates.loss,
         position_units=book.side_units(row.name, units=order.units, reduces=order.reduce_only),
         pending_buy_units=sum((units for units in waiting if units > 0), Decimal(0)),
         pending_sell_units=sum((units for units in waiting if units < 0), Decimal(0)),
-        waiting_buy_price=max(_waiting_prices(here, received, buys=True), default=None),
-        waiting_sell_price=min(_waiting_prices(here, received, buys=False), default=None),
+        waiting_buy_price=max(_waiting_prices(here, buys=True), default=None),
+        waiting_sell_price=min(_waiting_prices(here, buys=False), default=None),
         unresolved=any(
-            other.state == OrderState.UNKNOWN and other.instrument_id == row.pk for other in live
+            other.state == OrderState.UNKNOWN and other.instrument_id == row.pk for other in beside
         ),
         equity=equity,
         peak_equity=peak_equity if equity is None else max(peak_equity, equity),
         gross_value=stakes.gross if stakes else None,
         currency_values=stakes.by_currency if stakes else None,
         open_positions=len(busy),
-        open_orders=sum(other.type not in PROTECTIVE for other in live),
-        sent_last_second=sent.last_second,
-        sent_last_minute=sent.last_minute,
-        sent_today=sent.today,
+        open_orders=sum(other.type not in PROTECTIVE for other in beside),
+        sent_last_second=already.last_second + queued,
+        sent_last_minute=already.last_minute + queued,
+        sent_today=already.today + queued,
         like_order_age_s=like_order_age_s(order),
         day_pl=book.day_pl(quotes),
         stops_recent=results.stops,
@@ -229,21 +303,16 @@ def exposure_for(
     )
 
 
-def _waiting_prices(
-    orders: list[Order], received: Received | None, *, buys: bool
-) -> Iterator[Decimal]:
+def _waiting_prices(orders: list[Order], *, buys: bool) -> Iterator[Decimal]:
     """The prices at which our own waiting entries of one side would trade with the other side.
 
-    A stop order waits for the market to move away from it, so it meets nobody before that.
+    A stop order waits for the market to move away from it, so it meets nobody before that; a
+    market order rests nowhere, and its price is what others give it.
     """
     for order in orders:
-        if (order.units > 0) != buys or order.type == OrderType.STOP:
-            continue
-        price = order.price if order.price is not None else order.price_bound
-        if price is None and received is not None:
-            price = received.quote.ask if buys else received.quote.bid
-        if price is not None:
-            yield price
+        if (order.units > 0) == buys and order.type not in (OrderType.STOP, OrderType.MARKET):
+            assert order.price is not None
+            yield order.price
 
 
 def _stakes(book: Book, entering: list[Order], quotes: Mapping[str, Received]) -> _Stakes | None:
@@ -271,3 +340,47 @@ def _stakes(book: Book, entering: list[Order], quotes: Mapping[str, Received]) -
         by_currency[base] = by_currency.get(base, Decimal(0)) + signed * price
         by_currency[quote] = by_currency.get(quote, Decimal(0)) - signed * price
     return _Stakes(gross, by_currency)
+
+
+@dataclass(slots=True)
+class Judging:
+    """What the trader sees while it judges a turn of orders; see `order_path.Judge`.
+
+    Attributes:
+        unheard: why nothing may be opened though quotes come ("" if it may).
+    """
+
+    live: Live
+    sent: SentCount
+    book: Book
+    quotes: Mapping[str, Received]
+    peak_equity: Decimal
+    unheard: str
+    now: datetime
+
+    def terms(self, order: Order, limits: Mapping[str, Decimal]) -> Terms:
+        received, pip = self.quotes.get(order.instrument.name), order.instrument.pip
+        if received is None:
+            return Terms(None, None)
+        stop = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * pip
+        if order.reduce_only or "price_collar_pips_max" not in limits:
+            return Terms(None, stop)
+        quote, away = received.quote, limits["price_collar_pips_max"] * pip
+        buys = order.units > 0
+        return Terms(quote.ask + away if buys else max(quote.bid - away, quote.bid / 2), stop)
+
+    def exposure(self, order: Order, limits: Mapping[str, Decimal]) -> Exposure:
+        exposure = exposure_for(
+            order,
+            live=self.live,
+            sent=self.sent,
+            book=self.book,
+            quotes=self.quotes,
+            limits=limits,
+            peak_equity=self.peak_equity,
+            now=self.now,
+        )
+        return replace(exposure, feed_stands=self.unheard) if self.unheard else exposure
+
+    def approved(self, order: Order) -> None:
+        self.live.add(order)

@@ -1,11 +1,12 @@
 """What happened lately, for the protections of the risk gate: stops, losses, repeats, rates."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 
 from sep_engine.execution.states import STOPS, OrderState
 from webapp.trading.models import Blackout, BrokerAccount, Feed, Fill, Order
@@ -63,14 +64,37 @@ def recent_results(order: Order, *, limits: Mapping[str, Decimal], at: datetime)
     return Recent(stops, loss_age_min, window_pl)
 
 
-def sent_counts(account: BrokerAccount, *, now: datetime, day_start: datetime) -> Sent:
-    """Return how many orders were sent in the last second, minute, and since `day_start`."""
-    counted = Order.objects.filter(account=account, sent_at__gt=day_start).aggregate(
-        second=Count("pk", filter=Q(sent_at__gt=now - timedelta(seconds=1))),
-        minute=Count("pk", filter=Q(sent_at__gt=now - timedelta(minutes=1))),
-        today=Count("pk"),
-    )
-    return Sent(counted["second"], counted["minute"], counted["today"])
+class SentCount:
+    """Counts sends. Only the account's trader sends, so it reads them once a day and then counts.
+
+    Wall clock; `day_start` begins the day.
+    """
+
+    def __init__(self, account: BrokerAccount) -> None:
+        self._account = account
+        self._day_start: datetime | None = None
+        self._today = 0
+        self._minute: deque[datetime] = deque()
+
+    def sent(self, at: datetime) -> None:
+        self._today += 1
+        self._minute.append(at)
+
+    def at(self, now: datetime, *, day_start: datetime) -> Sent:
+        """Return how many orders were sent in the last second, minute, and since `day_start`."""
+        if self._day_start != day_start:
+            self._read(now, day_start)
+        while self._minute and self._minute[0] <= now - timedelta(minutes=1):
+            self._minute.popleft()
+        second = sum(at > now - timedelta(seconds=1) for at in self._minute)
+        return Sent(second, len(self._minute), self._today)
+
+    def _read(self, now: datetime, day_start: datetime) -> None:
+        sent = Order.objects.filter(account=self._account, sent_at__isnull=False)
+        lately = sent.filter(sent_at__gt=now - timedelta(minutes=1)).order_by("sent_at")
+        self._minute = deque(at for at in lately.values_list("sent_at", flat=True) if at)
+        self._today = sent.filter(sent_at__gt=day_start).count()
+        self._day_start = day_start
 
 
 def like_order_age_s(order: Order) -> Decimal | None:
@@ -89,10 +113,11 @@ def like_order_age_s(order: Order) -> Decimal | None:
         reduce_only=False,
         created_at__lte=order.created_at,
     )
-    before = alike.exclude(pk=order.pk).exclude(state__in=_CAME_TO_NOTHING).order_by("-pk").first()
+    others = alike.exclude(pk=order.pk).exclude(state__in=_CAME_TO_NOTHING).order_by("-pk")
+    before = others.values_list("created_at", flat=True).first()
     if before is None:
         return None
-    return Decimal((order.created_at - before.created_at) // timedelta(milliseconds=1)) / 1000
+    return Decimal((order.created_at - before) // timedelta(milliseconds=1)) / 1000
 
 
 def blackout_reason(order: Order, *, at: datetime) -> str:

@@ -153,7 +153,7 @@ class RunningStrategy:
         if bars < self.rule.horizon_bars or leaving.exclude(state__in=TERMINAL).exists():
             return
         order = Order(account=self.row.account, strategy=self.row, reduce_only=True)
-        modes = modes_for(order, lock=False)
+        modes = modes_for(order)
         if TradingMode.HALTED in modes or not allowed_by(modes, order):
             return
         end = self._last_start + self._bar

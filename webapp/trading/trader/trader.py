@@ -4,8 +4,9 @@ Prices come in, complete bars are stored with the signals and intents that follo
 transaction, and every intent, whoever made it, takes the same way: gate, claim, send, record.
 Starting is recovery: there is no other way to start, so a crash needs nothing special.
 
-Everything that writes runs under one lock, one step after another. All database work is done in
-one thread of its own, so that the loop always answers; no broker is asked within a transaction.
+Everything that writes runs under one lock, one step after another; only within the step that sends
+several orders are on their way at once (see `turns`). All database work is done in one thread of
+its own, so that the loop always answers; no broker is asked within a transaction.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from sep_engine.errors import DataError
 from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
@@ -38,7 +39,7 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.model import Quote, QuoteBar
-from sep_engine.risk import Exposure, conversion_pairs
+from sep_engine.risk import conversion_pairs
 from sep_engine.venues.oanda.backoff import Backoff
 from sep_engine.venues.oanda.client import MarketDataClient, VenueError
 from sep_engine.venues.oanda.parse import Price
@@ -86,10 +87,12 @@ from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.streams import MarketStream, Relay, connect, listen_for_hints
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader.exposure import (
+    DEFAULT_STOP_PIPS,
     Book,
+    Judging,
+    Live,
     Received,
     day_start,
-    exposure_for,
     instrument_value,
 )
 from webapp.trading.trader.live import (
@@ -99,8 +102,10 @@ from webapp.trading.trader.live import (
     bar_start,
     complete_bars,
 )
+from webapp.trading.trader.recent import SentCount
 from webapp.trading.trader.spikes import Spikes
 from webapp.trading.trader.strategies import RunningStrategy
+from webapp.trading.trader.turns import TOGETHER_MAX, Waiting, turns
 from webapp.trading.wire import decimal_text, money_text, time_text
 
 logger = logging.getLogger(__name__)
@@ -115,7 +120,6 @@ FIRST_QUOTES_S = 5.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 SNAPSHOTS_KEPT = 20_000
-DEFAULT_STOP_PIPS = Decimal(30)
 BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
@@ -159,7 +163,7 @@ def _durable() -> Iterator[None]:
             cursor.execute("PRAGMA synchronous=NORMAL")
 
 
-async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended.
 
     Python 3.11 loses a cancellation that meets the end of an `asyncio.wait_for`, so once may not
@@ -219,6 +223,8 @@ class Trader:
         self._last_performance = 0.0
         self._protected = False
         self._peak_equity = Decimal(0)
+        # The last transaction that our books are known to hold.
+        self._applied = 0
         self._behind_s = 0.0
         # Since when the venue's stream is lost, and why; None while it is heard.
         self._deaf: tuple[float, str] | None = None
@@ -303,6 +309,7 @@ class Trader:
         self._lease_until = time.monotonic() + lease.LEASE.total_seconds()
         self._account = BrokerAccount.objects.get(pk=self._account_id)
         self._terms = terms_of(self._account)
+        self._sent = SentCount(self._account)
         feed = Feed.objects.select_related("instrument").order_by("pk").first()
         if feed is None:
             raise ValueError("there is no feed; run manage.py load_sample")
@@ -561,6 +568,7 @@ class Trader:
             feeds.rewind(self._feed, self._bars, now=now)
             self._announce("The replay begins again.")
         self._warm_up()
+        self._read_book()
 
     def _announce(self, text: str, level: str = "info") -> None:
         with transaction.atomic():
@@ -732,120 +740,156 @@ class Trader:
         """Do everything that any order of the account waits for."""
         if not self._armed:
             return
-        for order_id, state, withdrawn in await self._db(self._live_orders):
-            if withdrawn and state in (_S.CREATED, _S.QUEUED, _S.ACCEPTED, _S.PARTIAL):
-                await self._withdraw(order_id)
-            elif state == _S.CREATED:
-                await self._judge(order_id)
-            elif state == _S.QUEUED:
-                await self._send(order_id)
+        live = await self._db(self._live_orders)
+        await self._withdraw([one.pk for one in live if one.withdrawn])
+        for turn in turns(one for one in live if not one.withdrawn):
+            await self._judge_and_send(turn)
         if self._book.positions and not self._protected:
             self._protected = await self._db(self._protect)
 
-    def _live_orders(self) -> list[tuple[int, OrderState, bool]]:
-        """Return (id, state, whether it is to be withdrawn), those to be withdrawn first."""
+    def _live_orders(self) -> list[Waiting]:
+        """Return the orders that wait for us, oldest first."""
+        if self._stopped():
+            order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
+        new, working = (_S.CREATED, _S.QUEUED), (_S.ACCEPTED, _S.PARTIAL)
         rows = (
             Order.objects.filter(account=self._account)
             .exclude(state__in=sorted(TERMINAL))
+            .filter(Q(state__in=new) | Q(state__in=working, cancel_requested_at__isnull=False))
             .order_by("pk")
-            .values_list("pk", "state", "cancel_requested_at")
+            .values_list(
+                "pk",
+                "state",
+                "instrument__name",
+                "cancel_requested_at",
+                "reduce_only",
+                "replaces_id",
+            )
         )
-        live = [(key, OrderState(state), at is not None) for key, state, at in rows]
-        if any(not withdrawn for _, _, withdrawn in live) and self._stopped():
-            order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
-            live = [(key, OrderState(state), at is not None) for key, state, at in rows.all()]
-        return sorted(live, key=lambda one: not one[2])
+        return [
+            Waiting(key, OrderState(state), name, at is not None, reduces or replaces is not None)
+            for key, state, name, at, reduces, replaces in rows
+        ]
 
     def _stopped(self) -> bool:
         """Return whether any scope of the kill switch is not ACTIVE."""
         return halt_flag.is_set() or TradingState.objects.exclude(state=TradingMode.ACTIVE).exists()
 
-    async def _withdraw(self, order_id: int) -> None:
-        order, cancel = await self._happened(order_id, Withdrawn())
-        if not cancel:
-            return
-        killpoint("cancel_claimed")
+    async def _withdraw(self, order_ids: list[int]) -> None:
+        """End or cancel orders; the venue is asked for all of them without waiting between."""
+        for start in range(0, len(order_ids), TOGETHER_MAX):
+            orders = await self._db(
+                order_path.orders_withdraw,
+                order_ids=order_ids[start : start + TOGETHER_MAX],
+                now=utc_now(),
+                timing=self._timing,
+            )
+            if orders:
+                killpoint("cancel_claimed")
+                await self._answers([self._cancel(order) for order in orders])
+
+    async def _cancel(self, order: Order) -> list[Transaction]:
         try:
             facts = await asyncio.wait_for(self._broker.cancel(order.client_id), SEND_TIMEOUT_S)
         except (BrokerError, TimeoutError) as error:
-            await self._happened(order_id, Doubted(str(error)))
-            return
+            await self._happened(order.pk, Doubted(str(error)))
+            return []
         killpoint("cancel_sent")
-        await self._apply(facts)
+        return facts
 
-    async def _judge(self, order_id: int) -> None:
-        order = await self._db(self._judge_now, order_id, utc_now())
-        killpoint("judged")
-        if order is not None and order.state == _S.QUEUED:
-            await self._send(order_id)
+    async def _answers(self, calls: Iterable[Coroutine[Any, Any, list[Transaction]]]) -> None:
+        """Make calls to the venue at once, and apply what each brings as soon as it is there."""
+        waiting = {asyncio.create_task(call) for call in calls}
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await self._apply([fact for one in done for fact in one.result()])
+        finally:
+            await cancelled(waiting)
 
-    def _judge_now(self, order_id: int, now: datetime) -> Order | None:
-        order = Order.objects.select_related("instrument", "account").get(pk=order_id)
-        received = self._quotes.get(order.instrument.name)
-        lapsed = order.expires_at is not None and now > order.expires_at
-        coming = received is None or received.stands == BEFORE_FIRST_QUOTE
-        if not order.reduce_only and time.monotonic() - self._armed_at < FIRST_QUOTES_S:
-            # The quotes of a start come one after another, and all that is held must be priced.
-            coming = coming or self._book.equity(self._quotes) is None
-        if coming and not lapsed and not self._feed_stands():
-            return None  # just started: the first quotes are on their way
-        bound = stop = None
-        if received is not None:
-            limits = order_path.limits_of(self._account)
-            if not order.reduce_only and "price_collar_pips_max" in limits:
-                quote = received.quote
-                away = limits["price_collar_pips_max"] * order.instrument.pip
-                bound = (
-                    quote.ask + away if order.units > 0 else max(quote.bid - away, quote.bid / 2)
-                )
-            stop = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * order.instrument.pip
-        return order_path.order_judge(
-            order_id=order_id,
-            exposure=self._exposure(order, now),
-            price_bound=bound,
-            default_stop_distance=stop,
+    async def _judge_and_send(self, turn: list[Waiting]) -> None:
+        created = [one for one in turn if one.state == _S.CREATED]
+        queued = {one.pk for one in turn if one.state == _S.QUEUED}
+        if created:
+            queued |= await self._db(self._judge, created, utc_now())
+            killpoint("judged")
+        if queued:
+            await self._send([one.pk for one in turn if one.pk in queued])
+
+    def _judge(self, created: list[Waiting], now: datetime) -> set[int]:
+        """Return the keys of the orders that are QUEUED now."""
+        ready = [one.pk for one in created if not self._must_wait(one, now)]
+        if not ready:
+            return set()
+        queued = order_path.orders_judge(
+            account_id=self._account.pk,
+            order_ids=ready,
+            judging=lambda: self._judging(now),
             now=now,
             timing=self._timing,
         )
+        return {order.pk for order in queued}
 
-    def _exposure(self, order: Order, now: datetime) -> Exposure:
-        exposure = exposure_for(
-            order,
+    def _judging(self, now: datetime) -> Judging:
+        return Judging(
+            live=Live(self._account),
+            sent=self._sent,
             book=self._book,
             quotes=self._quotes,
-            limits=order_path.limits_of(self._account),
             peak_equity=self._peak_equity,
+            unheard="" if self._deaf is None else "without the venue's transaction stream",
             now=now,
         )
-        if self._deaf is None:
-            return exposure
-        return replace(exposure, feed_stands="without the venue's transaction stream")
 
-    async def _send(self, order_id: int) -> None:
-        """Claim an order and send it once; whatever is not a clear answer is a doubt."""
+    def _must_wait(self, one: Waiting, now: datetime) -> bool:
+        """Return whether the first quotes are on their way: we have just started."""
+        received = self._quotes.get(one.instrument)
+        coming = received is None or received.stands == BEFORE_FIRST_QUOTE
+        if not one.alone and time.monotonic() - self._armed_at < FIRST_QUOTES_S:
+            # The quotes of a start come one after another, and all that is held must be priced.
+            coming = coming or self._book.equity(self._quotes) is None
+        if not coming or self._feed_stands():
+            return False
+        return not Order.objects.filter(pk=one.pk, expires_at__lt=now).exists()
+
+    async def _send(self, order_ids: list[int]) -> None:
+        """Claim orders and send each once; whatever is not a clear answer is a doubt."""
         assert self._lease is not None
-        if not await self._db(self._claim, order_id, self._lease.epoch):
+        orders, age_max = await self._db(self._claim, order_ids, self._lease.epoch)
+        if not orders:
             return
         killpoint("claimed")
-        request, refusal = await self._db(self._last_look, order_id)
-        old_id, old_client_id = await self._db(self._replaced_by, order_id)
+        await self._answers([self._submit(order, age_max) for order in orders])
+        killpoint("recorded")
+        for order_id, old_id in await self._db(self._unanswered, orders):
+            await self._doubt(order_id, old_id, "the answer said nothing of the order")
+
+    async def _submit(self, order: Order, age_max: Decimal) -> list[Transaction]:
+        refusal = await self._db(self._last_look, order, age_max)
         if refusal:
-            await self._doubt(order_id, old_id, refusal)
-            return
+            await self._doubt(order.pk, order.replaces_id, refusal)
+            return []
+        request = self._request(order)
         try:
-            if old_id is None:
+            if order.replaces_id is None:
                 sending = self._broker.submit(request)
             else:
-                sending = self._broker.replace(old_client_id, request)
+                old = await self._db(Order.objects.get, pk=order.replaces_id)
+                sending = self._broker.replace(old.client_id, request)
             facts = await asyncio.wait_for(sending, SEND_TIMEOUT_S)
         except (BrokerError, TimeoutError) as error:
             logger.warning("order %s is in doubt: %s", request.client_id, error or "timeout")
-            await self._doubt(order_id, old_id, str(error))
-            return
+            await self._doubt(order.pk, order.replaces_id, str(error))
+            return []
         killpoint("sent")
-        await self._apply(facts)
-        killpoint("recorded")
-        await self._doubt(order_id, old_id, "the answer said nothing of the order")
+        return facts
+
+    def _unanswered(self, orders: list[Order]) -> list[tuple[int, int | None]]:
+        """Return those that are SENDING still, each with the order whose place it was to take."""
+        keys = [order.pk for order in orders]
+        open_ = Q(state=_S.SENDING) | Q(replaces__state=_S.REPLACE_PENDING)
+        rows = Order.objects.filter(open_, pk__in=keys).order_by("pk")
+        return list(rows.values_list("pk", "replaces_id"))
 
     async def _doubt(self, order_id: int, old_id: int | None, reason: str) -> None:
         """Doubt the order, and the one whose place it was to take, where no answer was given."""
@@ -854,26 +898,49 @@ class Trader:
         if old_id is not None and await self._db(self._state_of, old_id) == _S.REPLACE_PENDING:
             await self._happened(old_id, Doubted(reason))
 
-    def _replaced_by(self, order_id: int) -> tuple[int | None, str]:
-        """Return the key and client id of the order whose place this one is to take."""
-        order = Order.objects.select_related("replaces").get(pk=order_id)
-        return (
-            (None, "") if order.replaces is None else (order.replaces.pk, order.replaces.client_id)
-        )
+    def _claim(self, order_ids: list[int], epoch: int) -> tuple[list[Order], Decimal]:
+        """Claim orders; the claims are on the disk when this returns, should the power fail.
 
-    def _claim(self, order_id: int, epoch: int) -> bool:
-        """Claim the order; the claim is on the disk when this returns, should the power fail."""
+        Returns:
+            What is ours to send, and the greatest age of a quote that may be traded on, s.
+        """
+        now = utc_now()
         with _durable():
-            return order_path.order_claim(
-                order_id=order_id, epoch=epoch, now=utc_now(), timing=self._timing
+            orders = order_path.orders_claim(
+                account_id=self._account.pk,
+                order_ids=order_ids,
+                epoch=epoch,
+                now=now,
+                timing=self._timing,
             )
+        for _ in orders:
+            self._sent.sent(now)
+        limits = order_path.limits_of(self._account)
+        return orders, limits.get("quote_age_s_max", Decimal(0))
 
-    def _last_look(self, order_id: int) -> tuple[OrderRequest, str]:
-        """Return the request, and why it must not be sent after all ("" if it may)."""
-        order = Order.objects.select_related("instrument", "account", "strategy__account").get(
-            pk=order_id
-        )
-        request = OrderRequest(
+    def _last_look(self, order: Order, age_max: Decimal) -> str:
+        """Return why the order must not be sent after all ("" if it may); nothing waits after it.
+
+        Whoever halts in the database or with the flag before this reads it stops this send.
+        """
+        assert self._lease is not None
+        if time.monotonic() >= self._lease_until or self._lease.lost():
+            return "the account was lost before the send"
+        if not order_path.allowed_by(order_path.modes_for(order), order):
+            return "the kill switch was pulled before the send"
+        if not order.reduce_only and (
+            unarmed := live_refusal(account=order.account, strategy=order.strategy, now=utc_now())
+        ):
+            return unarmed
+        received = self._quotes.get(order.instrument.name)
+        age = None if received is None else (utc_now() - received.at).total_seconds()
+        # An age below 0 says that the clock was set back: how old the quote is is not known.
+        if not order.reduce_only and (age is None or not 0 <= age <= age_max):
+            return "the quote grew too old before the send"
+        return ""
+
+    def _request(self, order: Order) -> OrderRequest:
+        return OrderRequest(
             client_id=order.client_id,
             instrument=order.instrument.name,
             type=OrderType(order.type),
@@ -891,22 +958,6 @@ class Trader:
             position_fill=PositionFill(order.position_fill),
             trade_id=order.trade_id,
         )
-        assert self._lease is not None
-        if time.monotonic() >= self._lease_until or self._lease.lost():
-            return request, "the account was lost before the send"
-        if not order_path.allowed_by(order_path.modes_for(order, lock=False), order):
-            return request, "the kill switch was pulled before the send"
-        if not order.reduce_only and (
-            unarmed := live_refusal(account=order.account, strategy=order.strategy, now=utc_now())
-        ):
-            return request, unarmed
-        received = self._quotes.get(order.instrument.name)
-        age_max = order_path.limits_of(self._account).get("quote_age_s_max", Decimal(0))
-        age = None if received is None else (utc_now() - received.at).total_seconds()
-        # An age below 0 says that the clock was set back: how old the quote is is not known.
-        if not order.reduce_only and (age is None or not 0 <= age <= age_max):
-            return request, "the quote grew too old before the send"
-        return request, ""
 
     def _target(self, order: Order) -> Decimal | None:
         """Return the target's price. Where the venue takes no distance, the last quote gives it."""
@@ -1010,7 +1061,7 @@ class Trader:
         away = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * instrument.pip
         long = held > 0
         price = instrument.round_price(opened_at + (-away if long else away))
-        modes = order_path.modes_for(Order(account=self._account, reduce_only=True), lock=False)
+        modes = order_path.modes_for(Order(account=self._account, reduce_only=True))
         if TradingMode.HALTED in modes:
             return
         passed = price >= quote.bid if long else price <= quote.ask
@@ -1063,7 +1114,7 @@ class Trader:
                     f"The venue's transaction stream is heard again after {deaf_s:.0f} s.",
                 )
             return
-        if news.transaction_id > await self._db(self._last_transaction):
+        if news.transaction_id > self._applied:
             await self._read_facts_now()
 
     async def _read_facts_now(self) -> None:
@@ -1076,7 +1127,7 @@ class Trader:
     # Facts.
 
     async def _apply(self, facts: list[Transaction]) -> None:
-        if not facts:
+        if not facts or max(fact.id for fact in facts) <= self._applied:
             return
         try:
             await self._db(self._apply_now, facts)
@@ -1105,7 +1156,8 @@ class Trader:
 
     def _apply_now(self, facts: list[Transaction]) -> None:
         self._book_facts(facts)
-        self._read_book()
+        self._applied = max(self._applied, *(fact.id for fact in facts))
+        self._book.catch_up()
         self._protected = False
 
     @retried

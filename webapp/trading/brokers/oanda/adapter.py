@@ -9,7 +9,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -85,6 +86,41 @@ logger = logging.getLogger(__name__)
 _ADOPTED = re.compile(r"venue-\d+-(\d+)", re.ASCII)
 
 
+@dataclass(slots=True)
+class _Read:
+    after: int
+    facts: list[Transaction] | None = None
+
+
+class SharedReads:
+    """Reads of the ledger for answers that come at the same time: one read serves all who ask
+    before it begins.
+    """
+
+    def __init__(self, read: Callable[[int], Awaitable[list[Transaction]]]) -> None:
+        self._read = read
+        self._reading = asyncio.Lock()
+        self._next: _Read | None = None
+
+    async def since(self, after: int) -> list[Transaction]:
+        """Return at least the transactions after this id that there were at the call.
+
+        Raises:
+            BrokerError: they cannot be read.
+        """
+        ours = self._next
+        if ours is None:
+            ours = self._next = _Read(after)
+        ours.after = min(ours.after, after)
+        async with self._reading:
+            if ours.facts is None:
+                # Who asks from now on is not served by what was true before.
+                if self._next is ours:
+                    self._next = None
+                ours.facts = await self._read(ours.after)
+        return ours.facts
+
+
 class OandaBroker:
     """The port of `base.Broker` for one account.
 
@@ -114,6 +150,7 @@ class OandaBroker:
         self._account_key = account_key
         self._instruments: dict[str, Instrument] = {}
         self._budget = orders.RequestBudget()
+        self._reads = SharedReads(self.transactions_since)
         self._breakers: dict[str, Breaker] = {}
         self._url = f"{endpoint.rest}/v3/accounts/{venue_account}"
         self._stream_url = f"{endpoint.stream}/v3/accounts/{venue_account}/transactions/stream"
@@ -238,7 +275,7 @@ class OandaBroker:
         if answer.missing_ids:
             first = min(one.id for one in answer.transactions)
             try:
-                return await self.transactions_since(first - 1)
+                return await self._reads.since(first - 1)
             except BrokerError:
                 pass  # what the answer carries is known; the rest is found by the next read
         return transactions_of([one.raw for one in answer.transactions])
