@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks
+from sep_engine.cli.jobs import among
 from sep_engine.cli.runs import absolute, counted_in, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
@@ -326,7 +327,7 @@ def judge(
         spreads=spreads,
         backend=backend,
         enough=lambda: time.monotonic() - started > _GATE_S,
-        jobs=os.cpu_count() or 1,
+        share=among(os.cpu_count() or 1),
         progress=on_progress,
     )
     return {**report.document, "engine": __version__}

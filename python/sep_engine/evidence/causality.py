@@ -21,19 +21,19 @@ Source of the first idea: freqtrade's lookahead-analysis, which asks it of trade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sep_engine.errors import ArgumentError
-from sep_engine.evidence.jobs import each
 from sep_engine.evidence.market import BarTicks, Ints, Market
 from sep_engine.evidence.surrogates import words
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
+_T = TypeVar("_T")
 
 _SHIFTS = range(-3, 4)
 _ROWS_A_PART = 10  # the first of them is poisoned too
@@ -90,6 +90,28 @@ class Subject:
     decision: str = "direction"
     bars_min: int = 1
     tolerance: float = 0.0
+
+
+class Share(Protocol):
+    """Does the same work for many numbers, in processes of its own if it likes."""
+
+    def __call__(
+        self, work: Callable[[int], _T], count: int, *, more: Callable[[int], bool]
+    ) -> Iterable[tuple[int, _T]]:
+        """Yield (number, work(number)) for numbers from 0 to below `count`, in any order.
+
+        more: asked before each number; where the answer is no, nothing further is begun.
+        """
+
+
+def in_turn(
+    work: Callable[[int], _T], count: int, *, more: Callable[[int], bool]
+) -> Iterator[tuple[int, _T]]:
+    """Share the work with nobody."""
+    for number in range(count):
+        if not more(number):
+            return
+        yield number, work(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +179,7 @@ def inspect(
     trade_points: int = 100,
     seed: int = 0,
     enough: Callable[[], bool] = lambda: False,
-    jobs: int = 1,
+    share: Share | None = None,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> GateReport:
     """Return what the gate finds: the first leak of each column and check.
@@ -170,7 +192,7 @@ def inspect(
         seed: of the rows.
         enough: asked before every tenth run from `truncations_min` on, and before each trade
             after ten: has the time been used up?
-        jobs: processes that share the runs. The findings are the same for any number.
+        share: does the runs, None in turn. The findings are the same whatever it does first.
         progress: called with the runs done and all.
 
     Raises:
@@ -199,10 +221,10 @@ def inspect(
 
     done = 0
     by_part: dict[int, list[Finding]] = {}
-    for part, found in each(
+    share = share or in_turn
+    for part, found in share(
         run_again,
         -(-truncations // _ROWS_A_PART),
-        jobs=jobs,
         more=lambda part: part * _ROWS_A_PART < truncations_min or not enough(),
     ):
         by_part[part] = found
@@ -220,7 +242,7 @@ def inspect(
         findings += wrong
         if not wrong:
             found_again = _trades_again(
-                subject.trades, market, trades, trade_points, seed, enough, jobs
+                subject.trades, market, trades, trade_points, seed, enough, share
             )
             again = len(found_again)
             findings += _firsts(found_again)
@@ -352,7 +374,7 @@ def _trades_again(
     points: int,
     seed: int,
     enough: Callable[[], bool],
-    jobs: int,
+    share: Share,
 ) -> dict[int, list[Finding]]:
     """What making trades again on a changed future finds, by the place of the trade drawn."""
     count = min(points, len(trades))
@@ -371,7 +393,7 @@ def _trades_again(
                 findings.append(Finding(check, check, int(trades.decided[k]), text))
         return findings
 
-    return dict(each(run_again, count, jobs=jobs, more=lambda place: place < 10 or not enough()))
+    return dict(share(run_again, count, more=lambda place: place < 10 or not enough()))
 
 
 def _too_good(market: Market, bar: Ints, price: Ints, direction: Ints) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from sep_engine import backends
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
-from sep_engine.evidence.causality import GateReport, Subject
+from sep_engine.evidence.causality import GateReport, Share, Subject
 from sep_engine.evidence.choice import Choice, choose, forward_splits
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
 from sep_engine.evidence.family import Family, last_bit_reversal
@@ -112,7 +112,7 @@ def evaluate(
     worlds: Callable[[Kind, int], Iterable[World]] | None = None,
     spreads: Ints | None = None,
     gate: GateReport | None = None,
-    jobs: int = 1,
+    share: Share | None = None,
     backend: BackendName = "auto",
     progress: Progress = lambda part, done, total: None,
 ) -> Report:
@@ -130,7 +130,7 @@ def evaluate(
             rule, in the null worlds too, then pays half of the spread of its own bar. None takes
             the one spread of `costs` for all.
         gate: what `gate_report` found, when it was asked elsewhere. None asks here.
-        jobs: processes that share the causality gate.
+        share: does the runs of the causality gate, None in turn.
         backend: what searches null worlds; "auto" is a GPU if there is one. All give the same
             report, which names it in `computed_on`, where nothing but that depends on it.
         progress: called with the part's name, how much of it is done, and how much there is.
@@ -145,7 +145,7 @@ def evaluate(
     counted = count(sharpes) if count else Count(len(family), 1)
 
     gpu = _gpu(family, backend)
-    asked = gate or _gate(case.judged, enough, jobs, progress, on_gpu=gpu.columns)
+    asked = gate or _gate(case.judged, enough, share, progress, on_gpu=gpu.columns)
     controls = _controls(case, worlds, backend, progress)
     progress("figures", 0, 3)
     direction = _direction(case)
@@ -435,7 +435,7 @@ def gate_report(
     settings: Settings,
     spreads: Ints | None = None,
     enough: Callable[[], bool] = lambda: False,
-    jobs: int = 1,
+    share: Share | None = None,
     progress: Progress = lambda part, done, total: None,
 ) -> GateReport:
     """Return what the causality gate says of the best rule, as `evaluate` asks it.
@@ -448,13 +448,13 @@ def gate_report(
     net = family_days(market, family, day=day, spread=spread).net.astype(np.float64)
     best = int(t_values(net).argmax())
     judged = _Judged(market, family, best, settings, spread)
-    return _gate(judged, enough, jobs, progress, on_gpu=_gpu(family, "auto").columns)
+    return _gate(judged, enough, share, progress, on_gpu=_gpu(family, "auto").columns)
 
 
 def _gate(
     judged: _Judged,
     enough: Callable[[], bool],
-    jobs: int,
+    share: Share | None,
     progress: Progress,
     *,
     on_gpu: Callable[[int, Market], causality.Columns] | None,
@@ -486,7 +486,7 @@ def _gate(
         trade_points=settings.gate_trades,
         seed=settings.seed,
         enough=enough,
-        jobs=jobs,
+        share=share,
         progress=lambda done, total: progress("causality", done, total),
     )
 

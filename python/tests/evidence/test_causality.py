@@ -12,6 +12,7 @@ from scipy.signal import lfilter
 
 from python.tests.evidence import worlds
 from python.tests.evidence.worlds import decide, rolling_mean, rolling_std
+from sep_engine.cli.jobs import among
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Subject, Trades, inspect, label_shift
 from sep_engine.evidence.market import BarTicks, Market
@@ -287,7 +288,7 @@ def test_a_stream_that_differs_from_the_batch_is_found() -> None:
 @pytest.mark.parametrize("pair", [ZOO[0], ZOO[20], ("momentum", next(iter(TRADE_LEAKS)))])
 def test_any_number_of_processes_finds_the_same(pair: tuple[str, str]) -> None:
     alone, two, three = (
-        inspect(with_leak(*pair), MARKET, truncations=75, trade_points=15, jobs=jobs)
+        inspect(with_leak(*pair), MARKET, truncations=75, trade_points=15, share=among(jobs))
         for jobs in (1, 2, 3)
     )
     assert alone.findings
@@ -304,7 +305,7 @@ def test_what_code_raises_in_a_process_comes_out_and_ends_the_others() -> None:
         raise ArgumentError("a window of 7 does not fit")
 
     with pytest.raises(ArgumentError, match="a window of 7 does not fit"):
-        inspect(worlds.subject("failing", score), MARKET, jobs=2)
+        inspect(worlds.subject("failing", score), MARKET, share=among(2))
     assert multiprocessing.active_children() == []
 
 
@@ -315,7 +316,7 @@ def test_a_process_that_is_killed_is_not_a_pass() -> None:
         return momentum(m)
 
     with pytest.raises(ArgumentError, match="a process of the causality gate was ended"):
-        inspect(worlds.subject("killed", score), MARKET, jobs=2)
+        inspect(worlds.subject("killed", score), MARKET, share=among(2))
 
 
 def test_slow_code_is_cut_off_after_the_least_number_of_runs() -> None:

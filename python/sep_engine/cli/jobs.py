@@ -12,35 +12,42 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sep_engine.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sep_engine.evidence.causality import Share
 
 _T = TypeVar("_T")
 
 
-def each(
-    work: Callable[[int], _T], count: int, *, jobs: int, more: Callable[[int], bool]
-) -> Iterator[tuple[int, _T]]:
-    """Yield (number, work(number)) for numbers from 0 to below `count`, in any order.
+def among(jobs: int) -> Share:
+    """Return what shares work among `jobs` processes, >= 1: job j takes j, j + jobs and so on.
 
-    Args:
-        jobs: processes, >= 1; 1 works in this one. Job j takes j, j + jobs and so on.
-        more: asked before each number; a job ends where the answer is no.
-
-    Raises:
-        ArgumentError: a process ended without having said why; or what `work` raises.
+    It raises what the work raises, and ArgumentError when a process ended without having said why.
     """
-    if min(jobs, count) <= 1:
-        for number in range(count):
-            if not more(number):
-                return
-            yield number, work(number)
-        return
+
+    def share(
+        work: Callable[[int], _T], count: int, *, more: Callable[[int], bool]
+    ) -> Iterator[tuple[int, _T]]:
+        processes = min(jobs, count)
+        if processes <= 1:
+            from sep_engine.evidence.causality import in_turn
+
+            return in_turn(work, count, more=more)
+        return _forked(work, count, processes, more)
+
+    return share
+
+
+def _forked(
+    work: Callable[[int], _T], count: int, jobs: int, more: Callable[[int], bool]
+) -> Iterator[tuple[int, _T]]:
     context = multiprocessing.get_context("fork")
     running: dict[Connection, Any] = {}
     try:
-        for job in range(min(jobs, count)):
+        for job in range(jobs):
             receive, send = context.Pipe(duplex=False)
             process = context.Process(
                 target=_answer, args=(send, work, range(job, count, jobs), more), daemon=True
