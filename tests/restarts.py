@@ -229,7 +229,8 @@ def sample(var_path: Path, writes: int) -> int:
         # What was traded after the backup was read from the venue again.
         faults += audit()
     faults += [fault for kill in kills if kill is not None for fault in kill.faults]
-    result = {"kills": len(kills), "restarts": len(rows), "faults": faults}
+    done = [kill for kill in kills if kill is not None and kill.reached]
+    result = {"kills": len(done), "restarts": len(rows), "faults": faults}
     print("\n".join(row.line() for row in rows), json.dumps(result), sep="\n")
     return 0
 

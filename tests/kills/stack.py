@@ -327,10 +327,17 @@ def can_trace() -> bool:
 
 
 def database_thread(pid: int) -> int:
-    """Return the thread of the trader that works with the database, by its work so far."""
-    # The relay has a thread of its own; the trader's was started first.
-    threads = sorted(int(one.name) for one in Path(f"/proc/{pid}/task").iterdir())
-    return threads[1]
+    """Return the thread of the trader that works with the database.
+
+    It is the one beside the main thread that waited most often so far: for the server's answers.
+    The relay has a thread too, which asks less; those of numerical libraries wait for ever.
+    """
+    waits = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        words = (task / "status").read_text().split()
+        waits[int(task.name)] = int(words[words.index("voluntary_ctxt_switches:") + 1])
+    del waits[pid]
+    return max(waits, key=waits.__getitem__)
 
 
 @contextlib.contextmanager
