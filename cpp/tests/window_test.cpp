@@ -281,6 +281,32 @@ TEST(Simd, GivesTheBytesOfTheReferenceInEveryType) {
     unsetenv("SEP_SIMD");
 }
 
+TEST(Simd, TakesManyBitsInPiecesAsTheReferenceOneByOne) {
+    constexpr std::size_t size = 200'000;  // three pieces of 1,024 words, and a rest
+    std::vector<std::uint8_t> bits = random_bits(size + 7, 23);
+    const RollingSpec spec = spec_of(64, Encoding::moves, group_counts | group_damped);
+    const auto roll_with = [&](Backend backend, int threads) {
+        Rolled rolled(bits.size());
+        RollingOutputs out = rolled.outputs();
+        Roller roller(spec, backend, threads);
+        roller.take_bits(std::span(bits).first(size), {}, out);
+        roller.take_bits(std::span(bits).subspan(size), {}, out.from(size));
+        return rolled;
+    };
+    const Rolled expected = roll_with(Backend::scalar, 1);
+    for (const int threads : {1, 3}) {
+        ASSERT_TRUE(same_bytes(roll_with(Backend::simd, threads), expected)) << threads;
+    }
+    bits[150'001] = 2;
+    bits[190'000] = 7;
+    try {
+        roll_with(Backend::simd, 3);
+        FAIL() << "a 2 was taken";
+    } catch (const InvalidArgument& error) {
+        EXPECT_STREQ(error.what(), "bits must be 0 or 1, was 2 at row 150001");
+    }
+}
+
 TEST(Simd, EncodesAsTheReference) {
     Walk walk(3'000, 21, 0.001);
     for (std::size_t i = 700; i < 900; ++i) walk.prices[i] = walk.prices[699];
