@@ -50,9 +50,9 @@ lint: $(VENV)/.dev ## Format, types, import directions, conventions
 	@$(BIN)/python scripts/run_tests.py lint
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measure the engine beside its peers on this machine
+bench: $(VENV)/.bench ## Measure the engine beside its peers on this machine (SHORT=1, BARS=file.csv)
 	@$(MAKE) --silent --no-print-directory engine
-	@$(BIN)/python -m python.benchmarks
+	@$(BIN)/python -m python.benchmarks $(if $(SHORT),--short) $(if $(BARS),--bars "$(BARS)")
 
 .PHONY: measure
 measure: $(VENV)/.run ## Measure make run on a fresh clone: cold, warm, stop, memory
