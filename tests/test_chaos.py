@@ -7,9 +7,7 @@ from tests.chaos.schedules import Mistake, Schedule, run_schedule
 SCHEDULES = 300
 
 
-def test_o6_o10_o12_o13_o18_o19_o29_c8_three_hundred_schedules_lose_and_double_nothing() -> (
-    None
-):
+def test_o6_o10_o12_o13_o18_o19_o29_c8_three_hundred_schedules_lose_and_double_nothing() -> None:
     failed = {seed: faults for seed in range(SCHEDULES) if (faults := run_schedule(seed)[0])}
     assert failed == {}
 
