@@ -84,6 +84,8 @@ def test_steps_run_beside_each_other_and_all_of_them_when_one_fails(
 def test_an_interrupt_ends_what_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run_tests, "LOG", tmp_path)
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    # Who starts the tests in the background may have them ignore SIGINT, and all they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     begun = tmp_path / "begun"
     asked = tmp_path / "asked"
     shell = f"trap 'touch {asked}; exit 1' INT; touch {begun}; while :; do sleep 0.1; done"
@@ -97,5 +99,6 @@ def test_an_interrupt_ends_what_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_
     steps = [run_tests.Step("long", ("sh", "-c", shell)), run_tests.Step("next", ("true",))]
     with pytest.raises(KeyboardInterrupt):
         run_tests.run_steps("lint", steps, timeout_s=50)
+    signal.signal(signal.SIGINT, before)
     assert asked.exists()
     assert not (tmp_path / "lint-next.log").exists()

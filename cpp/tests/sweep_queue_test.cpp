@@ -53,6 +53,8 @@ public:
     }
     void best(const SweepRules&, const sep::SurrogateSpec&, std::uint64_t, sep::Statistic,
               std::span<sep::SurrogateBest>, const sep::StopFlag&) override {}
+    void best_by_days(const sep::SweepRules&, const sep::NullWorlds&, std::span<const std::int32_t>,
+                      const sep::BestByDays&, const sep::StopFlag&) override {}
 
     std::atomic<int> begun{0};
 };

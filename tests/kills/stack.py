@@ -213,7 +213,7 @@ class KillStack:
         finally:
             if tracer.poll() is None:
                 tracer.send_signal(signal.SIGINT)
-            tracer.wait(10)
+            tracer.communicate(timeout=10)
         self.world.stop_trader(signal.SIGKILL)
         if not died and state_of(order) == "FILLED":
             return None
@@ -305,6 +305,7 @@ def trace(thread: int, write: int) -> "subprocess.Popen[bytes]":
     assert tracer.stderr is not None
     said = tracer.stderr.readline().decode()
     if "attached" not in said:
+        tracer.communicate(timeout=10)
         raise SystemExit(f"strace cannot follow a process here: {said.strip()}")
     return tracer
 
@@ -317,7 +318,7 @@ def can_trace() -> bool:
     try:
         tracer = trace(sleeper.pid, 1)
         tracer.send_signal(signal.SIGINT)
-        tracer.wait(10)
+        tracer.communicate(timeout=10)
     except SystemExit:
         return False
     finally:

@@ -3,9 +3,10 @@
 # ruff: noqa: F811 - fixtures of the trader's tests come by their names
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sep_engine.execution.states import OrderType
+from sep_engine.execution.states import OrderState, OrderType
 from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import Endpoint, MarketDataClient, local
 from webapp.tests.test_oanda_trader import (  # noqa: F401
@@ -40,6 +41,7 @@ from webapp.trading.services import hints
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader.spikes import Spikes
 from webapp.trading.trader.trader import Trader
+from webapp.trading.trader.turns import Waiting
 from webapp.trading.trader.venue_setup import CannotAdd, venue_read
 
 D = Decimal
@@ -92,11 +94,10 @@ def test_o16_b2_a_lost_hint_loses_no_order_and_an_old_quote_opens_nothing(
         await play(one, 1)
         await one._db(Order.objects.update, created_at=START)
         queued = await market(one)
-        judged = await one._db(one._judge_now, queued.pk, datetime.now(UTC))
-        assert judged is not None
-        assert judged.state == "QUEUED"
+        waiting = Waiting(queued.pk, OrderState.CREATED, "EUR_USD", False, False)
+        assert await one._db(one._judge, [waiting], datetime.now(UTC)) == {queued.pk}
         await age_the_quote(one)
-        await one._send(queued.pk)
+        await one._send([queued.pk])
         await one._db(queued.refresh_from_db)
         assert queued.cause == "no clear answer: the quote grew too old before the send"
         assert len(at_venue(url, "GET", "/trades?state=ALL")["trades"]) == 1
@@ -209,25 +210,31 @@ def answering(chain: Path, *, newest: ssl.TLSVersion) -> Iterator[tuple[int, lis
     context.load_cert_chain(chain)
     asked: list[bytes] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        body = b'{"errorMessage": "no such account"}'
-        head = f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        await writer.drain()
-        writer.close()
+    def answer(caller: socket.socket) -> None:
+        with context.wrap_socket(caller, server_side=True) as connection:
+            question = b""
+            while not question.endswith(b"\r\n\r\n"):
+                question += connection.recv(4096)
+            asked.append(question)
+            body = b'{"errorMessage": "no such account"}'
+            head = f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
 
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0, ssl=context))
-    thread = Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield server.sockets[0].getsockname()[1], asked
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+    def serve() -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                caller, _ = listener.accept()
+                with caller, suppress(OSError):  # who calls hangs up
+                    answer(caller)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1], asked
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")

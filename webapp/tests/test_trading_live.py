@@ -208,6 +208,7 @@ def test_an_account_of_real_money_is_added_with_its_typed_id_and_every_setting(
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed) + "\n"))
         call_command("broker", "add", "oanda-live", "--account", "001-4-1-1", stdout=io.StringIO())
 
+    monkeypatch.setattr(live_arming, "database_vendor", lambda: "sqlite")
     with pytest.raises(CommandError, match="needs PostgreSQL"):
         add("001-4-1-1", "token")
     monkeypatch.setattr(live_arming, "database_vendor", lambda: "postgresql")

@@ -42,6 +42,7 @@ export function fillWith(change: Record<string, unknown>): model.Fill {
   return model.fill.parse({
     id: 1,
     units: '1000',
+    opened_units: '1000',
     price: '1.05123',
     realised_pl: '0.00',
     assumed_spread: true,
