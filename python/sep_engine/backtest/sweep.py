@@ -520,7 +520,9 @@ def _swept(
 ) -> Generator[_Swept]:
     """Yield all blocks that are not done yet, in order.
 
-    As many as the engine has lanes are in flight, and one more waits. Closing it ends them.
+    As many as the engine has lanes are in flight, and three times as many wait: blocks are handed
+    over in their order, so that lanes that are ahead would idle behind the oldest. Closing it ends
+    them.
 
     wholes: (13, rules) each, which the figures of all rules are written into.
     """
@@ -540,7 +542,7 @@ def _swept(
                     sinks.append((own, 0, span.size, span.size))
                 engine.begin(rules, sinks, job.top or 0, job.by == "sharpe", job.days)
                 in_flight.append((span, own))
-                if len(in_flight) > engine.lanes:
+                if len(in_flight) >= 4 * engine.lanes:
                     yield finished(engine)
             while in_flight:
                 yield finished(engine)
