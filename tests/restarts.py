@@ -21,9 +21,9 @@ from typing import Any
 
 from scripts.postgres_for_tests import Cluster, running, server_binaries
 from tests.kills.places import Deed, Place
-from tests.kills.stack import BYSTANDER, Kill, KillStack, Unreached, kill_stack, state_of, until
+from tests.kills.stack import BYSTANDER, Kill, KillStack, Unreached, kill_stack, until
 from tests.timing import Row, machine, table
-from tests.world import ENDED, World, audit
+from tests.world import ENDED, World, audit, state_of
 from webapp.launcher import BACK_OFF_S
 
 GIVEN_UP_S = 120.0

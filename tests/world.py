@@ -167,6 +167,12 @@ class World:
         self.http.close()
 
 
+def state_of(order: Any) -> str:
+    from webapp.trading.models import Order
+
+    return str(Order.objects.values_list("state", flat=True).get(pk=order.pk))
+
+
 def audit() -> list[str]:
     """Compare both ledgers with no trader running; return every broken invariant."""
     from webapp.trading.audit import book_faults

@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from tests.kills.places import Deed, Place
-from tests.world import ENDED, World, audit
+from tests.world import ENDED, World, audit, state_of
 from webapp import embedded_valkey
 
 VICTIMS = ("EUR_USD", "AUD_USD", "NZD_USD", "EUR_GBP", "USD_CHF", "USD_CAD")
@@ -285,12 +285,6 @@ class KillStack:
             faults.append(str(error))
         self.world.stop_trader(signal.SIGTERM)
         return faults + audit()
-
-
-def state_of(order: Any) -> str:
-    from webapp.trading.models import Order
-
-    return str(Order.objects.values_list("state", flat=True).get(pk=order.pk))
 
 
 def trace(thread: int, write: int) -> "subprocess.Popen[bytes]":

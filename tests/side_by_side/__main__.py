@@ -28,7 +28,7 @@ from typing import Any
 
 import httpx
 
-from tests.world import ACCOUNT, ENDED, World, audit
+from tests.world import ACCOUNT, ENDED, World, audit, state_of
 
 SETTLE_S = 300.0
 
@@ -128,7 +128,37 @@ def run(one: World, fault: str, count: int) -> Result:
             file=sys.stderr,
             flush=True,
         )
+        answered(one, account, instrument, -units)
     return result
+
+
+def answered(one: World, account: Any, instrument: Any, units: Decimal) -> None:
+    """Place an order that meets no fault, and wait for its end.
+
+    After five failures in a row the circuit breaker leaves the venue alone for a while, so that the
+    next orders would meet no fault.
+    """
+    order = submitted(account, instrument, units)
+    deadline = time.monotonic() + SETTLE_S
+    while state_of(order) not in ENDED and time.monotonic() < deadline:
+        one.keep_trader()
+        time.sleep(0.02)
+
+
+def submitted(account: Any, instrument: Any, units: Decimal) -> Any:
+    from django.utils import timezone
+
+    from sep_engine.execution.states import Origin
+    from webapp.trading.services.orders import order_submit
+
+    return order_submit(
+        account=account,
+        instrument=instrument,
+        units=units,
+        stop_distance=Decimal("0.01000"),
+        origin=Origin.PERSON,
+        now=timezone.now(),
+    )
 
 
 def provoke(
@@ -139,41 +169,28 @@ def provoke(
     An order that is denied before it was sent (the market of the replay is closed, say) met no
     fault, so another is made.
     """
-    from django.utils import timezone
-
-    from sep_engine.execution.states import Origin
-    from webapp.trading.models import Order
-    from webapp.trading.services.orders import order_submit
-
     while True:
         first = one.last_id
         rule: dict[str, Any] = {"method": "POST", "path": "/orders$", "times": 1}
         one.control(
             "POST", "/faults", [rule | ({"delay_after_s": 3} if killing else {"cut": "after"})]
         )
-        order = order_submit(
-            account=account,
-            instrument=instrument,
-            units=units,
-            stop_distance=Decimal("0.01000"),
-            origin=Origin.PERSON,
-            now=timezone.now(),
-        )
+        order = submitted(account, instrument, units)
         started = time.monotonic()
         deadline = started + SETTLE_S
         if killing:
             while one.last_id == first and time.monotonic() < deadline:
-                if Order.objects.get(pk=order.pk).state in ENDED:
+                if state_of(order) in ENDED:
                     break
                 one.keep_trader()
                 time.sleep(0.005)
             one.stop_trader(signal.SIGKILL)
             one.start_trader()
-        while Order.objects.get(pk=order.pk).state not in ENDED and time.monotonic() < deadline:
+        while state_of(order) not in ENDED and time.monotonic() < deadline:
             one.keep_trader()
             time.sleep(0.02)
         one.control("DELETE", "/faults")
-        if Order.objects.get(pk=order.pk).state != "DENIED":
+        if state_of(order) != "DENIED":
             return order, first, time.monotonic() - started
         time.sleep(0.3)
 
