@@ -475,9 +475,12 @@ def _rollover(i: Intent, e: Exposure, limits: Mapping[str, Decimal], now: dateti
 
 
 def _rollover_min(at: datetime) -> Decimal:
-    """Return the minutes, whole ones, to the nearest 17:00 of New York, before or after."""
-    local = at.astimezone(_NEW_YORK)
-    days = (local.date() + timedelta(days=day) for day in (-1, 0, 1))
+    """Return the minutes, whole ones, to the nearest 17:00 of New York, before or after.
+
+    That is never tomorrow's: until midnight it is at most 7 hours since today's.
+    """
+    today = at.astimezone(_NEW_YORK).date()
+    days = (today - timedelta(days=1), today)
     turns = (datetime.combine(day, _ROLLOVER, _NEW_YORK) for day in days)
     return Decimal(min(abs(turn.timestamp() - at.timestamp()) for turn in turns) // 60)
 

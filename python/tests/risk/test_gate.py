@@ -349,6 +349,35 @@ def test_d12_nothing_is_opened_around_the_rollover(
     assert isinstance(judge(**quote), Approved) == passed
 
 
+def test_d12_the_nearest_rollover_before_dawn_was_yesterday() -> None:
+    # 04:00 in New York on Tuesday: 11 hours since 17:00 on Monday, 13 until 17:00.
+    assert said("rollover", **at(8, day=2))[1] == "660 min"
+    # At 06:00 it is 11 hours until 17:00, and 13 since the last.
+    assert said("rollover", **at(10, day=2))[1] == "660 min"
+    # At 23:30 on Monday it is 6.5 hours since 17:00.
+    assert said("rollover", **at(3, 30, day=2))[1] == "390 min"
+
+
+def test_an_order_of_a_single_unit_buys() -> None:
+    one = replace(INTENT, units=D(1))
+    # It waits with what else is bought, opens at the ask and stops below the bid.
+    assert said("position_units", one)[1] == "2001"
+    assert said("notional", one)[1] == "1.1"
+    assert said("stop_loss", one)[0] == "below 1.0999"
+    assert said("self_cross", one)[0] == "below our own sell at 1.10001"
+    # 1.1 USD more of EUR, and of USD as much the other way.
+    assert said("currency_exposure", one)[1] == "901.1"
+
+
+def test_a_currency_that_is_not_held_counts_from_nothing() -> None:
+    assert said("currency_exposure", currency_values={})[1] == "1100"
+
+
+def test_what_only_reduces_needs_something_to_reduce() -> None:
+    flat = judge(EXIT, position_units=D(0))
+    assert (flat.rule, flat.value) == ("reduces", "-1000 against 0")
+
+
 def test_d12_a_market_that_never_closes_has_no_rollover() -> None:
     always = {"instrument": replace(EUR_USD, calendar="always")} | at(21, day=6)
     assert said("rollover", **always) == ("any time", "no rollover", True)

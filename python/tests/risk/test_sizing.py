@@ -139,3 +139,27 @@ def test_the_pairs_that_turn_one_currency_into_another(
 ) -> None:
     offered = ["EUR_USD", "GBP_USD", "USD_JPY", "USD_SEK", "EUR_SEK"]
     assert conversion_pairs(wanted, held, offered) == pairs
+
+
+@pytest.mark.parametrize(
+    ("middles", "pairs"),
+    [
+        # The dollar comes first, the euro before the rest, then the alphabet.
+        (("AUD", "EUR", "USD"), ("USD_HUF", "USD_PLN")),
+        (("AUD", "EUR"), ("EUR_HUF", "EUR_PLN")),
+        (("CHF", "AUD"), ("AUD_HUF", "AUD_PLN")),
+        (("CHF",), ("CHF_HUF", "CHF_PLN")),
+    ],
+)
+def test_the_middle_that_most_are_paired_with_is_chosen(
+    middles: tuple[str, ...], pairs: tuple[str, ...]
+) -> None:
+    offered = [f"{middle}_{other}" for middle in middles for other in ("HUF", "PLN")]
+    assert conversion_pairs("PLN", "HUF", offered) == pairs
+
+
+def test_less_than_one_unit_of_gain_is_a_gain() -> None:
+    pounds = home_rates("USD", "GBP", {"GBP_USD": (D("1.25"), D("1.26"))})
+    assert pounds is not None
+    # Half a pound at the bid of 1.25.
+    assert pounds.home(D("0.5")) == D("0.625")
