@@ -19,6 +19,7 @@ def test_the_same_seed_gives_the_same_trace() -> None:
 
 def test_the_schedules_meet_every_kind_of_fault() -> None:
     deaths = unknown = absent = late = replaced = failed_commits = lost_locks = 0
+    hedging = stopped = closed = both = 0
     for seed in range(100):
         schedule = Schedule(seed)
         schedule.run()
@@ -30,9 +31,19 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
         replaced += states.count("REPLACED")
         failed_commits += schedule.failed_commits
         lost_locks += schedule.lost_locks
+        hedging += schedule.hedging
+        stopped += schedule.stopped
+        orders, wishes = schedule.tables.orders, schedule.wishes
+        closed += sum(
+            bool(wishes[name].closes) and order.state == "FILLED" for name, order in orders.items()
+        )
+        both += len(schedule.venue.sides) == 2
     # Far more than a handful of each in a hundred schedules, or the faults do not bite.
     counts = (deaths, unknown, absent, late, replaced, failed_commits, lost_locks)
     assert min(counts) >= 15, counts
+    # A quarter of the accounts hedge, and end long and short at once.
+    assert min(hedging, stopped, closed) >= 15, (hedging, stopped, closed)
+    assert both >= 5, both
 
 
 @pytest.mark.parametrize("mistake", [one for one in Mistake if one is not Mistake.NONE])

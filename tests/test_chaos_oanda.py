@@ -12,19 +12,19 @@ SCHEDULES = 60
 
 
 def test_o6_o10_o12_o13_o18_o19_o29_c8_no_schedule_loses_or_doubles_an_order() -> None:
-    told: Counter[type] = Counter()
+    kinds: Counter[type] = Counter()
     unknown = absent = deaths = 0
     for seed in range(SCHEDULES):
         schedule = OandaSchedule(seed)
         assert schedule.run() == [], f"seed {seed}"
-        told.update(type(fact) for _, fact in schedule.venue.ledger)
+        kinds.update(type(told.fact) for told in schedule.venue.ledger)
         states = [state for _, state in schedule.tables.log]
         unknown += states.count("UNKNOWN")
         absent += states.count("EXPIRED_UNSENT")
         deaths += schedule.deaths
     # The venue did all that a venue does, and the faults did bite.
-    assert min(told[Filled], told[Cancelled], told[Rejected], told[Expired]) >= 20, told
-    assert told[Replaced] >= 10, told
+    assert min(kinds[Filled], kinds[Cancelled], kinds[Rejected], kinds[Expired]) >= 20, kinds
+    assert kinds[Replaced] >= 10, kinds
     assert min(unknown, absent, deaths) >= 50, (unknown, absent, deaths)
 
 

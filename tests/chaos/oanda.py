@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -24,7 +24,8 @@ from sep_engine.execution.core import (
     Rejected,
     Replaced,
 )
-from sep_engine.execution.states import TimeInForce
+from sep_engine.execution.positions import Side
+from sep_engine.execution.states import PositionFill, TimeInForce
 from sep_engine.model import Instrument
 from sep_engine.venues.oanda import orders
 from sep_engine.venues.oanda.orders import Entry, EntryType, Outcome
@@ -33,7 +34,7 @@ from sep_oanda_server.market import Market, Quote
 from sep_oanda_server.matching import NONE, Interference
 from sep_oanda_server.venue import Request, Venue
 from sep_oanda_server.wire import nanoseconds
-from tests.chaos.schedules import LAG_AT_MOST_S, Mistake, Schedule
+from tests.chaos.schedules import Change, Mistake, Schedule, Told, Wish, held_of
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.brokers.oanda.facts import transactions_of
 
@@ -58,57 +59,88 @@ class LocalVenue:
     """The venue of a schedule, kept by the local server's rules."""
 
     def __init__(
-        self, rng: random.Random, *, ids_for_ever: bool, clock: Callable[[], datetime]
+        self,
+        rng: random.Random,
+        *,
+        ids_for_ever: bool,
+        hedging: bool,
+        clock: Callable[[], datetime],
     ) -> None:
-        self.rng, self.clock = rng, clock
-        terms = Terms(ACCOUNT, client_ids="forever" if ids_for_ever else "open")
+        self.rng, self.clock, self.hedging = rng, clock, hedging
+        ids = "forever" if ids_for_ever else "open"
+        terms = Terms(ACCOUNT, client_ids=ids, hedging=hedging)
         self._venue = Venue([terms], Market(), token="t", now_ns=self._now_ns())
-        self._facts: list[tuple[str, Fact]] = []
+        self._told: list[Told] = []
+        self.sent_as: dict[int, str] = {}
         self._points = 110_000
         self._move(0)
 
     # What the schedule asks for.
 
     @property
-    def ledger(self) -> list[tuple[str, Fact]]:
+    def ledger(self) -> list[Told]:
         """Every transaction of the account in order; those that are about no order have no name."""
-        told = self._ledger.transactions
-        if len(told) != len(self._facts):
+        lines = self._ledger.transactions
+        if len(lines) != len(self._told):
             # A batch is written at once, so what follows from a line is there with it.
-            self._facts = [_named_fact(one) for one in transactions_of(told)]
-        return self._facts
+            self._told = [_told(one) for one in transactions_of(lines)]
+        return self._told
 
     @property
     def orders(self) -> list[Seen]:
-        return [
-            Seen(str(order.id), order.client_id or "", order.state == "PENDING")
+        """Every order, one that goes on under its name after a part was filled as one."""
+        goes_on = {
+            int(order.extra["replacesOrderID"]): order
             for order in self._ledger.orders.values()
-            if not self._goes_on(order)
-        ]
+            if self._is_rest(order)
+        }
+        seen = []
+        for order in self._ledger.orders.values():
+            if self._is_rest(order):
+                continue
+            last = order
+            while last.id in goes_on:
+                last = goes_on[last.id]
+            name = order.client_id or self.sent_as.get(order.id, "")
+            seen.append(Seen(str(order.id), name, last.state == "PENDING"))
+        return seen
 
-    def _goes_on(self, order: Order) -> bool:
-        """Return whether this is the rest of a part-filled order, under the same name."""
+    def _is_rest(self, order: Order) -> bool:
         first = order.extra.get("replacesOrderID")
         return first is not None and self._ledger.orders[int(first)].client_id == order.client_id
 
     @property
-    def position(self) -> Decimal:
-        return sum((trade.units for trade in self._ledger.open.values()), Decimal(0))
+    def trades(self) -> dict[str, Decimal]:
+        return {str(trade.id): trade.units for trade in self._ledger.open.values()}
 
-    def take(self, client_id: str, units: Decimal, now: datetime) -> list[tuple[str, Fact]]:
-        del now  # the clock says it
+    @property
+    def sides(self) -> dict[Side, Decimal]:
+        return held_of(self.trades, hedging=self.hedging)
+
+    def take(self, client_id: str, units: Decimal, wish: Wish) -> list[Told]:
+        if wish.closes:
+            self.sent_as[self._ledger.last_id + 1] = client_id
+            wire = orders.close_trade(wish.closes, EUR_USD, abs(units))
+            return self._send(wire, self._interference())
         price = Decimal(self._points + self.rng.randrange(-100, 101)) / 100_000
         kind = self.rng.choice((EntryType.MARKET, EntryType.LIMIT, EntryType.STOP))
-        entry = Entry(client_id, EUR_USD, kind, units)
+        entry = Entry(
+            client_id,
+            EUR_USD,
+            kind,
+            units,
+            position_fill=PositionFill.REDUCE_FIRST if wish.reduces else PositionFill.DEFAULT,
+        )
         if kind != EntryType.MARKET:
             force = self.rng.choice((TimeInForce.GTC, TimeInForce.GTD))
             ends = self.clock() + timedelta(seconds=20) if force == TimeInForce.GTD else None
-            entry = Entry(
-                client_id, EUR_USD, kind, units, price=price, time_in_force=force, expires=ends
-            )
+            entry = replace(entry, price=price, time_in_force=force, expires=ends)
         elif self.rng.random() < 0.3:
-            entry = Entry(client_id, EUR_USD, kind, units, time_in_force=TimeInForce.IOC)
-        interference = self.rng.choices(
+            entry = replace(entry, time_in_force=TimeInForce.IOC)
+        return self._send(orders.place(entry), self._interference())
+
+    def _interference(self) -> Interference:
+        return self.rng.choices(
             (
                 NONE,
                 Interference(reject=self.rng.choice(REJECTS)),
@@ -117,31 +149,27 @@ class LocalVenue:
             ),
             weights=(70, 8, 7, 15),
         )[0]
-        return self._send(orders.place(entry), interference)
 
-    def replace(
-        self, old_id: str, client_id: str, units: Decimal, now: datetime
-    ) -> list[tuple[str, Fact]]:
-        del now
-        old = self._ledger.order_named(f"@{old_id}")
+    def replace(self, client_id: str, units: Decimal, wish: Wish) -> list[Told]:
+        old = self._ledger.order_named(f"@{wish.replaces}")
         # A change that arrives late may find nothing; what it asks for is the same.
         kind = EntryType.LIMIT if old is None or old.type == "MARKET" else EntryType(old.type)
         price = Decimal(self._points + self.rng.randrange(-100, 101)) / 100_000
         entry = Entry(client_id, EUR_USD, kind, units, price=price)
         refused = Interference(reject=self.rng.choice(REJECTS))
         return self._send(
-            orders.replace(f"@{old_id}", entry), refused if self.rng.random() < 0.15 else NONE
+            orders.replace(f"@{wish.replaces}", entry),
+            refused if self.rng.random() < 0.15 else NONE,
         )
 
-    def cancel(self, client_id: str) -> list[tuple[str, Fact]]:
+    def cancel(self, client_id: str) -> list[Told]:
         refused = Interference(reject="ACCOUNT_ORDER_CANCEL_LOCKED")
         return self._send(
             orders.cancel(f"@{client_id}"), refused if self.rng.random() < 0.2 else NONE
         )
 
-    def look_up(self, client_id: str, now: datetime) -> Seen | None:
-        del now
-        lag_ns = int(self.rng.uniform(0, LAG_AT_MOST_S) * 1e9)
+    def look_up(self, client_id: str, *, lag: timedelta) -> Seen | None:
+        lag_ns = int(lag.total_seconds() * 1e9)
         status, body = self._exchange(orders.look_up(client_id), lag_ns=lag_ns)
         if status == 404:
             return None
@@ -183,12 +211,20 @@ class LocalVenue:
         response = self._venue.handle(request, self._now_ns(), force, lag_ns=lag_ns)
         return response.status, response.body
 
-    def _send(self, wire: orders.HttpRequest, force: Interference) -> list[tuple[str, Fact]]:
+    def _send(self, wire: orders.HttpRequest, force: Interference) -> list[Told]:
         before = self._ledger.last_id
         status, body = self._exchange(wire, force)
         answer = orders.classify(status, {}, json.dumps(body).encode())
         assert answer.outcome == Outcome.RECORDED, answer
         return self.ledger[before:]
+
+
+def _told(one: Transaction) -> Told:
+    name, fact = _named_fact(one)
+    changes = tuple(Change(part.trade_id, part.units, part.opens) for part in one.trades)
+    # The name is ours or none; what the venue says of a trade and a size tells whose it is then.
+    closes = one.trade_id if one.kind in (Kind.ACCEPTED, Kind.REJECTED) else ""
+    return Told(name, fact, one.time, changes, closes, abs(one.units))
 
 
 def _named_fact(one: Transaction) -> tuple[str, Fact]:
@@ -218,7 +254,10 @@ class OandaSchedule(Schedule):
     def __init__(self, seed: int, mistake: Mistake = Mistake.NONE) -> None:
         super().__init__(seed, mistake)
         self.venue = LocalVenue(  # type: ignore[assignment]
-            self.rng, ids_for_ever=self.rng.random() < 0.5, clock=lambda: self.now
+            self.rng,
+            ids_for_ever=self.rng.random() < 0.5,
+            hedging=self.hedging,
+            clock=lambda: self.now,
         )
 
 

@@ -504,13 +504,24 @@ def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: st
         price = one._quotes["EUR_USD"].quote.ask + Decimal("0.0300")
         placed = await ask(one, order_submit, **target | {"price": price})
         assert (placed.state, placed.trade_id) == ("ACCEPTED", opened.venue_trade_id)
+        # The venue names no close: one that never arrived is not taken for another's of its trade.
+        control(url, "POST", "/faults", [{"method": "PUT", "path": "/close$", "cut": "before"}])
+        lost = await ask(one, trade_close, trade=opened, units=Decimal(200))
+        assert lost.state == "UNKNOWN"
+        other = await ask(one, trade_close, trade=opened, units=Decimal(100))
+        assert (other.state, other.filled_units) == ("FILLED", -100)
+        await one._look_up_doubtful()
+        await one._look_up_doubtful()
+        await one._db(lost.refresh_from_db)
+        assert (lost.state, lost.filled_units) == ("EXPIRED_UNSENT", 0)
+        await one._db(opened.refresh_from_db)
         # A lost answer to a close is settled by the venue's own record of the close.
         control(url, "POST", "/faults", [{"method": "PUT", "path": "/close$", "cut": "after"}])
         last = await ask(one, trade_close, trade=opened)
         assert last.state == "UNKNOWN"
         await one._look_up_doubtful()
         await one._db(last.refresh_from_db)
-        assert (last.state, last.filled_units) == ("FILLED", -600)
+        assert (last.state, last.filled_units) == ("FILLED", -500)
         await one._reconcile()
 
     trade(steps)

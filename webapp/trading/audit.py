@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 
+from sep_engine.execution.positions import sides_of
 from sep_engine.execution.states import (
     AT_VENUE,
     TERMINAL,
@@ -30,7 +31,6 @@ from webapp.trading.models import (
     position_key,
 )
 from webapp.trading.services.events import first_fault
-from webapp.trading.services.order_path import sides_of
 from webapp.trading.services.reconciliation import reported_positions
 
 _S = OrderState

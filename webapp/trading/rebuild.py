@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from sep_engine.execution.positions import NetPosition, apply_fill
+from sep_engine.execution.positions import NetPosition, apply_fill, sides_of
 from webapp.trading.models import (
     BrokerAccount,
     EventLog,
@@ -21,7 +21,6 @@ from webapp.trading.models import (
     position_key,
 )
 from webapp.trading.services.events import first_fault
-from webapp.trading.services.order_path import sides_of
 from webapp.trading.wire import decimal_text
 
 _FLAT = NetPosition()

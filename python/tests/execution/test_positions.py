@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_engine.errors import ArgumentError
-from sep_engine.execution.positions import NetPosition, apply_fill
+from sep_engine.execution.positions import NetPosition, apply_fill, close_answered, sides_of
 from sep_engine.execution.reconcile import AccountView, Difference, reconcile
 
 D = Decimal
@@ -78,3 +78,33 @@ def test_reconciliation_names_every_difference() -> None:
     )
     assert str(reconcile(ours, theirs)[2]) == "order b: we have 6, the venue has nothing"
     assert reconcile(ours, ours) == ()
+
+
+@pytest.mark.parametrize(
+    ("units", "opened", "hedging", "sides"),
+    [
+        (1000, 400, False, [("NET", 1000)]),
+        (1000, 1000, True, [("LONG", 1000)]),
+        (-1000, -1000, True, [("SHORT", -1000)]),
+        # A sale closes what is long; without trades that opened, all of it.
+        (-1000, 0, True, [("LONG", -1000)]),
+        (1000, None, True, [("SHORT", 1000)]),
+        # 600 short were closed, and 400 opened long; what is closed comes last.
+        (1000, 400, True, [("LONG", 400), ("SHORT", 600)]),
+    ],
+)
+def test_a_fill_changes_the_side_that_it_opens_and_the_one_that_it_closes(
+    units: int, opened: int | None, hedging: bool, sides: list[tuple[str, int]]
+) -> None:
+    there = None if opened is None else Decimal(opened)
+    assert sides_of(Decimal(units), opened=there, hedging=hedging) == sides
+
+
+@pytest.mark.parametrize(
+    ("units", "key"), [(500, "b"), (-500, "b"), (300, "a"), (200, None), (0, "a")]
+)
+def test_a_nameless_answer_is_about_the_oldest_close_of_its_size(
+    units: int, key: str | None
+) -> None:
+    waiting = [("a", Decimal(-300)), ("b", Decimal(-500)), ("c", Decimal(-500))]
+    assert close_answered(waiting, Decimal(units)) == key

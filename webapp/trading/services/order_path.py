@@ -37,10 +37,17 @@ from sep_engine.execution.core import (
     Replacing,
     Restarted,
     Timing,
+    Unsent,
     Withdrawn,
     step,
 )
-from sep_engine.execution.positions import NetPosition, apply_fill
+from sep_engine.execution.positions import (
+    NetPosition,
+    Side,
+    apply_fill,
+    close_answered,
+    sides_of,
+)
 from sep_engine.execution.states import (
     PROTECTIVE,
     STOPS,
@@ -355,6 +362,19 @@ def order_happened(
         return order, _happen(order, event, now, timing)
 
 
+@retried
+def order_unsent(*, order_id: int, reason: str, now: datetime, timing: Timing) -> None:
+    """End an order that is SENDING of which its sender wrote nothing: there is no doubt to settle.
+
+    It goes by UNKNOWN, the only way out of a send without an answer.
+    """
+    with events.together():
+        order = _locked(order_id)
+        if order.state == _S.SENDING:
+            _happen(order, Doubted(reason), now, timing)
+            _happen(order, Unsent(reason), now, timing)
+
+
 def _happen(order: Order, event: OrderEvent, now: datetime, timing: Timing) -> bool:
     """Apply the event; True: a cancel is to be sent now."""
     record = _record(order)
@@ -450,16 +470,16 @@ class _Books:
             self.add(self._ours().get(pk=order_id))
         return self._orders[order_id]
 
-    def closing(self, trade_id: str) -> Order | None:
-        """Return the close of a trade that we are waiting for an answer to."""
+    def closing(self, trade_id: str, units: Decimal) -> Order | None:
+        """Return the close of a trade, of that size, that we are waiting for an answer to."""
         waiting = self._ours().filter(
             trade_id=trade_id,
             type=OrderType.MARKET.value,
             venue_order_id="",
             state__in=(_S.SENDING, _S.UNKNOWN),
         )
-        keys = waiting.order_by("pk").values_list("pk", flat=True)[:1]
-        return self.get(keys[0]) if keys else None
+        key = close_answered(waiting.order_by("pk").values_list("pk", "units"), units)
+        return None if key is None else self.get(key)
 
     def successors_end(self, order: Order, now: datetime) -> None:
         """Want the orders gone that took the place of one that was to go."""
@@ -475,7 +495,7 @@ class _Books:
             self._instruments[name] = Instrument.objects.filter(name=name).first()
         return self._instruments[name]
 
-    def position(self, instrument_id: int, side: Position.Side) -> Position:
+    def position(self, instrument_id: int, side: Side) -> Position:
         key = (instrument_id, str(side))
         if key not in self._positions:
             rows = Position.objects.select_for_update(of=("self",)).select_related("instrument")
@@ -608,22 +628,6 @@ def _position_fill(books: _Books, instrument_id: int, fill: ApplyFill, fact: Tra
         position.realised_pl = after.realised_pl
         if side == parts[-1][0]:  # what a fill realises belongs to the side that it closes
             position.booked_pl += fact.realised_pl
-
-
-def sides_of(
-    units: Decimal, *, opened: Decimal | None, hedging: bool
-) -> list[tuple[Position.Side, Decimal]]:
-    """Return which positions a fill of `units` changes, and by how much; a closed side is last.
-
-    opened: of the units those that opened a trade; None if the venue keeps none.
-    """
-    if not hedging:
-        return [(Position.Side.NET, units)]
-    sides = (Position.Side.LONG, Position.Side.SHORT)
-    opening, closing = sides if units > 0 else reversed(sides)
-    opened = opened or Decimal(0)
-    parts = [(opening, opened), (closing, units - opened)]
-    return [(side, part) for side, part in parts if part]
 
 
 def _position_changed(books: _Books, instrument_id: int, now: datetime) -> None:
@@ -800,7 +804,7 @@ def _order_of(books: _Books, fact: Transaction) -> Order | None:
 
     The venue's id decides; a client id alone is not enough for an order that appears: one that is
     changed beside us keeps its name under a new id. A trade that is closed carries no name of
-    ours: it is the close that we are waiting for, if there is one.
+    ours: it is the close of that size that we are waiting for, if there is one.
     """
     if order := books.by_venue_id(fact.venue_order_id):
         return order
@@ -808,7 +812,7 @@ def _order_of(books: _Books, fact: Transaction) -> Order | None:
     if named is not None and (fact.kind != Kind.ACCEPTED or not named.venue_order_id):
         return named
     if fact.trade_id and not fact.client_id and fact.kind in (Kind.ACCEPTED, Kind.REJECTED):
-        return books.closing(fact.trade_id)
+        return books.closing(fact.trade_id, fact.units)
     return None
 
 
@@ -893,6 +897,8 @@ def _cause(event: OrderEvent) -> str:
             return f"no clear answer: {reason or 'timeout'}"
         case Restarted():
             return "the trader that sent it is gone"
+        case Unsent(reason=reason):
+            return f"nothing was written to the venue: {reason}"
         case Absent():
             return "two reads of the venue did not find it"
         case Found(venue_order_id=venue_order_id):

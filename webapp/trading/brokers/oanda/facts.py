@@ -118,7 +118,11 @@ def _transaction(
         if line.reason == DUPLICATE:
             fields["client_id"] = ""
         else:
-            fields |= {"kind": Kind.REJECTED, "trade_id": _closed_trade(raw)}
+            fields |= {
+                "kind": Kind.REJECTED,
+                "trade_id": _closed_trade(raw),
+                "units": _closed_units(raw),
+            }
     elif line.type in CHARGES:
         amount = parse.optional_decimal(
             raw, "amount" if line.type == "TRANSFER_FUNDS" else "financing"
@@ -152,6 +156,14 @@ def _accepted(raw: Mapping[str, Any], line: parse.Transaction, order_type: str) 
 def _closed_trade(raw: Mapping[str, Any]) -> str:
     """The trade that a market order closes, "" if it closes none."""
     return parse.text(parse.child(raw, "tradeClose") or {}, "tradeID")
+
+
+def _closed_units(raw: Mapping[str, Any]) -> Decimal:
+    """How much of a trade a refused market order was to close (> 0); 0 if it does not say."""
+    close = parse.child(raw, "tradeClose") or {}
+    if parse.text(close, "units") in ("", "ALL"):
+        return Decimal(0)
+    return parse.optional_decimal(close, "units") or Decimal(0)
 
 
 def _protective(
