@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 
 import { AccountPanel } from '../features/account/account-panel';
 import { ChartPanel } from '../features/chart/chart-panel';
@@ -49,6 +49,9 @@ export function App({ user, staff, csrfToken }: AppProps) {
   const instrument = status.data?.feed?.instrument ?? null;
   useStream(instrument);
   const [page, id] = useRoute();
+  useEffect(() => {
+    document.title = `${nameOf(page, id)} · SEP`;
+  }, [page, id]);
   return (
     <>
       <header className="top">
@@ -88,6 +91,12 @@ export function App({ user, staff, csrfToken }: AppProps) {
       <Notices />
     </>
   );
+}
+
+function nameOf(page: string | undefined, id: string | undefined): string {
+  if (page === 'orders') return `Order ${id ?? ''}`;
+  if (page === 'second-factor') return 'Second factor';
+  return PAGES.find(([name]) => name === (page ?? ''))?.[1] ?? 'Desk';
 }
 
 function Views({ status }: { status: Status }) {

@@ -12,6 +12,7 @@ import {
   signOf,
   sizeText,
   unitsText,
+  wallTimeText,
 } from './format';
 
 const decimal = (text: string) => decimalText.parse(text);
@@ -69,6 +70,7 @@ test('an age has one unit', () => {
 });
 
 test('market time is UTC wherever the browser is', () => {
-  expect(marketTimeText('2017-06-13T09:00:00Z')).toBe('13 Jun 2017, 09:00');
+  expect(marketTimeText('2017-06-13T09:00:00Z')).toBe('13 Jun 2017, 09:00 UTC');
   expect(marketTimeShort('2017-06-13T09:00:00Z')).toBe('13 Jun, 09:00');
+  expect(wallTimeText('2026-06-13T21:04:07Z')).toBe('13 Jun, 21:04:07 UTC');
 });

@@ -87,8 +87,10 @@ export function shareText(share: number | null): string {
   return share === null ? 'not yet' : `${(share * 100).toFixed(1)} %`;
 }
 
-const clockFormat = new Intl.DateTimeFormat(LOCALE, {
+const wallFormat = new Intl.DateTimeFormat(LOCALE, {
   timeZone: 'UTC',
+  day: '2-digit',
+  month: 'short',
   hour: '2-digit',
   minute: '2-digit',
   second: '2-digit',
@@ -109,17 +111,22 @@ const marketFormat = new Intl.DateTimeFormat(LOCALE, {
   minute: '2-digit',
 });
 
-/** Wall time, UTC: "21:04:07". */
-export function clockText(instant: string): string {
-  return clockFormat.format(new Date(instant));
+/** Wall time of something recent: "13 Jun, 21:04:07 UTC". */
+export function wallTimeText(instant: string): string {
+  return `${wallTimeShort(instant)} UTC`;
 }
 
-/** Time of the market, UTC: "13 Jun 2017, 09:00". */
+/** Wall time where the zone is plain from what stands around: "13 Jun, 21:04:07". */
+export function wallTimeShort(instant: string): string {
+  return wallFormat.format(new Date(instant));
+}
+
+/** Time with its year and zone: "13 Jun 2017, 09:00 UTC". */
 export function marketTimeText(instant: string | null): string {
-  return instant === null ? MISSING : marketFormat.format(new Date(instant));
+  return instant === null ? MISSING : `${marketFormat.format(new Date(instant))} UTC`;
 }
 
-/** Time of the market, UTC, where the year is plain from what stands around: "13 Jun, 09:00". */
+/** Time of the market where year and zone are plain from what stands around: "13 Jun, 09:00". */
 export function marketTimeShort(instant: string | null): string {
   return instant === null ? MISSING : marketShortFormat.format(new Date(instant));
 }

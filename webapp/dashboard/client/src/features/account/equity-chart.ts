@@ -13,6 +13,8 @@ import { chartTime, secondsOf } from '../../shared/chart-time';
 import { colour } from '../../shared/theme';
 import { thisPass } from './equity-points';
 
+const axis = new Intl.NumberFormat('en-GB', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+
 export class EquityChart {
   readonly #chart: IChartApi;
   readonly #line: ISeriesApi<'Baseline'>;
@@ -23,7 +25,7 @@ export class EquityChart {
       autoSize: true,
       handleScroll: false,
       handleScale: false,
-      localization: { locale: 'en-GB' },
+      localization: { locale: 'en-GB', priceFormatter: (money: number) => axis.format(money) },
       // The big chart on the same page carries the attribution.
       layout: { attributionLogo: false },
       timeScale: { visible: false, minBarSpacing: 0.001 },

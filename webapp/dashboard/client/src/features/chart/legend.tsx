@@ -3,7 +3,7 @@ import { METRICS, type MetricName } from './metrics';
 import type { Hover } from './price-chart';
 import type { Candle, QfhPoint } from '../../shared/api/model';
 import {
-  marketTimeText,
+  marketTimeShort,
   metricText,
   percentileText,
   priceText,
@@ -38,7 +38,7 @@ export function PriceLegend({ bar, decimals }: PriceLegendProps) {
       ))}
       <div className="price-legend-time">
         <dt className="hidden">Bar</dt>
-        <dd>{marketTimeText(bar.start)}</dd>
+        <dd>{marketTimeShort(bar.start)} UTC</dd>
       </div>
     </dl>
   );

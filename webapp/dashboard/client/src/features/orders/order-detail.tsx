@@ -5,7 +5,6 @@ import { cancelOrder } from '../../shared/api/commands';
 import type { DecimalText, OrderDetail } from '../../shared/api/model';
 import { brokerQuery } from '../../shared/api/queries';
 import {
-  clockText,
   decimalsOf,
   instrumentText,
   marketTimeText,
@@ -15,12 +14,14 @@ import {
   priceText,
   sideText,
   sizeText,
+  wallTimeShort,
+  wallTimeText,
   wordsOf,
 } from '../../shared/format';
 import { Link } from '../../shared/route';
 import { Change } from '../../shared/ui/amount';
 import { ChangeForm } from './change-form';
-import { CANCELLABLE, CHANGEABLE, StateChip } from './order-state';
+import { CANCELLABLE, CHANGEABLE, MEANINGS, StateChip } from './order-state';
 import './orders.css';
 
 /** An order: its terms, what stands behind it, its checks, its life and the broker's own words. */
@@ -48,11 +49,20 @@ function Standing({ order }: { order: OrderDetail }) {
   const broker = useQuery(brokerQuery).data;
   const [changing, setChanging] = useState(false);
   const changeable = CHANGEABLE[order.state] && broker?.replaces === true;
+  const cancellable = CANCELLABLE[order.state];
+  const meaning = MEANINGS[order.state];
   return (
     <>
-      <p className="order-standing">
-        <StateChip state={order.state} />
-        <span>
+      {meaning === undefined ? null : (
+        <p className="order-meaning">
+          {meaning}
+          {order.cause === '' || order.denied_reason !== '' ? null : (
+            <span className="soft"> Last heard: {order.cause}.</span>
+          )}
+        </p>
+      )}
+      {changeable || cancellable ? (
+        <p className="order-standing">
           {changeable && !changing ? (
             <button
               type="button"
@@ -62,8 +72,8 @@ function Standing({ order }: { order: OrderDetail }) {
             >
               Change
             </button>
-          ) : null}{' '}
-          {CANCELLABLE[order.state] ? (
+          ) : null}
+          {cancellable ? (
             <button
               type="button"
               disabled={cancel.isPending || cancel.isSuccess}
@@ -74,9 +84,8 @@ function Standing({ order }: { order: OrderDetail }) {
               Cancel the order
             </button>
           ) : null}
-        </span>
-      </p>
-      {order.cause === '' ? null : <p className="soft order-cause">{order.cause}</p>}
+        </p>
+      ) : null}
       {changeable && changing ? (
         <ChangeForm
           order={order}
@@ -254,12 +263,12 @@ function Checks({ order }: { order: OrderDetail }) {
 function Life({ order }: { order: OrderDetail }) {
   return (
     <>
-      <h3>Life</h3>
+      <h3>Life, UTC</h3>
       <ol className="life">
         {order.events.map(({ seq, time, state, cause }) => (
           <li key={seq}>
             <time dateTime={time} title={time}>
-              {clockText(time)}
+              {wallTimeShort(time)}
             </time>
             <StateChip state={state} />
             <span className="soft">{cause}</span>
@@ -279,7 +288,7 @@ function Facts({ order }: { order: OrderDetail }) {
         <details key={transaction_id} className="fact">
           <summary>
             {transaction_id} {wordsOf(kind)}{' '}
-            <time dateTime={applied_at}>applied {clockText(applied_at)}</time>
+            <time dateTime={applied_at}>applied {wallTimeText(applied_at)}</time>
           </summary>
           <pre>{JSON.stringify(raw, null, 2)}</pre>
         </details>

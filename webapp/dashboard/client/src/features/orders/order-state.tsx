@@ -26,6 +26,18 @@ export function StateChip({ state }: { state: OrderState }) {
   return <span className={`chip ${tone}`}>{words}</span>;
 }
 
+/** What a state that is not plain from its name means to whoever looks at the order. */
+export const MEANINGS: Partial<Record<OrderState, string>> = {
+  DENIED: 'The risk gate refused it; it was never sent.',
+  UNKNOWN:
+    'It was sent and no clear answer came. The broker is asked until it answers; nothing is sent again.',
+  REJECTED: 'The broker refused it.',
+  EXPIRED_UNSENT: 'It did not reach the broker in time, so it ended here.',
+  CHANGE_UNKNOWN:
+    'A change was sent and no clear answer came. The broker is asked until it answers; nothing is sent again.',
+  REPLACED: 'Another order with other terms took its place.',
+};
+
 /** Whether a person can still take the order back. */
 export const CANCELLABLE: Record<OrderState, boolean> = {
   CREATED: true,

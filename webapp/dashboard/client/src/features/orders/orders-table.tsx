@@ -28,7 +28,7 @@ export function OrdersTable({ onOpen }: { onOpen: (id: number) => void }) {
           <table className="rows">
             <thead>
               <tr>
-                <th scope="col">Market time</th>
+                <th scope="col">Market time, UTC</th>
                 <th scope="col">Order</th>
                 <th scope="col" className="number">
                   Size
@@ -106,7 +106,7 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
           <table className="rows">
             <thead>
               <tr>
-                <th scope="col">Market time</th>
+                <th scope="col">Market time, UTC</th>
                 <th scope="col">Fill</th>
                 <th scope="col" className="number">
                   Size

@@ -3,7 +3,7 @@ import { useState } from 'react';
 
 import type { Reconciliation, ReconciliationDetail } from '../../shared/api/model';
 import { reconciliationQuery, reconciliationsQuery } from '../../shared/api/queries';
-import { clockText, instrumentText, MISSING, wordsOf } from '../../shared/format';
+import { instrumentText, MISSING, wallTimeShort, wallTimeText, wordsOf } from '../../shared/format';
 import { Link } from '../../shared/route';
 import { Answer } from '../../shared/ui/panel';
 import './reconciliation.css';
@@ -64,7 +64,7 @@ function Compared({ run }: { run: Reconciliation }) {
         <h2>Our books and the broker's</h2>
         <OutcomeChip outcome={run.outcome} />
         <time dateTime={run.started_at} className="soft">
-          {clockText(run.started_at)} UTC
+          {wallTimeText(run.started_at)}
         </time>
       </header>
       <p className="compared-done">{doneText(run)}</p>
@@ -176,7 +176,7 @@ function Runs({ rows, shown, onChoose }: RunsProps) {
                       onChoose(run.id);
                     }}
                   >
-                    {clockText(run.started_at)}
+                    {wallTimeShort(run.started_at)}
                   </button>
                 </td>
                 <td className="soft">{CAUSES[run.cause] ?? run.cause}</td>

@@ -78,7 +78,7 @@ export function ReplayBar({ feed }: { feed: Feed }) {
         <span>
           bar {count.format(feed.cursor)} of {count.format(feed.total)}
         </span>
-        <span className="replay-time">{marketTimeText(quoteTime)} UTC</span>
+        <span className="replay-time">{marketTimeText(quoteTime)}</span>
       </p>
     </section>
   );

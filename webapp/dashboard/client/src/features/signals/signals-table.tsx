@@ -23,7 +23,7 @@ export function SignalsTable({ onOpenOrder }: { onOpenOrder: (id: number) => voi
           <table className="rows">
             <thead>
               <tr>
-                <th scope="col">Market time</th>
+                <th scope="col">Market time, UTC</th>
                 <th scope="col">Signal</th>
                 <th scope="col" className="number">
                   Price

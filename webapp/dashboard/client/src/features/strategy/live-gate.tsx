@@ -78,7 +78,7 @@ function Overrides({ gate }: { gate: LiveGate }) {
         <li key={override.id}>
           <q>{override.reason}</q>
           <small>
-            {override.made_by}, {marketTimeText(override.created_at)} UTC; {endOf(gate, override)}
+            {override.made_by}, {marketTimeText(override.created_at)}; {endOf(gate, override)}
           </small>
         </li>
       ))}
@@ -89,7 +89,7 @@ function Overrides({ gate }: { gate: LiveGate }) {
 function endOf(gate: LiveGate, override: LiveGate['overrides'][number]): string {
   if (override.id === gate.in_force) return 'in force';
   if (override.withdrawn_at === null) return 'ended with a change of the strategy';
-  return `withdrawn by ${override.withdrawn_by}, ${marketTimeText(override.withdrawn_at)} UTC`;
+  return `withdrawn by ${override.withdrawn_by}, ${marketTimeText(override.withdrawn_at)}`;
 }
 
 function OverrideForm({ strategy }: { strategy: Strategy }) {

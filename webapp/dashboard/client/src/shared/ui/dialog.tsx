@@ -1,7 +1,7 @@
 import { useEffect, useId, useRef, type ReactNode } from 'react';
 
 type DialogProps = {
-  title: string;
+  title: ReactNode;
   onClose: () => void;
   /** A drawer stands at the right edge; a box in the middle. */
   shape?: 'box' | 'drawer';

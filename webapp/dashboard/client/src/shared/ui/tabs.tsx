@@ -25,25 +25,25 @@ export function Tabs({ label, tabs, children }: TabsProps) {
   return (
     <>
       <div className="tabs">
-      <div role="tablist" aria-label={label} onKeyDown={move}>
-        {tabs.map((tab) => (
-          <button
-            key={tab.name}
-            type="button"
-            role="tab"
-            id={`${id}-${tab.name}`}
-            aria-selected={tab === chosen}
-            aria-controls={`${id}-content`}
-            tabIndex={tab === chosen ? 0 : -1}
-            onClick={() => {
-              setName(tab.name);
-            }}
-          >
-            {tab.label}
-          </button>
-        ))}
-      </div>
-      {children}
+        <div role="tablist" aria-label={label} onKeyDown={move}>
+          {tabs.map((tab) => (
+            <button
+              key={tab.name}
+              type="button"
+              role="tab"
+              id={`${id}-${tab.name}`}
+              aria-selected={tab === chosen}
+              aria-controls={`${id}-content`}
+              tabIndex={tab === chosen ? 0 : -1}
+              onClick={() => {
+                setName(tab.name);
+              }}
+            >
+              {tab.label}
+            </button>
+          ))}
+        </div>
+        {children}
       </div>
       <div
         role="tabpanel"
