@@ -81,7 +81,10 @@ def run_stack(options: argparse.Namespace) -> None:
             started = time.monotonic()
             for kill in kills(stack, options, done):
                 keep(options.results, kill.as_json())
-                said = f"{kill.place} {kill.number}: {kill.seconds} s, {list(kill.faults)}"
+                said = (
+                    f"{kill.place} {kill.number}: armed after {kill.armed_s} s by start "
+                    f"{kill.starts}, traded after {kill.seconds} s, {list(kill.faults)}"
+                )
                 print(f"{time.monotonic() - started:.0f} {said}", file=sys.stderr, flush=True)
             number = len([line for line in read(options.results) if line["place"] == "end"])
             end = Kill("end", number, True, 0.0, tuple(stack.settle()))

@@ -56,6 +56,8 @@ class Kill:
         number: of the kill at that place, from 0.
         reached: whether it died there; else it was killed a while later.
         seconds: from the death until the next trader had an order in another pair filled.
+        armed_s: from the death until the next trader was armed; None if it was not seen.
+        starts: traders that were started until then; one more than 1 found the account taken.
         faults: broken invariants that no recovery could mend, seen right after.
     """
 
@@ -64,6 +66,8 @@ class Kill:
     reached: bool
     seconds: float
     faults: tuple[str, ...]
+    armed_s: float | None = None
+    starts: int = 1
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -250,7 +254,7 @@ class KillStack:
     def _survive(self, place: str, number: int, *, reached: bool) -> Kill:
         """Let the next trader fill an order in another pair, and look at the books."""
         died = time.monotonic()
-        faults = []
+        faults, armed_s, before = [], None, self.world.starts
         order = self.ask(BYSTANDER)
         self.world.start_trader()
         while order.state != "FILLED":
@@ -262,12 +266,22 @@ class KillStack:
                 break
             self.world.keep_trader()
             time.sleep(0.05)
+            if armed_s is None and self.world.armed():
+                armed_s = round(time.monotonic() - died, 2)
             order.refresh_from_db()
         seconds = time.monotonic() - died
         # It dies in its turn, in the middle of whatever it does.
         self.world.stop_trader(signal.SIGKILL)
         faults += [line for line in audit() if line.startswith(FINAL)]
-        return Kill(place, number, reached, round(seconds, 2), tuple(faults))
+        return Kill(
+            place,
+            number,
+            reached,
+            round(seconds, 2),
+            tuple(faults),
+            armed_s,
+            self.world.starts - before,
+        )
 
     def settle(self) -> list[str]:
         """Let a trader settle every doubt and end it politely; return what is wrong in the end."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -27,11 +28,14 @@ from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.venues.oanda.client import local
 from sep_engine.venues.replay import ReplayVenue
 from webapp.trading.audit import book_faults
+from webapp.trading.brokers import breaker as breaker_module
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.base import Deaf
+from webapp.trading.brokers.breaker import FAILURES
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.models import (
     BrokerAccount,
+    Closing,
     EventLog,
     Fill,
     Order,
@@ -42,8 +46,9 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.rebuild import books_from_log, differences
+from webapp.trading.selectors.closing import closing_left
+from webapp.trading.services.closing import close_everything, closings_go_on
 from webapp.trading.services.orders import (
-    close_everything,
     order_change,
     order_submit,
     position_close,
@@ -667,6 +672,89 @@ def test_a_hedging_account_is_long_and_short_at_once_with_a_stop_for_each_trade(
     assert outcomes <= {"AGREED", "CAUGHT_UP"}
     assert audit() == []
     assert differences(books_from_log()) == []
+
+
+@pytest.mark.parametrize("url", [("--hedging",)], indirect=True)
+def test_d4_close_everything_goes_on_through_a_halt_a_doubt_and_a_cut_until_all_is_flat(
+    trade: Play, url: str, monkeypatch: Any
+) -> None:
+    BrokerAccount.objects.update(hedging=True)
+    # Longer than this test takes anywhere; it says itself how late it is.
+    monkeypatch.setattr("webapp.trading.selectors.closing.PAUSES_S", (1000, 2000))
+    said: list[list[tuple[str, str]]] = []
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        await one._db(lambda: RiskLimit.objects.filter(name="repeat_pause_s").update(value=0))
+        for units in (1000, -600):
+            wanted = limit_order(one, type=OrderType.MARKET, price=None, units=Decimal(units))
+            await ask(one, order_submit, **wanted | {"stop_distance": Decimal("0.0060")})
+        waiting = await ask(one, order_submit, **limit_order(one))
+        assert waiting.state == "ACCEPTED"
+        rules = [
+            # The long side cannot be traded, the short one's answer is lost, then nobody answers.
+            {"method": "POST", "path": "/orders$", "cancel": "MARKET_HALTED"},
+            {"method": "POST", "path": "/orders$", "cut": "after"},
+            {"method": "GET", "path": "/orders/", "cut": "before", "times": 2},
+            {"method": "POST", "path": "/orders$", "cut": "before"},
+        ]
+        control(url, "POST", "/faults", rules)
+        now = timezone.now()
+        await one._db(close_everything, account=one._account, reason="enough", now=now)
+
+        async def look(seconds: float) -> Closing:
+            """Let the trader look once; return what there is to say `seconds` after the click."""
+            at = now + timedelta(seconds=seconds)
+            await one._db(closings_go_on, account_id=one._account.pk, now=at)
+            await one._work_orders()
+            closing = await one._db(Closing.objects.select_related("account", "strategy").get)
+            left = await one._db(lambda: closing_left(closing, now=timezone.now()))
+            said.append([(line.name, line.why) for line in left])
+            return closing
+
+        await look(1)
+        # What waited has gone; the short side is closed at the venue, and we cannot know it yet.
+        assert [name for name, _ in said[-1]] == ["EUR_USD long", "EUR_USD short"]
+        assert "tried once" in said[-1][0][1]
+        assert "ended CANCELLED" in said[-1][0][1]
+        assert "MARKET_HALTED" in said[-1][0][1]
+        assert said[-1][1][1].startswith("an order is in doubt, and nothing else is sent")
+        await one._look_up_doubtful()
+        asked = Order.objects.filter(origin="CLOSE_EVERYTHING")
+        # Within the pause nothing is asked for, and what is in doubt is not asked for twice.
+        await look(2)
+        assert await one._db(asked.count) == 2
+        # The next try is cut on its way there; the short side has been told meanwhile.
+        await look(1500)
+        assert await one._db(asked.count) == 3
+        for _ in range(3):
+            await one._look_up_doubtful()
+        assert [name for name, _ in said[-1]][:1] == ["EUR_USD long"]
+        await look(1501)
+        assert [name for name, _ in said[-1]] == ["EUR_USD long"]
+        assert "tried 2 times" in said[-1][0][1]
+        assert "ended EXPIRED_UNSENT" in said[-1][0][1]
+        assert await one._db(asked.count) == 3
+        # The third try closes it, and the look after it finds nothing left.
+        await look(4000)
+        closing = await look(4001)
+        assert (closing.ended_because, said[-1]) == ("flat", [])
+        await one._reconcile("minute")
+
+    trade(steps)
+    assert not Position.objects.exclude(units=0).exists()
+    ends = Order.objects.filter(origin="CLOSE_EVERYTHING").order_by("pk")
+    assert [(order.units, order.state) for order in ends] == [
+        (-1000, "CANCELLED"),
+        (600, "FILLED"),
+        (-1000, "EXPIRED_UNSENT"),
+        (-1000, "FILLED"),
+    ]
+    alerts = EventLog.objects.filter(stream="alerts").order_by("seq")
+    texts = [event.data["text"] for event in alerts]
+    assert texts.index("Close everything: enough") < texts.index("Close everything is done: flat.")
+    assert state() == TradingMode.REDUCING
+    assert audit() == []
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["of-an-ended-order", "of-no-order"])

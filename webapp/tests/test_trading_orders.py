@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.utils import timezone
 
 from sep_engine.execution.core import Judged, Timing, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
@@ -20,6 +21,7 @@ from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.models import (
     BrokerAccount,
     BrokerFact,
+    Closing,
     ConfigChange,
     EventLog,
     Feed,
@@ -27,15 +29,17 @@ from webapp.trading.models import (
     Instrument,
     Order,
     Position,
+    Strategy,
     StreamHead,
     TradingState,
 )
+from webapp.trading.selectors.closing import closing_left
 from webapp.trading.services import events, order_path
+from webapp.trading.services.closing import close_everything, closings_go_on
 from webapp.trading.services.config import config_rollback, config_set
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.orders import (
     IdempotencyConflict,
-    close_everything,
     order_cancel,
     order_submit,
     position_close,
@@ -281,6 +285,99 @@ def test_close_everything_asks_for_cancels_and_reduce_only_orders(
     assert TradingState.objects.get(scope="ACCOUNT").state == "REDUCING"
     alert = EventLog.objects.filter(stream="alerts").order_by("-seq")[0]
     assert alert.data["text"] == "Close everything: enough"
+
+
+def test_a_second_click_asks_for_nothing_that_is_on_its_way(
+    account: BrokerAccount, instrument: Instrument
+) -> None:
+    Position.objects.create(
+        account=account, instrument=instrument, units=Decimal(-700), average_price=Decimal("1.1")
+    )
+    assert len(close_everything(account=account, reason="enough", now=NOW)) == 1
+    assert close_everything(account=account, reason="really", now=NOW) == []
+    assert Closing.objects.get().reason == "enough"
+
+
+def test_d6_who_makes_the_account_active_again_ends_what_was_to_be_closed(
+    account: BrokerAccount, instrument: Instrument
+) -> None:
+    position = Position.objects.create(
+        account=account, instrument=instrument, units=Decimal(-700), average_price=Decimal("1.1")
+    )
+    close_everything(account=account, reason="enough", now=NOW)
+    Order.objects.update(state="DENIED", denied_rule="feed", denied_reason="feed: it stands")
+    state = {"account": account, "changed_by": "bob", "reason": "on", "now": NOW}
+    trading_state_set(scope="ACCOUNT", state=TradingMode.ACTIVE, **state)
+    assert closings_go_on(account_id=account.pk, now=NOW + timedelta(days=1)) == []
+    assert Closing.objects.get().ended_because == "bob lets it trade again"
+    told = EventLog.objects.filter(stream="audit").order_by("seq").values_list("type", flat=True)
+    assert list(told) == ["close_everything", "close_everything_ended"]
+    assert position.units == -700
+
+
+def test_closing_a_strategy_asks_for_its_own_units_and_ends_when_those_are_gone(
+    submit: Callable[..., Order], account: BrokerAccount, instrument: Instrument
+) -> None:
+    strategy = Strategy.objects.create(
+        name="QFH", account=account, instrument=instrument, granularity="H1", rule={}
+    )
+    TradingState.objects.create(scope="STRATEGY", strategy=strategy, changed_at=NOW)
+    order = submit(strategy=strategy)
+    Position.objects.create(
+        account=account,
+        instrument=order.instrument,
+        units=Decimal(1500),
+        average_price=Decimal("1.1"),
+    )
+    Fill.objects.create(
+        order=order,
+        account=account,
+        transaction_id=7,
+        units=Decimal(1000),
+        price=Decimal("1.1"),
+        realised_pl=Decimal(0),
+        half_spread_cost=Decimal(0),
+        assumed_spread=False,
+        time=NOW,
+    )
+    for state in ("QUEUED", "SENDING", "FILLED"):
+        Order.objects.filter(pk=order.pk).update(state=state)
+    asked = close_everything(account=account, strategy=strategy, reason="enough", now=NOW)
+    # 1,000 of the 1,500 are its own.
+    assert [one.units for one in asked] == [-1000]
+    assert TradingState.objects.get(scope="STRATEGY").state == "REDUCING"
+    assert TradingState.objects.get(scope="ACCOUNT").state == "ACTIVE"
+
+
+def test_the_shell_tells_what_is_left_and_why_until_all_is_flat(
+    account: BrokerAccount, instrument: Instrument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.trading.management.commands.halt.FLAT_WAIT_S", 0)
+    Position.objects.create(
+        account=account, instrument=instrument, units=Decimal(-700), average_price=Decimal("1.1")
+    )
+    shown = io.StringIO()
+    with pytest.raises(CommandError, match="not flat after 0 s: position EUR_USD, -700 units"):
+        call_command("halt", "--close-everything", "--reason", "enough", stdout=shown)
+    said = "position EUR_USD, -700 units: an order waits for the trader\n"
+    assert shown.getvalue() == said
+    # The venue refuses it; an hour later the next is asked for, and closes.
+    first = Order.objects.get()
+    Order.objects.update(state="DENIED", denied_rule="feed", denied_reason="feed: it stands")
+    later = timezone.now() + timedelta(hours=1)
+    [second] = closings_go_on(account_id=account.pk, now=later)
+    [left] = closing_left(Closing.objects.get(), now=later)
+    assert left.why == (
+        f"an order waits for the trader; tried once, order {first.pk} ended DENIED: feed: it stands"
+    )
+    for state in ("QUEUED", "SENDING", "FILLED"):
+        Order.objects.filter(pk=second.pk).update(state=state)
+    Position.objects.update(units=0, average_price=None)
+    closings_go_on(account_id=account.pk, now=later)
+    assert Closing.objects.get().ended_because == "flat"
+    shown = io.StringIO()
+    call_command("halt", "--close-everything", "--reason", "again", stdout=shown)
+    assert shown.getvalue() == "Flat: no position and no order is left.\n"
 
 
 def test_orders_can_be_placed_and_cancelled_from_the_shell(

@@ -41,8 +41,9 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.holdings import Lot
 from webapp.trading.services import trading_state
+from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
-from webapp.trading.services.orders import close_everything, order_cancel, order_submit
+from webapp.trading.services.orders import order_cancel, order_submit
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader import trader as clock
 from webapp.trading.trader.trader import Trader

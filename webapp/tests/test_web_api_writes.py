@@ -141,6 +141,15 @@ def test_close_everything_withdraws_and_reduces(api: Any, sample: Feed, valkey: 
     assert response.json() == {"orders": []}
     assert Order.objects.get().cancel_requested_at is not None
     assert api.get("/api/status").json()["trading"]["state"] == "REDUCING"
+    # It says what is left until nothing is.
+    [closing] = api.get("/api/trading/close-everything").json()["closings"]
+    assert (closing["reason"], closing["asked_by"]) == ("enough", "alice")
+    assert (closing["strategy"], closing["ended_at"], closing["ended_because"]) == (None, None, "")
+    order = Order.objects.get()
+    why = f"{order.state}, {order.cause}"
+    assert closing["left"] == [
+        {"what": "order", "name": str(order.pk), "units": ORDER["units"], "why": why}
+    ]
 
 
 def test_a_change_of_state_needs_a_reason(api: Any, sample: Feed) -> None:

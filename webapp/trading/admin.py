@@ -182,6 +182,14 @@ class SecondFactorAdmin(Record):
         return bool(request.user.is_superuser)
 
 
+@admin.register(models.Closing)
+class ClosingAdmin(Record):
+    list_display = ("asked_at", "account", "strategy", "asked_by", "reason", "ended_at",
+                    "ended_because")  # fmt: skip
+    list_filter = ("account", "ended_because")
+    search_fields = ("reason", "asked_by")
+
+
 @admin.register(models.LiveArming)
 class LiveArmingAdmin(Record):
     list_display = ("account", "armed_by", "reason", "armed_at")

@@ -181,6 +181,49 @@ class SecondFactor(models.Model):
         return f"second factor of {self.user_id}"
 
 
+class Closing(models.Model):
+    """Somebody's word that all of an account, or of a strategy, be closed; it stands until it is.
+
+    The trader asks for what is needed as long as the row is open, through crashes too.
+    """
+
+    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="closings")
+    strategy = models.ForeignKey(
+        "Strategy",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="closings",
+        help_text="Empty: all of the account.",
+    )
+    reason = models.CharField(max_length=300)
+    asked_by = models.CharField(max_length=150)
+    asked_at = models.DateTimeField()
+    after_order = models.BigIntegerField(
+        default=0, help_text="The newest order when it was asked for."
+    )
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_because = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            UniqueConstraint(
+                fields=["account"],
+                condition=Q(ended_at__isnull=True, strategy__isnull=True),
+                name="closing_is_open_once_an_account",
+            ),
+            UniqueConstraint(
+                fields=["strategy"],
+                condition=Q(ended_at__isnull=True),
+                name="closing_is_open_once_a_strategy",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"close everything: {self.reason}"
+
+
 class LiveArming(models.Model):
     """A person's word that an account may trade real money. Without the row it may not."""
 

@@ -18,6 +18,7 @@ from webapp.trading.api.shapes import (
     SIGNED_IN,
     AnalyzeIn,
     CloseEverythingIn,
+    ClosingsOut,
     FeedIn,
     FeedOut,
     JobOut,
@@ -38,12 +39,14 @@ from webapp.trading.api.shapes import (
 from webapp.trading.models import (
     AnalysisJob,
     BrokerAccount,
+    Closing,
     Feed,
     Instrument,
     Order,
     Strategy,
     TradingState,
 )
+from webapp.trading.selectors.closing import closing_resource
 from webapp.trading.selectors.resources import (
     feed_resource,
     job_resource,
@@ -52,10 +55,13 @@ from webapp.trading.selectors.resources import (
 )
 from webapp.trading.selectors.status import feed_default, the_account
 from webapp.trading.services import second_factor
+from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
-from webapp.trading.services.orders import close_everything, position_close
+from webapp.trading.services.orders import position_close
 from webapp.trading.services.trading_state import trading_state_change
+
+CLOSINGS_SHOWN = 5
 
 
 class TradingStateSet(APIView):
@@ -91,12 +97,25 @@ class TradingStateSet(APIView):
 
 class CloseEverything(APIView):
     @extend_schema(
+        operation_id="close_everything_state",
+        responses=with_errors({200: ClosingsOut}, *SIGNED_IN),
+    )
+    def get(self, request: Request) -> Response:
+        """What was asked to be closed last, what is left of it and why."""
+        now = timezone.now()
+        rows = Closing.objects.select_related("account", "strategy")[:CLOSINGS_SHOWN]
+        return Response({"closings": [closing_resource(row, now=now) for row in rows]})
+
+    @extend_schema(
         operation_id="close_everything",
         request=CloseEverythingIn,
         responses=with_errors({202: OrdersOut}, 400, 404, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
-        """Cancel every order and close every position of a scope, in any trading state."""
+        """Cancel every order and close every position of a scope, in any trading state.
+
+        It goes on until all is flat, or until the scope is made ACTIVE again.
+        """
         wanted = checked(CloseEverythingIn, request.data)
         account, strategy = _scope(wanted["scope"])
         if strategy is not None:

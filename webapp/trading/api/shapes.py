@@ -625,6 +625,29 @@ class CloseEverythingIn(Strict):
     scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
 
 
+class LeftOut(Out):
+    what = serializers.ChoiceField(("position", "order"))
+    name = serializers.CharField(help_text="The instrument of a position, the id of an order.")
+    units = AmountText()
+    why = serializers.CharField()
+
+
+class ClosingOut(Out):
+    id = serializers.IntegerField()
+    account = serializers.CharField()
+    strategy = serializers.CharField(allow_null=True)
+    reason = serializers.CharField()
+    asked_by = serializers.CharField()
+    asked_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    ended_because = serializers.CharField(allow_blank=True, help_text='"flat" if nothing is left.')
+    left = LeftOut(many=True)
+
+
+class ClosingsOut(Out):
+    closings = ClosingOut(many=True, help_text="The newest first.")
+
+
 class SecondFactorOut(Out):
     enrolled = serializers.BooleanField()
     recovery_codes_left = serializers.IntegerField()

@@ -18,13 +18,10 @@ from sep_engine.execution.states import (
     Origin,
     PositionFill,
     TimeInForce,
-    TradingMode,
 )
 from webapp.trading.brokers.registry import VENUES, terms_of
-from webapp.trading.fields import AmountSum
 from webapp.trading.models import (
     BrokerAccount,
-    Fill,
     Instrument,
     Order,
     Position,
@@ -34,9 +31,8 @@ from webapp.trading.models import (
 )
 from webapp.trading.retried import retried
 from webapp.trading.selectors.resources import order_resource
-from webapp.trading.services import events, hints, system
+from webapp.trading.services import events, hints
 from webapp.trading.services.order_terms import Wanted, first_time_in_force, order_faults
-from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.wire import decimal_text, time_text
 
 # An intent that was not sent by then is never sent: the prices that it was made for are gone.
@@ -333,7 +329,7 @@ def position_close(
         most = decimal_text(abs(position.units))
         raise ValidationError({"units": f"must be above 0 and at most {most}, was {units}"})
     signed = None if units is None else units.copy_sign(position.units)
-    return _flatten(position, Origin.PERSON, now, created_by, units=signed)
+    return position_flatten(position, Origin.PERSON, now, created_by, units=signed)
 
 
 @retried
@@ -361,73 +357,13 @@ def trade_close(
     )
 
 
-@retried
-def close_everything(
-    *,
-    account: BrokerAccount,
-    reason: str,
-    now: datetime,
-    created_by: Any = None,
-    strategy: Strategy | None = None,
-) -> list[Order]:
-    """Cancel every order and close every position, at any state of the kill switch.
-
-    What was ACTIVE becomes REDUCING, so that no rule opens again what a person has closed. Stops
-    stay until their position is closed; the venue drops them with it.
-
-    strategy: close what this one alone ordered and holds; the account stays as it is.
-    """
-    trading_state_worsen(
-        account=account,
-        strategy=strategy,
-        state=TradingMode.REDUCING,
-        reason=f"close everything: {reason}",
-        now=now,
-    )
-    working = Order.objects.select_for_update().filter(
-        account=account, cancel_requested_at__isnull=True
-    )
-    if strategy is not None:
-        working = working.filter(strategy=strategy)
-    for order in working.exclude(state__in=TERMINAL).exclude(type__in=PROTECTIVE):
-        order_cancel(order_id=order.pk, now=now)
-    flatten = []
-    positions = Position.objects.select_for_update(of=("self",)).select_related("instrument")
-    for position in positions.filter(account=account):
-        closing = _flatten(
-            position,
-            Origin.CLOSE_EVERYTHING,
-            now,
-            created_by,
-            units=None if strategy is None else _units_of(strategy, position),
-        )
-        if closing is not None:
-            flatten.append(closing)
-    whose = "" if strategy is None else f" of {strategy.name}"
-    system.alert(level="warning", text=f"Close everything{whose}: {reason}", now=now)
-    return flatten
-
-
-def _units_of(strategy: Strategy, position: Position) -> Decimal:
-    """Return what the strategy holds of a position: the sum of its fills, within the position."""
-    fills = Fill.objects.filter(
-        account_id=position.account_id,
-        order__instrument_id=position.instrument_id,
-        order__strategy=strategy,
-    )
-    own: Decimal = fills.aggregate(total=AmountSum("units"))["total"] or Decimal(0)
-    if own * position.units <= 0:
-        return Decimal(0)
-    return min(own, position.units, key=abs)
-
-
 def order_event(order: Order, *, now: datetime) -> None:
     """Record the order as it is; the caller's transaction holds the change."""
     events.record(stream="orders", type="order_update", data=order_resource(order), now=now)
     hints.wake()
 
 
-def _flatten(
+def position_flatten(
     position: Position,
     origin: Origin,
     now: datetime,
@@ -435,7 +371,7 @@ def _flatten(
     *,
     units: Decimal | None = None,
 ) -> Order | None:
-    """Close `units` of a position, by default all of it; None if that is nothing."""
+    """Ask for `units` of a position to be closed, by default all; None if that is nothing."""
     held = position.units if units is None else units
     if held == 0:
         return None

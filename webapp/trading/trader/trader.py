@@ -73,7 +73,8 @@ from webapp.trading.models import (
 from webapp.trading.retried import retried
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
-from webapp.trading.services import events, order_path, system
+from webapp.trading.services import events, hints, order_path, system
+from webapp.trading.services.closing import closings_go_on
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.services.live_arming import live_refusal
 from webapp.trading.services.order_path import FactGap
@@ -696,6 +697,7 @@ class Trader:
                 await self._db(self._read_feed_controls)
                 await self._work_orders()
                 if time.monotonic() - looked_at >= DOUBT_LOOK_S:
+                    await self._db(closings_go_on, account_id=self._account.pk, now=utc_now())
                     await self._look_up_doubtful()
                     looked_at = time.monotonic()
                     if self._deaf is not None:

@@ -10,11 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from sep_engine.execution.states import TERMINAL, TradingMode
+from sep_engine.execution.states import TradingMode
 from webapp.trading import halt_flag
-from webapp.trading.models import BrokerAccount, Order, Position, Strategy, TradingState
+from webapp.trading.models import BrokerAccount, Closing, Strategy, TradingState
+from webapp.trading.selectors.closing import closing_left
 from webapp.trading.services import second_factor
-from webapp.trading.services.orders import close_everything
+from webapp.trading.services.closing import FLAT, close_everything
 from webapp.trading.services.trading_state import trading_state_change, trading_state_set
 
 FLAT_WAIT_S = 60.0
@@ -126,26 +127,39 @@ class Command(BaseCommand):
         accounts = [account] if account else list(BrokerAccount.objects.order_by("pk"))
         for one in accounts:
             close_everything(account=one, strategy=strategy, reason=reason, now=timezone.now())
-        deadline, said = time.monotonic() + FLAT_WAIT_S, ""
+        asked = [
+            Closing.objects.filter(account=one, strategy=strategy).latest("pk") for one in accounts
+        ]
+        deadline, said = time.monotonic() + FLAT_WAIT_S, {""}
         while True:
-            left = _what_is_left(accounts)
-            if left != said:
-                self.stdout.write(left or "Flat: no position and no order is left.")
-                said = left
+            left = _what_is_left(asked)
+            # The seconds to the next try count down; what stands in the way is told once.
+            for line in left:
+                if (news := line.partition("; ")[2] or line) not in said:
+                    self.stdout.write(line)
+                    said.add(news)
             if not left:
+                self.stdout.write("Flat: no position and no order is left.")
                 return
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f"not flat after {FLAT_WAIT_S:.0f} s: {left}; does a trader run?"
+                    f"not flat after {FLAT_WAIT_S:.0f} s: {' | '.join(left)}. A trader that runs "
+                    "goes on; the page tells what is left"
                 )
             time.sleep(0.2)
 
 
-def _what_is_left(accounts: list[BrokerAccount]) -> str:
-    held = Position.objects.filter(account__in=accounts).exclude(units=0)
-    working = Order.objects.filter(account__in=accounts).exclude(state__in=TERMINAL)
-    positions, orders = held.count(), working.count()
-    return f"{positions} positions, {orders} orders are left" if positions or orders else ""
+def _what_is_left(asked: list[Closing]) -> list[str]:
+    now, lines = timezone.now(), []
+    for one in asked:
+        one.refresh_from_db()
+        if one.ended_at is not None:
+            if one.ended_because != FLAT:
+                raise CommandError(f"not flat: {one.ended_because}")
+            continue
+        left = closing_left(one, now=now)
+        lines += [str(each) for each in left] or [f"{one.account.name}: the trader looks once more"]
+    return lines
 
 
 def _whose(options: dict[str, Any]) -> tuple[BrokerAccount | None, Strategy | None]:
