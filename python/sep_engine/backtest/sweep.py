@@ -45,6 +45,7 @@ from sep_engine.signals import Rule
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Statistic = Literal["sharpe", "net_ticks"]
 STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 Progress = Callable[[int, int], object]
@@ -75,6 +76,7 @@ class SweepResult:
         columns: by the names in FIGURES, (m,) int64 each; `day_net_ticks_squared` is the sum over
             trading days of the squared net result of the day.
         days: trading days of the bars, idle ones included.
+        counts: (n,) bool, the bars whose decisions counted, None for all.
     """
 
     bars: BarColumns
@@ -85,6 +87,7 @@ class SweepResult:
     numbers: Ints
     columns: dict[str, Ints]
     days: int
+    counts: Bools | None = None
 
     def __len__(self) -> int:
         return self.numbers.size
@@ -147,6 +150,7 @@ class SweepResult:
             self.costs_of(number),
             side=self.side,
             entry=self.entry_of(number),
+            counts=self.counts,
         )
 
     def equity(self, number: int) -> Ints:
@@ -175,6 +179,7 @@ def sweep(
     *,
     side: PriceSide = "mid",
     entry: Entry = "open",
+    counts: Bools | None = None,
     top: int | None = None,
     by: Statistic = "sharpe",
     table: Path | str | None = None,
@@ -190,6 +195,7 @@ def sweep(
         bars, costs, side: as for `run`. A grid may hold changes of the costs.
         rules: a grid, or rules that need not be one.
         entry: of rules that are no grid: at which price of the next bar they enter.
+        counts: (n,) bool, the bars whose decisions count, None for all; of every rule.
         top: keep only so many of the best rules; None keeps all.
         by: what "best" means for `top`.
         table: a file to write the figures of all rules to. "….parquet" gets a row for each rule in
@@ -212,7 +218,7 @@ def sweep(
         ArgumentError: something does not fit; the checkpoint is of another sweep.
         BackendError: the backend cannot run here.
     """
-    engines = _Engines(bars, costs, side, backend, threads)
+    engines = _Engines(bars, costs, side, counts, backend, threads)
     job = _Job(
         rules=rules if isinstance(rules, Grid) else tuple(rules),
         entry=entry,
@@ -264,6 +270,7 @@ def sweep(
         numbers=kept.numbers,
         columns=dict(zip(FIGURES, kept.figures, strict=True)),
         days=job.days,
+        counts=counts,
     )
 
 
@@ -301,6 +308,7 @@ def reality_check(
     statistic: Statistic = "sharpe",
     side: PriceSide = "mid",
     entry: Entry = "open",
+    counts: Bools | None = None,
     backend: BackendName = "auto",
     threads: int = 0,
     progress: Progress | None = None,
@@ -309,7 +317,7 @@ def reality_check(
 
     In every null world the whole search is made again: bars, metrics, gates, decisions, trades.
     World k of a seed is surrogate k of `sep_engine.evidence.surrogates` with the same kind, with
-    the times, gaps and costs of the bars.
+    the times, gaps and costs of the bars; `counts` stay at their bars, too.
 
     Args:
         kind: "sign" mirrors bars at random, "block" and "circular" choose which bar comes when.
@@ -333,6 +341,7 @@ def reality_check(
         costs,
         side=side,
         entry=entry,
+        counts=counts,
         top=1,
         by=statistic,
         backend=backend,
@@ -349,7 +358,8 @@ def reality_check(
         compiled = compiled_rules((rule, entry) for rule in found.rules)
         changes = (CostsChange(),)
     engines = [
-        SweepBars.of(bars, change.of(costs), side).compiled(backend, threads) for change in changes
+        SweepBars.of(bars, change.of(costs), side, counts).compiled(backend, threads)
+        for change in changes
     ]
     null, null_best = np.full(count, -np.inf), np.zeros(count, dtype=np.int64)
     # A GPU works on many worlds at a time; threads share a few.
@@ -452,10 +462,16 @@ class _Engines:
     """Compiled sweeps on the same bars, one at a time, for costs that change."""
 
     def __init__(
-        self, bars: BarColumns, costs: Costs, side: PriceSide, backend: BackendName, threads: int
+        self,
+        bars: BarColumns,
+        costs: Costs,
+        side: PriceSide,
+        counts: Bools | None,
+        backend: BackendName,
+        threads: int,
     ) -> None:
-        self._given = (bars, costs, side, backend, threads)
-        self.made = SweepBars.of(bars, costs, side)
+        self._given = (bars, costs, side, counts, backend, threads)
+        self.made = SweepBars.of(bars, costs, side, counts)
         self._last: tuple[CostsChange, _core.Sweep] | None = None
 
     def check(self, changes: Sequence[CostsChange]) -> None:
@@ -464,12 +480,12 @@ class _Engines:
             self.of(change)
 
     def of(self, change: CostsChange) -> _core.Sweep:
-        bars, costs, side, backend, threads = self._given
+        bars, costs, side, counts, backend, threads = self._given
         if self._last is None or self._last[0] != change:
             self._last = None  # gives its memory back before the next takes some
             made = self.made
             if change != CostsChange():
-                made = SweepBars.of(bars, change.of(costs), side)
+                made = SweepBars.of(bars, change.of(costs), side, counts)
             self._last = change, made.compiled(backend, threads)
         return self._last[1]
 

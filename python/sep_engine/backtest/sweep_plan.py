@@ -74,16 +74,28 @@ class SweepBars:
     days: int
 
     @classmethod
-    def of(cls, bars: BarColumns, costs: Costs, side: PriceSide) -> "SweepBars":
-        """Return bars with their costs.
+    def of(
+        cls,
+        bars: BarColumns,
+        costs: Costs,
+        side: PriceSide,
+        counts: NDArray[np.bool_] | None = None,
+    ) -> "SweepBars":
+        """Return bars with their costs; `counts` as for `made`.
 
         Raises:
             ArgumentError: prices or costs do not fit, or see `market`.
         """
         own = Side(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
-        days = trading_days(bars.times)
         return cls.made(
-            own, days, bars.close, bars.gaps(), tick=float(bars.tick), costs=costs, side=side
+            own,
+            trading_days(bars.times),
+            bars.close,
+            bars.gaps(),
+            tick=float(bars.tick),
+            costs=costs,
+            side=side,
+            counts=counts,
         )
 
     @classmethod
@@ -125,6 +137,8 @@ class SweepBars:
             "tick": tick,
         }
         if counts is not None:
+            if counts.shape != own.open.shape:
+                raise ArgumentError(f"counts must be {own.open.shape}, was {counts.shape}")
             columns["counts"] = np.ascontiguousarray(counts).view(np.uint8)
         return cls(columns, found.size)
 

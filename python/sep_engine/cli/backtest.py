@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sep_engine.cli.given import EntryOption, Given, SideOption, given_bars, whole_ticks
 from sep_engine.cli.runs import absolute, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
@@ -34,10 +35,7 @@ from sep_engine.cli.text import duration_text, time_text
 from sep_engine.errors import ArgumentError, RuleError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sep_engine.backtest import BacktestResult, PriceSide
+    from sep_engine.backtest import BacktestResult
     from sep_engine.backtest.account import Leg, Rate
     from sep_engine.backtest.run import BarColumns
     from sep_engine.data import Bars
@@ -68,7 +66,8 @@ def backtest(
         str | None,
         typer.Option(metavar="PIPS", help="Commission and slippage of each side; none by default."),
     ] = None,
-    side: Annotated[str, typer.Option(help="Side that the bars are of: bid, ask or mid.")] = "mid",
+    side: SideOption = None,
+    entry: EntryOption = None,
     pip: PipOption = None,
     balance: Annotated[
         str | None,
@@ -89,10 +88,27 @@ def backtest(
         str | None, typer.Option(metavar="PIPS", help="With --balance: of each fill but a target.")
     ] = None,
     financing: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="LONG,SHORT",
-            help="With --balance: rates a year, below 0 is paid: -0.031,0.012. Wednesdays count 3.",
+            metavar="[NAME=]LONG,SHORT",
+            help="With --balance: rates a year, below 0 is paid: -0.031,0.012. NAME= says of which "
+            "instrument; repeatable.",
+        ),
+    ] = None,
+    financing_days: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]MON,...,SUN",
+            help="With --balance: days of financing that each trading day counts; 1,1,3,1,1,0,0 by "
+            "default. Repeatable.",
+        ),
+    ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]SHARE",
+            help="With --balance: share of a position's value that must be free, 0.0333, else it "
+            "is not opened. Repeatable.",
         ),
     ] = None,
     also: Annotated[
@@ -130,7 +146,16 @@ def backtest(
         cost_pips=cost_pips,
         side=side,
         pip=pip,
-        account=_account_options(balance, currency, risk, commission, slippage_pips, financing),
+        account=_account_options(
+            balance,
+            currency=currency,
+            risk=risk,
+            commission=commission,
+            slippage_pips=slippage_pips,
+            financing=financing,
+            financing_days=financing_days,
+            margin=margin,
+        ),
         tick=tick,
         calendar=calendar,
         columns=columns,
@@ -140,6 +165,7 @@ def backtest(
         session=session,
         also=tuple(absolute(located(one)) or "" for one in also or ()),
         rate=tuple(absolute(located(one)) or "" for one in rate or ()),
+        entry=entry,
     )
     with progress(stages=4) as bar:
         document, page, bars = trade_back(options, bar)
@@ -165,9 +191,9 @@ class BacktestOptions:
     spread_pips: str | None
     quotes: str | None
     cost_pips: str | None
-    side: str
+    side: str | None
     pip: str | None
-    account: dict[str, str | None] | None
+    account: dict[str, Any] | None
     tick: str | None
     calendar: str
     columns: str | None
@@ -177,75 +203,20 @@ class BacktestOptions:
     session: str | None = None
     also: tuple[str, ...] = ()
     rate: tuple[str, ...] = ()
+    entry: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Given:
-    """Bars to trade on, and what is known of them."""
-
-    bars: Bars
-    side: PriceSide
-    pip: Decimal
-    spread: int | NDArray[np.int64]
-    assumed: bool
-    instrument: str | None
-    rows: list[tuple[str, str]]
-    synthetic: bool
+def _given(source: Source, options: BacktestOptions) -> Given:
+    return given_bars(
+        source,
+        side=options.side,
+        pip=options.pip,
+        spread_pips=options.spread_pips,
+        quotes=options.quotes,
+    )
 
 
-def _given(source: Source, options: BacktestOptions) -> _Given:
-    import numpy as np
-
-    from sep_engine.backtest import SIDES
-
-    spread_pips, side = options.spread_pips, options.side
-    rows: list[tuple[str, str]] = []
-    own_spread: NDArray[np.int64] | None = None
-    instrument: str | None = None
-    synthetic = False
-    if source.use_sample:
-        given = source.sample()
-        bars, side, pip = given.bars, given.metadata["price_side"], given.instrument.pip
-        instrument = given.instrument.name
-        spread_pips = spread_pips or given.metadata["assumed_spread_pips"]
-        origin = given.metadata["origin"]
-        rows = [
-            ("origin", f"{origin['package']} {origin['version']}"),
-            ("licence", given.metadata["licence"]),
-            ("vendor's terms", given.metadata["vendor_terms"]),
-            ("time zone", given.metadata["time_zone_evidence"]),
-        ]
-    elif source.is_stored:
-        stored = source.stored()
-        bars, side = stored.bars, stored.metadata["origin"]["price_side"]
-        instrument = stored.metadata["instrument"]
-        synthetic = stored.metadata["origin"]["synthetic"]
-        # Trades lie between bid and ask, as mid prices do.
-        side = "mid" if side == "trade" else side
-        pip = decimal_option("--pip", options.pip) or stored.pip
-        if stored.spread is not None:
-            own_spread = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
-        rows = [(name, str(value)) for name, value in stored.metadata["origin"].items()]
-    else:
-        bars = source.bars()
-        pip = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
-    if side not in SIDES:
-        raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
-    spread: int | NDArray[np.int64]
-    assumed = False
-    if options.quotes is not None:
-        spread = spread_series(Path(options.quotes), bars)
-    elif spread_pips is not None:
-        assumed = True
-        spread = whole_ticks("--spread-pips", spread_pips, pip, bars.tick)
-    elif own_spread is not None:
-        spread = own_spread
-    else:
-        raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
-    return _Given(bars, side, pip, spread, assumed, instrument, rows, synthetic)
-
-
-def _traded(given: _Given, options: BacktestOptions) -> BacktestResult:
+def _traded(given: Given, options: BacktestOptions) -> BacktestResult:
     """Return the backtest of the rule or strategy on one instrument."""
     from sep_engine.backtest import Costs, run, run_decided
     from sep_engine.cli.strategy import strategy_decisions, within_session
@@ -255,12 +226,16 @@ def _traded(given: _Given, options: BacktestOptions) -> BacktestResult:
     if options.cost_pips is not None:
         per_side = whole_ticks("--cost-pips", options.cost_pips, given.pip, bars.tick)
     costs = Costs(given.spread, per_side, assumed=given.assumed)
-    counts = None if options.session is None else within_session(options.session, bars)
+    how: dict[str, Any] = {
+        "side": given.side,
+        "entry": options.entry or "open",
+        "counts": None if options.session is None else within_session(options.session, bars),
+    }
     if options.strategy is None:
         assert options.rule is not None
-        return run(bars, Rule.from_json(options.rule), costs, side=given.side, counts=counts)
+        return run(bars, Rule.from_json(options.rule), costs, **how)
     kept, decided = strategy_decisions(options.strategy, bars)
-    return run_decided(bars, kept, decided, costs, side=given.side, counts=counts)
+    return run_decided(bars, kept, decided, costs, **how)
 
 
 def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], str, Bars]:
@@ -283,7 +258,8 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
 
     given = _given(source(options.file, sample=options.sample), options)
     others = [_given(source(path), options) for path in options.also]
-    bars, pip, rows, synthetic = given.bars, given.pip, given.rows, given.synthetic
+    bars, pip, synthetic = given.bars, given.pip, given.synthetic
+    rows = [(name.replace("_", " "), str(value)) for name, value in given.origin.items()]
     bar.begin("Trading")
     result = _traded(given, options)
     others_results = [_traded(other, options) for other in others]
@@ -333,27 +309,33 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
     return document, page, bars
 
 
-def _account_options(balance: str | None, *others: str | None) -> dict[str, str | None] | None:
-    if balance is None:
-        if any(other is not None for other in others):
-            raise ArgumentError(
-                "--currency, --risk, --commission, --slippage-pips and --financing go with "
-                "--balance"
-            )
-        return None
-    names = ("currency", "risk", "commission", "slippage_pips", "financing")
-    return {"balance": balance, **dict(zip(names, others, strict=True))}
+def _account_options(balance: str | None, **others: Any) -> dict[str, Any] | None:
+    if balance is not None:
+        return {"balance": balance, **others}
+    for name, other in others.items():
+        if other is not None:
+            raise ArgumentError(f"--{name.replace('_', '-')} goes with --balance")
+    return None
 
 
 def _kept_account(
-    asked: dict[str, str | None],
-    traded: list[tuple[_Given, BacktestResult]],
+    asked: dict[str, Any],
+    traded: list[tuple[Given, BacktestResult]],
     rates: list[Stored],
 ) -> dict[str, Any]:
     """Return what the trades do to one account, in its currency, as text of exact decimals."""
     from sep_engine.backtest.account import keep_account
 
     legs = [_leg(asked, given, result) for given, result in traded]
+    names = {leg.instrument.name for leg in legs}
+    for option in ("financing", "financing_days", "margin"):
+        for one in asked[option] or ():
+            name, named, _ = one.partition("=")
+            if named and name not in names:
+                raise ArgumentError(
+                    f"--{option.replace('_', '-')} {one}: {name} is not traded; "
+                    f"{', '.join(sorted(names))} are"
+                )
     currency = asked["currency"] or legs[0].instrument.quote
     account = keep_account(
         legs,
@@ -382,8 +364,8 @@ def _kept_account(
     }
 
 
-def _leg(asked: dict[str, str | None], given: _Given, result: BacktestResult) -> Leg:
-    from sep_engine.backtest.account import Charges, Leg, Size
+def _leg(asked: dict[str, Any], given: Given, result: BacktestResult) -> Leg:
+    from sep_engine.backtest.account import SPOT_DAYS, Charges, Leg, Size
     from sep_engine.model import Instrument
 
     name, bars = given.instrument, given.bars
@@ -397,12 +379,13 @@ def _leg(asked: dict[str, str | None], given: _Given, result: BacktestResult) ->
     traded = Instrument(
         name, base, quote, bars.tick, given.pip, Decimal(1), decimals, bars.calendar
     )
-    long_rate = short_rate = Decimal(0)
-    if asked["financing"] is not None:
-        long_text, comma, short_text = asked["financing"].partition(",")
-        if not comma:
-            raise ArgumentError("--financing takes two rates a year: -0.031,0.012")
-        long_rate, short_rate = _rate(long_text), _rate(short_text)
+    rates = _numbers(asked, "financing", name, 2, "two rates a year: -0.031,0.012")
+    days = _numbers(
+        asked, "financing_days", name, 7, "seven numbers, Monday to Sunday: 1,1,3,1,1,0,0"
+    )
+    if days is not None and any(day != day.to_integral_value() for day in days):
+        raise ArgumentError("--financing-days takes whole numbers")
+    margin = _numbers(asked, "margin", name, 1, "a share of the position's value: 0.0333")
     slippage = asked["slippage_pips"]
     risk = decimal_option("--risk", asked["risk"])
     return Leg(
@@ -415,10 +398,35 @@ def _leg(asked: dict[str, str | None], given: _Given, result: BacktestResult) ->
             if slippage is None
             else whole_ticks("--slippage-pips", slippage, given.pip, bars.tick),
             commission_fraction=decimal_option("--commission", asked["commission"]) or Decimal(0),
-            long_rate=long_rate,
-            short_rate=short_rate,
+            long_rate=Decimal(0) if rates is None else rates[0],
+            short_rate=Decimal(0) if rates is None else rates[1],
+            days_charged=SPOT_DAYS if days is None else tuple(map(int, days)),
+            margin_fraction=Decimal(0) if margin is None else margin[0],
         ),
     )
+
+
+def _numbers(
+    asked: dict[str, Any], option: str, instrument: str, count: int, takes: str
+) -> list[Decimal] | None:
+    """Return what a repeatable option says of an instrument: by its name, or of all of them."""
+    found: dict[str, str] = {}
+    for one in asked[option] or ():
+        name, named, text = one.partition("=")
+        key, text = (name, text) if named else ("", one)
+        if key in found:
+            raise ArgumentError(f"--{option.replace('_', '-')} {one}: said twice")
+        found[key] = text
+    said = found.get(instrument, found.get(""))
+    if said is None:
+        return None
+    try:
+        numbers = [Decimal(part.strip()) for part in said.split(",")]
+        if len(numbers) != count or not all(number.is_finite() for number in numbers):
+            raise InvalidOperation
+    except InvalidOperation:
+        raise ArgumentError(f"--{option.replace('_', '-')} takes {takes}; was {said!r}") from None
+    return numbers
 
 
 def _rates(legs: list[Leg], rates: list[Stored], currency: str) -> dict[str, Rate]:
@@ -444,13 +452,6 @@ def _rates(legs: list[Leg], rates: list[Stored], currency: str) -> dict[str, Rat
                 f"{quote}_{currency} or {currency}_{quote}"
             )
     return found
-
-
-def _rate(text: str) -> Decimal:
-    try:
-        return Decimal(text.strip())
-    except InvalidOperation:
-        raise ArgumentError(f"--financing takes two rates a year, was {text!r}") from None
 
 
 def _account_rows(money: dict[str, Any]) -> list[tuple[str, str]]:
@@ -483,36 +484,6 @@ def rule_of(path: Path | None) -> Rule:
         raise RuleError(f"{path}: not JSON: {error}") from error
     except RuleError as error:
         raise RuleError(f"{path}: {error}") from error
-
-
-def usual_pip(tick: Decimal) -> Decimal:
-    """Return the usual FX pip: prices with two or three decimals (yen) have pips of 0.01."""
-    return Decimal("0.01") if tick >= Decimal("0.0005") else Decimal("0.0001")
-
-
-def whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
-    """Return pips as ticks; ArgumentError if they are no whole number of them or below 0."""
-    value = Decimal(0) if pips.strip("0.") == "" else decimal_option(name, pips)
-    assert value is not None
-    ticks = value * pip / tick
-    if ticks != ticks.to_integral_value():
-        raise ArgumentError(f"{name} must be a whole number of ticks of {tick}, was {pips} pips")
-    return int(ticks)
-
-
-def spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
-    """Return (n,) the spread of each bar in ticks, from a file with a quote for every bar."""
-    import numpy as np
-
-    from sep_engine.data import load_quotes
-
-    quotes = load_quotes(path)
-    if not np.array_equal(quotes.times, bars.times):
-        raise ArgumentError(f"{path}: its times must be those of the bars, one quote a bar")
-    ticks = (quotes.ask - quotes.bid) / float(bars.tick)
-    if np.abs(ticks - np.rint(ticks)).max() > 0.01:
-        raise ArgumentError(f"{path}: its spreads must be whole ticks of {bars.tick}")
-    return np.rint(ticks).astype(np.int64)
 
 
 def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:

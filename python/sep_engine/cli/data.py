@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sep_engine.cli import download
-from sep_engine.cli.backtest import usual_pip
+from sep_engine.cli.given import usual_pip
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -82,6 +82,13 @@ def import_file(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="These prices were generated: say so everywhere.")
     ] = False,
+    volume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="units|updates",
+            help="What the volume of bars counts: units traded, or updates of the price.",
+        ),
+    ] = None,
     quotes: Annotated[
         Path | None,
         typer.Option(help="File with time,bid,ask at the bars' times: the spread at each close."),
@@ -120,12 +127,14 @@ def import_file(
     data_set(store_path(), name)
     if table.has_bars == (bars_of is not None):
         raise ArgumentError("--bars-of goes with ticks (time, bid, ask), and ticks with it")
+    if volume not in (None, "units", "updates"):
+        raise ArgumentError(f"--volume must be units or updates, was {volume!r}")
     if bars_of is not None:
         ticks = load_quotes(
             file, calendar=calendar, columns=names, time_zone=time_zone, accept=accept or ()
         )
         made = bars_of_quotes(ticks, download.duration_of(bars_of))
-        side = "bid"
+        side, volume = "bid", "updates"  # of a bar made of ticks it is their number
     else:
         bars = load_bars(
             file,
@@ -166,6 +175,7 @@ def import_file(
         calendar=calendar,
         accept=accept or (),
         now=datetime.now(UTC),
+        details=None if volume is None else {"volume_of": volume},
     )
     download.print_metadata(metadata)
 

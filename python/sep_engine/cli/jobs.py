@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +39,19 @@ def among(jobs: int) -> Share:
         return _forked(work, count, processes, more)
 
     return share
+
+
+def again(share: Share, counts: Sequence[int]) -> Share:
+    """Return what shares the first `counts[k]` numbers of the k-th work that it is given, all of
+    them, whatever the time: as many as were done when somebody's time was up."""
+    left = iter(counts)
+
+    def made_again(
+        work: Callable[[int], _T], count: int, *, more: Callable[[int], bool]
+    ) -> Iterable[tuple[int, _T]]:
+        return share(work, min(count, next(left)), more=lambda number: True)
+
+    return made_again
 
 
 def _forked(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from sep_engine.cli.backtest import BacktestOptions, trade_back
 from sep_engine.cli.source import AsJson, progress
+from sep_engine.cli.sweep import SweepOptions, sweep_over
 from sep_engine.cli.trades import TradesOptions, trades_document
 from sep_engine.cli.verdict import VerdictOptions, judge
 from sep_engine.errors import ArgumentError
+from sep_engine.qfh import BackendName
 
 app = typer.Typer(help="List, show, compare and delete stored runs.", no_args_is_help=True)
 
@@ -96,16 +98,28 @@ def delete(
     typer.echo(f"Deleted {path.stem}")
 
 
-def verify(run: Run, out: Folder = _OUT) -> None:
+def verify(
+    run: Run,
+    out: Folder = _OUT,
+    backend: Annotated[
+        str,
+        typer.Option(help="What computes it now: auto, scalar, simd or cuda. None may differ."),
+    ] = "auto",
+) -> None:
     """Make a run again from its data and compare every figure. Exit code 1: it differs."""
+    if backend not in get_args(BackendName):
+        names = ", ".join(get_args(BackendName))
+        raise ArgumentError(f"--backend must be one of {names}; was {backend!r}")
     path = _path(run, out)
     stored = _document(path)
     if "run" not in stored:
-        raise ArgumentError(f"{path}: no run of sep backtest or sep verdict")
+        raise ArgumentError(f"{path}: no run of sep backtest, sep sweep or sep verdict")
     options = _options(path, stored["run"])
     with progress(stages=4) as bar:
         if isinstance(options, BacktestOptions):
             made, _, _ = trade_back(options, bar)
+        elif isinstance(options, SweepOptions):
+            made = sweep_over(options, bar, backend=backend).document
         elif isinstance(options, TradesOptions):
             from sep_engine.evidence.settings import Count
 
@@ -116,7 +130,15 @@ def verify(run: Run, out: Folder = _OUT) -> None:
 
             # What was tried by then is the ledger's to say; nothing new is tried here.
             tried = Count(stored["selection"]["trials"], stored["selection"]["look"])
-            made = judge(options, bar, lambda bars, family: lambda _: tried)
+            gate = stored["causality"]
+            made = judge(
+                options,
+                bar,
+                lambda bars, family: lambda _: tried,
+                backend=cast(BackendName, backend),
+                # As often as its time allowed then, however fast this machine is.
+                gate=(gate["truncations"], gate["trades_again"]),
+            )
     differences = list(_differences(stored, json.loads(json.dumps(made))))
     if not differences:
         typer.echo(f"{path.stem}: the same, to the last bit")
@@ -138,11 +160,13 @@ def _path(run: str, out: Path) -> Path:
 
 def _options(
     path: Path, run: Mapping[str, Any]
-) -> BacktestOptions | TradesOptions | VerdictOptions:
+) -> BacktestOptions | SweepOptions | TradesOptions | VerdictOptions:
     try:
         values = {**run["options"], "accept": tuple(run["options"]["accept"])}
         if run["command"] == "backtest":
             return BacktestOptions(**values)
+        if run["command"] == "sweep":
+            return SweepOptions(**values)
         if run["command"] == "verdict":
             return VerdictOptions(**values)
         if run["command"] == "verdict --trades":
@@ -165,8 +189,14 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _result(document: Mapping[str, Any]) -> str:
-    if "verdict" in document and "figures" not in document:
+    if isinstance(document["verdict"], Mapping):
         return str(document["verdict"]["text"])
+    if "best" in document:
+        best = document["best"][0]
+        return (
+            f"{document['rules']:,} rules, the best {best['trades']:,} trades, net "
+            f"{best['net_ticks']:+,} ticks"
+        )
     figures = document["figures"]
     return f"{figures['trades']:,} trades, net {figures['net_ticks']:+,} ticks"
 

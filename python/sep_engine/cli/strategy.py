@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sep_engine.backtest.trades import Entry
     from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.market import Market
+    from sep_engine.signals import Rule
     from sep_engine.signals.strategy import StrategyBars, StrategyRule
 
 
@@ -31,30 +33,37 @@ ENTRY_POINTS = "sep_engine.strategies"
 RULES_MAX = 100_000
 
 
-def family_of(strategy: str | None, grid: str | None = None) -> Family:
+def family_of(strategy: str | None, grid: str | None = None, *, entry: str | None = None) -> Family:
     """Return the rules to judge: the default ones, those of a grid, or a strategy.
 
     strategy: a .json file (one rule or a list), a .py file with a class, "package.module:Class",
         or the name of an entry point of the group ENTRY_POINTS.
     grid: a TOML file as `sep_engine.backtest.grid` describes it; not together with a strategy.
+    entry: at which price of the bar after a decision all enter; None is the open, or what the grid
+        says.
     """
     from sep_engine.evidence.family import default_rules, rule_family
 
     if grid is not None:
         if strategy is not None:
             raise ArgumentError("--grid and --strategy both name what is judged: give one")
-        return rule_family(_grid_rules(grid))
+        return _grid_family(grid, entry)
+    at = _entry(entry or "open")
+
+    def entering(rules: Sequence[Rule]) -> Family:
+        return rule_family(rules, [at] * len(rules))
+
     if strategy is None:
-        return rule_family(default_rules())
+        return entering(default_rules())
     path = Path(strategy)
     if path.suffix == ".json" and path.is_file():
-        return rule_family(_rules(path))
+        return entering(_rules(path))
     if path.suffix == ".py" and path.is_file():
-        return _strategy_family(strategy, _class_in_file(path), path.read_text("utf-8"))
+        return _strategy_family(strategy, _class_in_file(path), path.read_text("utf-8"), at)
     if path.suffix in (".json", ".py"):
         raise ArgumentError(f"{path}: no such file")
     made = _installed_class(strategy)
-    return _strategy_family(strategy, made, _source(made))
+    return _strategy_family(strategy, made, _source(made), at)
 
 
 def strategy_decisions(strategy: str, bars: Bars) -> tuple[StrategyRule, NDArray[np.int8]]:
@@ -110,23 +119,32 @@ def located(strategy: str | None) -> str | None:
     return str(Path(strategy).resolve())
 
 
-def _grid_rules(path: str) -> list[Any]:
+def _entry(name: str) -> Entry:
+    from sep_engine.backtest.trades import ENTRIES
+
+    if name not in ENTRIES:
+        raise ArgumentError(f"--entry must be one of {', '.join(ENTRIES)}; was {name!r}")
+    return name
+
+
+def _grid_family(path: str, entry: str | None) -> Family:
     from sep_engine.backtest.grid import Grid
     from sep_engine.backtest.market import CostsChange
+    from sep_engine.evidence.family import rule_family
 
     grid = Grid.from_toml(path)
-    if grid.entry != ("open",):
-        raise RuleError(f"{path}: entry must be open: a verdict enters at the next open")
+    if entry is not None and grid.entry != (entry,):
+        raise ArgumentError(f"--entry {entry}: {path} says when its rules enter; leave it out")
     if grid.costs != (CostsChange(),):
         raise RuleError(f"{path}: costs: a verdict has costs of its own (--costs): use sep sweep")
     if len(grid) > RULES_MAX:
         raise RuleError(
             f"{path}: {len(grid):,} rules; a verdict takes {RULES_MAX:,}: use sep sweep"
         )
-    return list(grid.rules())
+    return rule_family(list(grid.rules()), [grid.entry_of(k) for k in range(len(grid))])
 
 
-def _rules(path: Path) -> list[Any]:
+def _rules(path: Path) -> list[Rule]:
     from sep_engine.signals import Rule
 
     try:
@@ -193,7 +211,7 @@ def _class_in_file(path: Path) -> Any:
     return classes[0]
 
 
-def _strategy_family(path: str, made: Any, source: str) -> Family:
+def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
     import numpy as np
 
     from sep_engine.evidence.family import Family
@@ -227,10 +245,17 @@ def _strategy_family(path: str, made: Any, source: str) -> Family:
         made.horizon_bars,
         stop=getattr(made, "stop_ticks", None),
         target=getattr(made, "target_ticks", None),
+        entry=entry,
     )
     return Family(
         names=(made.__name__,),
-        configurations=({"strategy": made.__name__, "source": source},),
+        configurations=(
+            {
+                "strategy": made.__name__,
+                "source": source,
+                **({} if entry == "open" else {"entry": entry}),
+            },
+        ),
         exits=(exit_at,),
         directions=directions,
         columns=lambda number, market: columns(market),

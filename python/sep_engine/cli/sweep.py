@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks
+from sep_engine.cli.given import Given, SideOption, given_bars, whole_ticks
+from sep_engine.cli.runs import absolute, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -18,20 +19,20 @@ from sep_engine.cli.source import (
     Columns,
     File,
     PipOption,
+    Session,
     Source,
     SpreadOption,
+    Stages,
     TickOption,
     TimeZone,
     UseSample,
-    decimal_option,
     located,
     progress,
 )
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from sep_engine.backtest import Costs, Grid, PriceSide, RealityCheck, SweepResult
-    from sep_engine.data import Bars
+    from sep_engine.backtest import Grid, RealityCheck, SweepResult
 
 
 def sweep(
@@ -49,7 +50,8 @@ def sweep(
         str | None,
         typer.Option(metavar="PIPS", help="Commission and slippage of each side; none by default."),
     ] = None,
-    side: Annotated[str, typer.Option(help="Side that the bars are of: bid, ask or mid.")] = "mid",
+    side: SideOption = None,
+    session: Session = None,
     pip: PipOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best rules to keep.")] = 10,
     by: Annotated[str, typer.Option(help="What best means: sharpe or net_ticks.")] = "sharpe",
@@ -70,6 +72,7 @@ def sweep(
     seed: Annotated[int, typer.Option(min=0, help="Of the null worlds.")] = 0,
     backend: Annotated[str, typer.Option(help="auto, scalar, simd or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="0 is as many as there are cores.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the page and its JSON.")] = Path("runs"),
     tick: TickOption = None,
     calendar: Calendar = "fx",
     columns: Columns = None,
@@ -80,87 +83,194 @@ def sweep(
     """Try every rule of a grid on the bars of a FILE, exactly, and show the best."""
     if grid is None:
         raise ArgumentError("name a grid: --grid grid.toml")
-    source = Source(located(file), sample, tick, calendar, columns, time_zone, accept)
+    from sep_engine.backtest import Grid
+
+    options = SweepOptions(
+        file=absolute(located(file)),
+        sample=sample,
+        grid=Grid.from_toml(grid).to_json(),
+        spread_pips=spread_pips,
+        quotes=absolute(quotes),
+        cost_pips=cost_pips,
+        side=side,
+        session=session,
+        pip=pip,
+        top=top,
+        by=by,
+        surrogates=surrogates,
+        kind=kind,
+        block=block,
+        seed=seed,
+        tick=tick,
+        calendar=calendar,
+        columns=columns,
+        time_zone=time_zone,
+        accept=tuple(accept or ()),
+    )
     with progress(stages=3 if surrogates else 2) as bar:
-        bar.begin("Reading")
-        from sep_engine import backtest
-
-        rules = backtest.Grid.from_toml(grid)
-        bars, costs, price_side, pip_price = _material(
-            source, side, pip, spread_pips, quotes, cost_pips
+        swept = sweep_over(
+            options, bar, table=table, checkpoint=checkpoint, backend=backend, threads=threads
         )
+        path = _written(out, swept, options)
+    if as_json:
+        typer.echo(json.dumps({**swept.document, "page": str(path)}, indent=2))
+    else:
+        _print(swept)
+        typer.echo(f"Wrote {path}")
 
-        def within(done: int, total: int) -> None:
-            bar.within(done / total)
 
-        given: dict[str, Any] = {"side": price_side, "backend": backend, "threads": threads}
-        bar.begin(f"Trying {len(rules):,} rules")
-        found = backtest.sweep(
+@dataclass(frozen=True, slots=True)
+class SweepOptions:
+    """Everything that decides a sweep, as JSON: what the command was given, paths absolute."""
+
+    file: str | None
+    sample: bool
+    grid: dict[str, Any]
+    spread_pips: str | None
+    quotes: str | None
+    cost_pips: str | None
+    side: str | None
+    session: str | None
+    pip: str | None
+    top: int
+    by: str
+    surrogates: int
+    kind: str
+    block: float
+    seed: int
+    tick: str | None
+    calendar: str
+    columns: str | None
+    time_zone: str | None
+    accept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """What a sweep found, and its document."""
+
+    given: Given
+    found: SweepResult
+    grid: Grid
+    check: RealityCheck | None
+    document: dict[str, Any]
+
+
+def sweep_over(
+    options: SweepOptions,
+    bar: Stages,
+    *,
+    table: Path | None = None,
+    checkpoint: Path | None = None,
+    backend: str = "auto",
+    threads: int = 0,
+) -> Swept:
+    """Return what the rules of a grid earn; where and how it is computed changes no figure."""
+    source = Source(
+        None if options.file is None else Path(options.file),
+        options.sample,
+        options.tick,
+        options.calendar,
+        options.columns,
+        options.time_zone,
+        list(options.accept),
+    )
+    bar.begin("Reading")
+    from sep_engine import backtest
+    from sep_engine.cli.strategy import within_session
+
+    rules = backtest.Grid.from_json(options.grid)
+    given = given_bars(
+        source,
+        side=options.side,
+        pip=options.pip,
+        spread_pips=options.spread_pips,
+        quotes=options.quotes,
+    )
+    bars, per_side = given.bars, 0
+    if options.cost_pips is not None:
+        per_side = whole_ticks("--cost-pips", options.cost_pips, given.pip, bars.tick)
+    costs = backtest.Costs(given.spread, per_side, assumed=given.assumed)
+
+    def within(done: int, total: int) -> None:
+        bar.within(done / total)
+
+    how: dict[str, Any] = {
+        "side": given.side,
+        "counts": None if options.session is None else within_session(options.session, bars),
+        "backend": backend,
+        "threads": threads,
+        "progress": within,
+    }
+    bar.begin(f"Trying {len(rules):,} rules")
+    found = backtest.sweep(
+        bars,
+        rules,
+        costs,
+        top=options.top,
+        by=cast(Any, options.by),
+        table=table,
+        checkpoint=checkpoint,
+        **how,
+    )
+    check = None
+    if options.surrogates:
+        bar.begin(f"Searching {options.surrogates:,} null worlds")
+        check = backtest.reality_check(
             bars,
             rules,
             costs,
-            top=top,
-            by=cast(Any, by),
-            table=table,
-            checkpoint=checkpoint,
-            progress=within,
-            **given,
+            kind=cast(Any, options.kind),
+            count=options.surrogates,
+            seed=options.seed,
+            block=options.block,
+            statistic=cast(Any, options.by),
+            **how,
         )
-        check = None
-        if surrogates:
-            bar.begin(f"Searching {surrogates:,} null worlds")
-            check = backtest.reality_check(
-                bars,
-                rules,
-                costs,
-                kind=cast(Any, kind),
-                count=surrogates,
-                seed=seed,
-                block=block,
-                statistic=cast(Any, by),
-                progress=within,
-                **given,
-            )
-    if as_json:
-        typer.echo(json.dumps(_document(found, rules, check), indent=2))
-    else:
-        _print(found, rules, check, float(bars.tick / pip_price))
+    return Swept(given, found, rules, check, _document(given, found, rules, check, options))
 
 
-def _material(
-    source: Source,
-    side: str,
-    pip: str | None,
-    spread_pips: str | None,
-    quotes: Path | None,
-    cost_pips: str | None,
-) -> tuple[Bars, Costs, PriceSide, Decimal]:
-    from sep_engine.backtest import SIDES, Costs
+def _written(out: Path, swept: Swept, options: SweepOptions) -> Path:
+    from sep_engine.report import sweep_page
 
-    if source.use_sample:
-        sample = source.sample()
-        bars, pip_price = sample.bars, sample.instrument.pip
-        side = sample.metadata["price_side"]
-        spread_pips = spread_pips or sample.metadata["assumed_spread_pips"]
-    else:
-        bars = source.bars()
-        pip_price = decimal_option("--pip", pip) or usual_pip(bars.tick)
-    if side not in SIDES:
-        raise ArgumentError(f"--side must be one of {', '.join(SIDES)}; was {side!r}")
-    per_side = 0
-    if cost_pips is not None:
-        per_side = whole_ticks("--cost-pips", cost_pips, pip_price, bars.tick)
-    if quotes is not None:
-        costs = Costs(spread_series(quotes, bars), per_side, assumed=False)
-    elif spread_pips is not None:
-        spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
-        costs = Costs(spread, per_side, assumed=True)
-    else:
-        raise ArgumentError("say what the spread is: --spread-pips 1.3, or --quotes FILE")
-    return bars, costs, side, pip_price
+    document, given = swept.document, swept.given
+    header, rows = _best(swept)
+    spread = document["costs"]
+    page = sweep_page(
+        f"Sweep of {len(swept.grid):,} rules on {given.bars.name}",
+        text=_check_text(swept.check),
+        facts=[
+            ("bars", f"{document['bars']:,} on {document['days']:,} trading days"),
+            ("prices", given.side),
+            (
+                "spread",
+                f"{spread['spread_pips']:.2f} pips, "
+                f"{'assumed' if spread['assumed_spread'] else 'measured'} ({given.source})",
+            ),
+            *([] if options.session is None else [("entered only within", options.session)]),
+            *((name.replace("_", " "), value) for name, value in given.origin.items()),
+            ("sha256 of the parsed bars", document["content_sha256"]),
+        ],
+        header=header,
+        rows=rows,
+        grid_document=document["grid"],
+        synthetic=given.synthetic,
+    )
+    stem = f"sweep-{given.bars.name.split('.')[0]}-{run_key(document)}"
+    stored = {**document, "run": {"command": "sweep", "options": asdict(options)}}
+    write_files(out, {f"{stem}.html": page, f"{stem}.json": json.dumps(stored, indent=2) + "\n"})
+    return out / f"{stem}.html"
 
 
-def _document(found: SweepResult, grid: Grid, check: RealityCheck | None) -> dict[str, Any]:
+def _document(
+    given: Given,
+    found: SweepResult,
+    grid: Grid,
+    check: RealityCheck | None,
+    options: SweepOptions,
+) -> dict[str, Any]:
+    import numpy as np
+
     from sep_engine import __version__
     from sep_engine.backtest import FIGURES
     from sep_engine.backtest.grid import costs_document
@@ -185,6 +295,15 @@ def _document(found: SweepResult, grid: Grid, check: RealityCheck | None) -> dic
         "engine": __version__,
         "bars": int(found.bars.times.size),
         "days": found.days,
+        "price_side": given.side,
+        "costs": {
+            "spread_pips": float(np.asarray(given.spread).mean() * float(found.bars.tick))
+            / float(given.pip),
+            "spread_is_series": not isinstance(given.spread, int),
+            "per_side_ticks": found.costs.per_side_ticks,
+            "assumed_spread": given.assumed,
+        },
+        **({} if options.session is None else {"session": options.session}),
         "grid": grid.to_json(),
         "rules": len(grid),
         "best": rows,
@@ -200,6 +319,7 @@ def _document(found: SweepResult, grid: Grid, check: RealityCheck | None) -> dic
             "p_value": check.p_value,
         },
         "verdict": "unproven",
+        "synthetic": given.synthetic,
     }
 
 
@@ -207,53 +327,72 @@ def _finite(value: float) -> float | None:
     return float(value) if abs(value) < float("inf") else None
 
 
-def _print(
-    found: SweepResult, grid: Grid, check: RealityCheck | None, pips_per_tick: float
-) -> None:
+def _print(swept: Swept) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    found, document = swept.found, swept.document
+    mark = "SYNTHETIC: " if document["synthetic"] else ""
+    console.print(Text(mark + found.bars.name, style="bold"))
+    session = f", entered only within {document['session']}" if "session" in document else ""
+    console.print(
+        f"{len(swept.grid):,} rules on {found.bars.times.size:,} bars and {found.days:,} trading "
+        f"days{session}"
+    )
+    header, rows = _best(swept)
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    style = "yellow" if swept.check is None else None
+    console.print(_check_text(swept.check), style=style)
+
+
+def _best(swept: Swept) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of the best rules."""
     from sep_engine.backtest.grid import AXES, costs_document
 
-    console = Console(highlight=False)
-    console.print(Text(found.bars.name, style="bold"))
-    console.print(
-        f"{len(grid):,} rules on {found.bars.times.size:,} bars and {found.days:,} trading days"
-    )
+    found, grid = swept.found, swept.grid
+    pips_per_tick = float(found.bars.tick / swept.given.pip)
     varied = [name for name in AXES if len(getattr(grid, name)) > 1]
-    table = Table("rule", *varied, "trades", "net pips", "drawdown", "won", "Sharpe a day")
     say: dict[str, Callable[[Any], str]] = {
         "gates": lambda gates: (
             ", ".join(f"{one.metric} {one.of} {one.low:g}..{one.high:g}" for one in gates) or "none"
         ),
         "costs": lambda change: _costs_text(costs_document(change)),
     }
+    rows = []
     for place, number in enumerate(found.numbers.tolist()):
         rule = grid.rule(number)
         beside = {"entry": grid.entry_of(number), "costs": grid.costs_change(number)}
         parts = {name: beside[name] if name in beside else getattr(rule, name) for name in varied}
         won = found.win_rate[place]
-        table.add_row(
-            f"{number:,}",
-            *(say.get(name, _text)(parts[name]) for name in varied),
-            f"{found.columns['trades'][place]:,}",
-            f"{found.columns['net_ticks'][place] * pips_per_tick:+,.1f}",
-            f"{-found.columns['max_drawdown_ticks'][place] * pips_per_tick:,.1f}",
-            "" if won != won else f"{won:.1%}",
-            f"{found.sharpe[place]:+.3f}",
+        rows.append(
+            [
+                f"{number:,}",
+                *(say.get(name, _text)(parts[name]) for name in varied),
+                f"{found.columns['trades'][place]:,}",
+                f"{found.columns['net_ticks'][place] * pips_per_tick:+,.1f}",
+                f"{-found.columns['max_drawdown_ticks'][place] * pips_per_tick:,.1f}",
+                "" if won != won else f"{won:.1%}",
+                f"{found.sharpe[place]:+.3f}",
+            ]
         )
-    console.print(table)
+    head = ["rule", *varied, "trades", "net pips", "drawdown", "won", "Sharpe a day"]
+    return head, rows
+
+
+def _check_text(check: RealityCheck | None) -> str:
     if check is None:
-        console.print(
-            "The best of many always looks good: --surrogates 500 says whether luck does as well.",
-            style="yellow",
+        return (
+            "The best of many always looks good: --surrogates 500 says whether luck does as well."
         )
-    else:
-        console.print(
-            f"In {check.null.size:,} null worlds ({check.kind}) the best rule does as well with "
-            f"p = {check.p_value:.3g}."
-        )
+    return (
+        f"In {check.null.size:,} null worlds ({check.kind}) the best rule does as well with "
+        f"p = {check.p_value:.3g}."
+    )
 
 
 def _costs_text(document: str | dict[str, Any]) -> str:

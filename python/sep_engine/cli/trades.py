@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sep_engine.cli.backtest import usual_pip, whole_ticks
+from sep_engine.cli.given import bars_volume, usual_pip, whole_ticks
 from sep_engine.cli.runs import counted_in, run_key, write_files
 from sep_engine.cli.source import Source, Stages, decimal_option, progress
 from sep_engine.cli.text import duration_text, print_lines
@@ -51,6 +51,7 @@ class TradesOptions:
     columns: str | None
     time_zone: str | None
     accept: tuple[str, ...]
+    volume: str | None = None
 
 
 def judge_trades(options: TradesOptions, *, out: Path, as_json: bool) -> None:
@@ -103,12 +104,12 @@ def trades_document(
     )
     origin: dict[str, Any] = {}
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
+    stored = source.stored() if source.is_stored else None
     if options.sample:
         given = source.sample()
         bars, pip_price = given.bars, given.instrument.pip
         spread_pips = options.spread_pips or given.metadata["assumed_spread_pips"]
     else:
-        stored = source.stored() if source.is_stored else None
         bars = stored.bars if stored else source.bars()
         own_pip = stored.pip if stored else usual_pip(bars.tick)
         pip_price = decimal_option("--pip", options.pip) or own_pip
@@ -169,6 +170,7 @@ def trades_document(
         tolerance_ticks=tolerance,
         refused=len(refused),
         provenance=provenance,
+        volume=bars_volume(bars, options.volume, "unknown" if stored is None else stored.volume_of),
         declared_trials=options.trials,
         worlds=options.worlds,
         seed=options.seed,

@@ -7,14 +7,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from sep_engine.cli.backtest import spread_series, usual_pip, whole_ticks
-from sep_engine.cli.jobs import among
+from sep_engine.cli.given import EntryOption, Given, SideOption, bars_volume, given_bars
+from sep_engine.cli.jobs import again, among
 from sep_engine.cli.runs import absolute, counted_in, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
@@ -30,7 +29,6 @@ from sep_engine.cli.source import (
     TickOption,
     TimeZone,
     UseSample,
-    decimal_option,
     located,
     progress,
 )
@@ -42,16 +40,10 @@ from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from sep_engine.data import Bars
-    from sep_engine.data.store import Stored
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.lab import Costs
     from sep_engine.evidence.settings import Count
-
-    _Material = tuple[Bars, Costs, NDArray[np.int64] | None, dict[str, Any]]
 
 # The causality gate runs its fewest cuts always and more while there is time.
 _GATE_S = 60.0
@@ -85,6 +77,15 @@ def verdict(
     ] = None,
     pip: PipOption = None,
     session: Session = None,
+    side: SideOption = None,
+    entry: EntryOption = None,
+    volume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="units|updates",
+            help="What the volume of the bars counts: units traded, or updates of the price.",
+        ),
+    ] = None,
     surrogates: Annotated[
         int, typer.Option(min=19, help="Worlds whose directions are coin flips.")
     ] = 200,
@@ -146,6 +147,8 @@ def verdict(
     as_json: AsJson = False,
 ) -> None:
     """Judge rules on the bars of a FILE: causality, nulls, costs, selection, and one line."""
+    if volume not in (None, "units", "updates"):
+        raise ArgumentError(f"--volume must be units or updates, was {volume!r}")
     if costs is not None:
         if spread_pips is not None or (costs != "measured" and quotes is not None):
             raise ArgumentError("--costs PIPS, --spread-pips and --quotes exclude each other")
@@ -157,12 +160,14 @@ def verdict(
             strategy is not None
             or grid is not None
             or session is not None
+            or side is not None
+            or entry is not None
             or quotes is not None
             or (prices is not None and file is not None)
         ):
             raise ArgumentError(
                 "--trades takes its bars from --prices (or FILE), "
-                "no --strategy, --grid, --session or --quotes"
+                "no --strategy, --grid, --session, --side, --entry or --quotes"
             )
         judge_trades(
             TradesOptions(
@@ -184,6 +189,7 @@ def verdict(
                 columns=columns,
                 time_zone=time_zone,
                 accept=tuple(accept or ()),
+                volume=volume,
             ),
             out=out,
             as_json=as_json,
@@ -214,6 +220,9 @@ def verdict(
         time_zone=time_zone,
         accept=tuple(accept or ()),
         session=session,
+        side=side,
+        entry=entry,
+        volume=volume,
     )
     if backend not in get_args(BackendName):
         names = ", ".join(get_args(BackendName))
@@ -254,6 +263,9 @@ class VerdictOptions:
     time_zone: str | None
     accept: tuple[str, ...]
     session: str | None = None
+    side: str | None = None
+    entry: str | None = None
+    volume: str | None = None
 
 
 def judge(
@@ -261,11 +273,13 @@ def judge(
     bar: Stages,
     counted: Callable[[Bars, Family], Callable[[Sequence[float | None]], Count]],
     backend: BackendName = "auto",
+    gate: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the evidence document.
 
     counted: gives, for bars and rules, what says how much was tried on them by now.
     backend: what searches null worlds; it changes nothing but `computed_on`.
+    gate: how many cuts and trades the causality gate makes, None for as many as fit its time.
     """
     source = Source(
         None if options.file is None else Path(options.file),
@@ -285,11 +299,13 @@ def judge(
             f"sep verdict needs {error.name}: pip install 'sep-engine[evidence]'"
         ) from error
     from sep_engine import __version__
+    from sep_engine.evidence.causality import ROWS_A_PART
     from sep_engine.evidence.market import Market
     from sep_engine.evidence.settings import Settings
 
-    family = family_of(options.strategy, options.grid)
-    bars, costs, spreads, origin = _material(source, options)
+    family = family_of(options.strategy, options.grid, entry=options.entry)
+    given, costs = _material(source, options)
+    bars = given.bars
     if options.session is not None:
         family = family.within(counted_at(options.session, bars), {"session": options.session})
     provenance = {
@@ -299,16 +315,17 @@ def judge(
         "bars_of": duration_text(bars.duration),
         "tick": str(bars.tick),
         "calendar": bars.calendar,
-        **origin,
+        "price_side": given.side,
+        **given.origin,
         "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
-        "synthetic": options.synthetic or origin.get("synthetic", False),
+        "synthetic": given.synthetic,
     }
     settings = Settings(
         seed=options.seed,
         folds=options.folds,
         surrogates={"sign": options.surrogates, "walk": 50, "iaaft": 50},
     )
-    started = time.monotonic()
+    started, jobs = time.monotonic(), among(os.cpu_count() or 1)
     bar.begin("Cutting and poisoning the future")
     stages = {"controls": "Searching worlds of coin flips", "figures": "Adding up"}
 
@@ -318,85 +335,42 @@ def judge(
         bar.within(done / total if total else 1.0)
 
     report = evaluate(
-        Market.of(bars),
+        Market.of(bars, side=given.side),
         family,
         costs=costs,
         provenance=provenance,
         settings=settings,
         count=counted(bars, family),
-        spreads=spreads,
+        spreads=None if isinstance(given.spread, int) else given.spread,
+        volume=bars_volume(bars, options.volume, given.volume_of),
         backend=backend,
         enough=lambda: time.monotonic() - started > _GATE_S,
-        share=among(os.cpu_count() or 1),
+        share=jobs if gate is None else again(jobs, (-(-gate[0] // ROWS_A_PART), gate[1])),
         progress=on_progress,
     )
     return {**report.document, "engine": __version__}
 
 
-def _material(source: Source, options: VerdictOptions) -> _Material:
-    """Return the bars, what a round trip costs, each bar's spread if measured, and the origin."""
-    from sep_engine.evidence.lab import Costs
-
-    if source.is_stored:
-        return _stored_material(source.stored(), options)
-    if not options.sample:
-        bars = source.bars()
-        pip_price = decimal_option("--pip", options.pip) or usual_pip(bars.tick)
-        quotes = None if options.quotes is None else Path(options.quotes)
-        costs, spreads = _costs(bars, pip_price, options.spread_pips, quotes, options.measured)
-        return bars, costs, spreads, {}
-    if options.measured:
-        raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
-    given = source.sample()
-    metadata, pip_price = given.metadata, given.instrument.pip
-    spread_pips = options.spread_pips or metadata["assumed_spread_pips"]
-    spread = whole_ticks("--spread-pips", spread_pips, pip_price, given.bars.tick)
-    costs = Costs(spread, float(pip_price / given.bars.tick), True, "assumed for the sample")
-    origin = {
-        "origin": f"{metadata['origin']['package']} {metadata['origin']['version']}",
-        "licence": metadata["licence"],
-        "vendor_terms": metadata["vendor_terms"],
-        "price_side": metadata["price_side"],
-        "time_zone": metadata["time_zone_evidence"],
-    }
-    return given.bars, costs, None, origin
-
-
-def _stored_material(stored: Stored, options: VerdictOptions) -> _Material:
+def _material(source: Source, options: VerdictOptions) -> tuple[Given, Costs]:
+    """Return the bars, and what a round trip costs in the mean."""
     import numpy as np
 
     from sep_engine.evidence.lab import Costs
 
-    bars, pip = stored.bars, decimal_option("--pip", options.pip) or stored.pip
-    quotes = None if options.quotes is None else Path(options.quotes)
-    if stored.spread is None or options.spread_pips is not None or quotes is not None:
-        costs, spreads = _costs(bars, pip, options.spread_pips, quotes, options.measured)
-    else:
-        spreads = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
-        costs = Costs(
-            int(np.median(spreads)), float(pip / bars.tick), False, "median of its closes"
-        )
-    known = {"instrument": stored.metadata["instrument"], **stored.metadata["origin"]}
-    return bars, costs, spreads, known
-
-
-def _costs(
-    bars: Bars, pip_price: Decimal, spread_pips: str | None, quotes: Path | None, measured: bool
-) -> tuple[Costs, NDArray[np.int64] | None]:
-    import numpy as np
-
-    from sep_engine.evidence.lab import Costs
-
-    pip_ticks = float(pip_price / bars.tick)
-    if quotes is not None:
-        series = spread_series(quotes, bars)
-        return Costs(int(np.median(series)), pip_ticks, False, f"median of {quotes.name}"), series
-    if measured:
+    if options.measured and options.quotes is None and source.file and not source.is_stored:
         raise ArgumentError("--costs measured needs --quotes FILE, or stored data with both sides")
-    if spread_pips is None:
-        raise ArgumentError("say what the spread is: --costs 1.3, or --quotes FILE")
-    spread = whole_ticks("--costs", spread_pips, pip_price, bars.tick)
-    return Costs(spread, pip_ticks, True, "given on the command line"), None
+    given = given_bars(
+        source,
+        side=options.side,
+        pip=options.pip,
+        spread_pips=options.spread_pips,
+        quotes=options.quotes,
+        spread_option="--costs",
+    )
+    if options.measured and given.assumed:
+        raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
+    pip_ticks = float(given.pip / given.bars.tick)
+    return given, Costs(int(np.median(given.spread)), pip_ticks, given.assumed, given.source)
 
 
 def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Path:

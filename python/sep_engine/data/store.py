@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sep_engine.data.bars import Bars, Quotes, load_bars
 from sep_engine.data.table import BAR_COLUMNS
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.model.volume import Counted
 
 FORMAT = "sep-data-1"
 BARS = "bars.parquet"
@@ -99,6 +100,17 @@ class Stored:
     @property
     def pip(self) -> Decimal:
         return Decimal(self.metadata["pip"])
+
+    @property
+    def volume_of(self) -> Counted:
+        """What the volume counts: "units" of base, "updates" of the price, or "unknown"."""
+        origin = self.metadata["origin"]
+        if "volume_of" in self.metadata:
+            said: Counted = self.metadata["volume_of"]
+            return said
+        if origin["vendor"] == "OANDA":
+            return "updates"  # its candles count the prices that were made
+        return "units" if str(origin["source"]).startswith("ccxt ") else "unknown"
 
 
 def store_path() -> Path:

@@ -9,7 +9,8 @@ poison         the same rows with a wild future behind them instead of none
 twins          a stream, a GPU or any second implementation gives the same columns
 lag            a trade is entered at least one bar after the bar that decided it
 entry, exit    a trade and its prices stay when all that comes later is cut off, and when the rest
-               of the bar is: an entry knows its bar's open only, an exit knows no extreme
+               of the bar is: an entry at the open knows nothing else of its bar, an exit knows no
+               extreme
 label shift    the hit rate against moves that begin s bars later, s in -3..3
 
 All but the last fail the gate and name column and row. The label-shift curve is for the eye, and
@@ -28,6 +29,7 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks, Ints, Market
 from sep_engine.evidence.surrogates import words
@@ -36,7 +38,7 @@ Columns = Mapping[str, npt.NDArray[np.generic]]
 _T = TypeVar("_T")
 
 _SHIFTS = range(-3, 4)
-_ROWS_A_PART = 10  # the first of them is poisoned too
+ROWS_A_PART = 10  # the first of them is poisoned too
 _WIDER_TICKS = 1009  # a prime that no stop or target distance is a plausible multiple of
 
 
@@ -79,6 +81,7 @@ class Subject:
     twins: other implementations of the same columns (a stream, a GPU); each may give fewer.
     decision: the column of directions, -1, 0 or 1.
     bars_min: the fewest bars that the code can run on.
+    entry: at which price of its bar a trade is entered.
     tolerance: largest difference between floats, relative to the column's largest size: 0 for
         code that computes each row in the same order whatever follows, 1e-9 for code that does not.
     """
@@ -89,6 +92,7 @@ class Subject:
     twins: Mapping[str, Callable[[Market], Columns]] = field(default_factory=dict)
     decision: str = "direction"
     bars_min: int = 1
+    entry: Entry = "open"
     tolerance: float = 0.0
 
 
@@ -211,7 +215,7 @@ def inspect(
 
     def run_again(part: int) -> list[Finding]:
         found: list[Finding] = []
-        for place, row in enumerate(rows[_ROWS_A_PART * part : _ROWS_A_PART * (part + 1)]):
+        for place, row in enumerate(rows[ROWS_A_PART * part : ROWS_A_PART * (part + 1)]):
             cut = subject.columns(market.head(row + 1))
             _compare(found, "truncation", subject, whole, cut, row)
             if place == 0:
@@ -224,11 +228,11 @@ def inspect(
     share = share or in_turn
     for part, found in share(
         run_again,
-        -(-truncations // _ROWS_A_PART),
-        more=lambda part: part * _ROWS_A_PART < truncations_min or not enough(),
+        -(-truncations // ROWS_A_PART),
+        more=lambda part: part * ROWS_A_PART < truncations_min or not enough(),
     ):
         by_part[part] = found
-        done += min(_ROWS_A_PART, truncations - _ROWS_A_PART * part)
+        done += min(ROWS_A_PART, truncations - ROWS_A_PART * part)
         progress(done, truncations)
     findings = _firsts(by_part)
     for name, twin in subject.twins.items():
@@ -242,7 +246,7 @@ def inspect(
         findings += wrong
         if not wrong:
             found_again = _trades_again(
-                subject.trades, market, trades, trade_points, seed, enough, share
+                subject, subject.trades, market, trades, trade_points, seed, enough, share
             )
             again = len(found_again)
             findings += _firsts(found_again)
@@ -255,25 +259,28 @@ def inspect(
         trades=0 if trades is None else len(trades),
         trades_again=again,
         decision_lag_bars=int((trades.entered - trades.decided).min()) if trades else None,
-        label_shift=label_shift(whole[subject.decision], market),
+        label_shift=label_shift(whole[subject.decision], market, entry=subject.entry),
     )
 
 
-def label_shift(decisions: npt.ArrayLike, market: Market) -> tuple[ShiftedHits, ...]:
+def label_shift(
+    decisions: npt.ArrayLike, market: Market, *, entry: Entry = "open"
+) -> tuple[ShiftedHits, ...]:
     """Return the hit rates of decisions against the move from open t+1+s to open t+2+s, ties out.
 
     Args:
         decisions: (n,) of -1, 0 and 1.
+        entry: "close" takes closes in place of opens.
     """
     called = np.sign(np.nan_to_num(np.asarray(decisions, dtype=np.float64)))
-    opens = market.bars.open
+    prices = market.bars.close if entry == "close" else market.bars.open
     curve = []
     for shift in _SHIFTS:
         row = np.flatnonzero(called)
         begin = row + 1 + shift
         keep = (begin >= 0) & (begin + 1 < len(market))
         row, begin = row[keep], begin[keep]
-        product = called[row] * np.sign(opens[begin + 1] - opens[begin])
+        product = called[row] * np.sign(prices[begin + 1] - prices[begin])
         product = product[product != 0]
         rate = float((product > 0).mean()) if product.size else None
         curve.append(ShiftedHits(shift, rate, int(product.size)))
@@ -368,6 +375,7 @@ def _impossible_trades(market: Market, trades: Trades) -> list[Finding]:
 
 
 def _trades_again(
+    subject: Subject,
     run: Callable[[Market], Trades],
     market: Market,
     trades: Trades,
@@ -384,7 +392,7 @@ def _trades_again(
         k = drawn[place]
         findings = []
         for check, found in (
-            ("entry", _entry_again(run, market, trades, k)),
+            ("entry", _entry_again(run, market, trades, k, subject.entry)),
             ("exit", _exit_again(run, market, trades, k)),
         ):
             expected = _expected(trades, k, check)
@@ -406,12 +414,16 @@ def _expected(trades: Trades, k: int, check: str) -> str:
     return f"{'bought' if trades.direction[k] > 0 else 'sold'} at {int(price)}"
 
 
-def _entry_again(run: Callable[[Market], Trades], market: Market, trades: Trades, k: int) -> str:
-    """The entry when its bar is over at its open and a wild future follows."""
+def _entry_again(
+    run: Callable[[Market], Trades], market: Market, trades: Trades, k: int, entry: Entry
+) -> str:
+    """The entry when a wild future follows it: an entry at an open when its bar is over there."""
     bar = int(trades.entered[k])
+    later = market.poisoned(bar)
+    if entry == "close":
+        return _find(run(later), trades, k, "entry")
     open_ = int(market.bars.open[bar])
     at = np.arange(len(market)) == bar
-    later = market.poisoned(bar)
     return _find(
         run(later.with_bars(later.bars.each(lambda a: np.where(at, open_, a)))), trades, k, "entry"
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.market import Market
@@ -75,8 +76,8 @@ class Family:
 
     @property
     def horizon(self) -> int:
-        """Bars of the longest horizon."""
-        return max(leave.horizon for leave in self.exits)
+        """Bars from an entry's open to the end of the longest position."""
+        return max(leave.horizon + (leave.entry == "close") for leave in self.exits)
 
     def decided(self, number: int, market: Market) -> Directions:
         """Return (n,) directions of one rule."""
@@ -153,8 +154,12 @@ def rule_name(rule: Rule) -> str:
     return ", ".join(parts)
 
 
-def rule_family(rules: Sequence[Rule]) -> Family:
-    """Return rules as a family. Metrics are computed once for each encoding and window."""
+def rule_family(rules: Sequence[Rule], entries: Sequence[Entry] | None = None) -> Family:
+    """Return rules as a family. Metrics are computed once for each encoding and window.
+
+    entries: one a rule, at which price of the bar after its decision it enters; None is the open.
+    """
+    entries = ["open"] * len(rules) if entries is None else entries
 
     def stream(number: int, market: Market) -> Directions:
         evaluator = RuleEvaluator(rules[number], market.tick)
@@ -169,13 +174,21 @@ def rule_family(rules: Sequence[Rule]) -> Family:
     gates = {_gate_key(rule, gate): (rule, gate) for rule in rules for gate in rule.gates}
 
     return Family(
-        names=tuple(rule_name(rule) for rule in rules),
+        names=tuple(
+            rule_name(rule) + (", enters at the close" if entry == "close" else "")
+            for rule, entry in zip(rules, entries, strict=True)
+        ),
         configurations=tuple(
-            {k: v for k, v in rule.to_json().items() if k != "units"} for rule in rules
+            {
+                **{k: v for k, v in rule.to_json().items() if k != "units"},
+                # An entry at the open is what a configuration has always meant.
+                **({} if entry == "open" else {"entry": entry}),
+            }
+            for rule, entry in zip(rules, entries, strict=True)
         ),
         exits=tuple(
-            Exit(rule.horizon_bars, stop=rule.stop_ticks, target=rule.target_ticks)
-            for rule in rules
+            Exit(rule.horizon_bars, stop=rule.stop_ticks, target=rule.target_ticks, entry=entry)
+            for rule, entry in zip(rules, entries, strict=True)
         ),
         directions=lambda market: _Decider(market).matrix(rules),
         columns=lambda number, market: _Decider(market).columns(rules[number], ways, gates),

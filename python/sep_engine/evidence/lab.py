@@ -19,6 +19,7 @@ from sep_engine import backends
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence import causality, selection, splits, verdict
 from sep_engine.evidence import statistics as st
+from sep_engine.evidence.capacity import Volume, capacity
 from sep_engine.evidence.causality import GateReport, Share, Subject
 from sep_engine.evidence.choice import Choice, choose, forward_splits
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
@@ -111,6 +112,7 @@ def evaluate(
     enough: Callable[[], bool] = lambda: False,
     worlds: Callable[[Kind, int], Iterable[World]] | None = None,
     spreads: Ints | None = None,
+    volume: Volume | None = None,
     gate: GateReport | None = None,
     share: Share | None = None,
     backend: BackendName = "auto",
@@ -128,7 +130,9 @@ def evaluate(
             were computed elsewhere by `null_worlds`. None computes them here.
         spreads: (n,) the spread of each bar in ticks, where it was measured: each fill of every
             rule, in the null worlds too, then pays half of the spread of its own bar. None takes
-            the one spread of `costs` for all.
+            the one spread of `costs` for all. Where it lies from the bars' prices is a matter of
+            `market.side`.
+        volume: of the bars, for the note on capacity; None if they have none.
         gate: what `gate_report` found, when it was asked elsewhere. None asks here.
         share: does the runs of the causality gate, None in turn.
         backend: what searches null worlds; "auto" is a GPU if there is one. All give the same
@@ -152,7 +156,7 @@ def evaluate(
     progress("figures", 1, 3)
     chosen = _selection(case, counted)
     progress("figures", 2, 3)
-    money = _money(case)
+    money = _money(case, volume)
     figures: dict[str, float | None] = {
         "leaks": float(len(asked.findings)),
         "sign_flip_p": controls["sign"]["best_p"],
@@ -170,8 +174,12 @@ def evaluate(
             "format": "sep-evidence-1",
             "synthetic": synthetic,
             "settings": asdict(case.settings),
-            "costs": {**asdict(costs), "of_each_bar": spreads is not None},
-            "best": {"number": case.best, "name": family.names[case.best]},
+            "costs": {**asdict(costs), "of_each_bar": spreads is not None, "side": market.side},
+            "best": {
+                "number": case.best,
+                "name": family.names[case.best],
+                "entry": family.exits[case.best].entry,
+            },
             "rules": _rules(case),
             "provenance": {**provenance, **_description(case)},
             "causality": {
@@ -251,7 +259,9 @@ class _Case:
 
     def outcomes(self, leave: Exit) -> Outcomes:
         if leave not in self.kept:
-            self.kept[leave] = outcomes(self.market.bars, leave, spread=self.spread)
+            self.kept[leave] = outcomes(
+                self.market.bars, leave, spread=self.spread, side=self.market.side
+            )
         return self.kept[leave]
 
     def after(self, level: _Level) -> Floats:
@@ -263,9 +273,13 @@ class _Case:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trades:
-    """Trades of one rule: the bars that decided them, their days, gains before costs, spreads."""
+    """Trades of one rule: the bars that decided and ended them, days, gains before costs, spreads.
+
+    A trade is entered in the bar after the one that decided it.
+    """
 
     decided: Ints
+    exited: Ints
     day: Ints
     gross: Floats
     paid: Floats
@@ -274,10 +288,12 @@ class _Trades:
     def of(cls, found: Outcomes, directions: Directions, day: Ints) -> _Trades:
         made = positions(found, directions)
         gross, paid = made.gross.astype(np.float64), made.cost.astype(np.float64)
-        return cls(made.decided, day[made.decided], gross, paid)
+        return cls(made.decided, made.exited, day[made.decided], gross, paid)
 
     def where(self, keep: npt.NDArray[np.bool_]) -> _Trades:
-        return _Trades(self.decided[keep], self.day[keep], self.gross[keep], self.paid[keep])
+        return _Trades(
+            self.decided[keep], self.exited[keep], self.day[keep], self.gross[keep], self.paid[keep]
+        )
 
     def after(self, level: _Level) -> Floats:
         """Gains at another cost."""
@@ -476,9 +492,11 @@ def _gate(
                 family.decided(best, market),
                 family.exits[best],
                 spread=spread if isinstance(spread, int) else spread[: len(market)],
+                side=market.side,
             ),
             twins=twins,
             bars_min=family.window + 1,
+            entry=family.exits[best].entry,
         ),
         judged.market.head(min(len(judged.market), settings.gate_bars)),
         truncations=settings.truncations,
@@ -617,7 +635,10 @@ def _direction(case: _Case) -> dict[str, Any]:
             "hits": np.bincount(places, weights=moved.hits, minlength=labels.size),
         },
         "label_shift": [
-            asdict(shifted) for shifted in causality.label_shift(case.decided, case.market)
+            asdict(shifted)
+            for shifted in causality.label_shift(
+                case.decided, case.market, entry=case.family.exits[case.best].entry
+            )
         ],
     }
 
@@ -694,7 +715,7 @@ def _joined(parts: list[_Trades]) -> tuple[Floats, Ints]:
 # Section 5: money.
 
 
-def _money(case: _Case) -> dict[str, Any]:
+def _money(case: _Case, volume: Volume | None) -> dict[str, Any]:
     trades, costs = case.trades(case.best), case.costs
     gross = float(trades.gross.mean()) if trades.gross.size else None
     move = float(np.abs(trades.gross).mean()) if trades.gross.size else 0.0
@@ -728,7 +749,14 @@ def _money(case: _Case) -> dict[str, Any]:
             for cost in (np.linspace(0, top, 31) if gross is not None else ())
         ],
         "equity": np.cumsum(case.net[:, case.best]),
-        "capacity": "not estimated: the bars hold no depth of the market",
+        "capacity": capacity(
+            trades.decided + 1,
+            trades.exited,
+            bars=len(case.market),
+            days=case.days,
+            units=None if case.family.rules is None else case.family.rules[case.best].units,
+            volume=volume,
+        ),
     }
 
 

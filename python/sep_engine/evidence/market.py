@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import trading_days
 
@@ -65,14 +66,18 @@ class Market:
     times: (n,) int64, ns since 1970 UTC, when each bar starts.
     gap: (n,) bool, bars are missing before this one while the market was open.
     tick: price of one tick, > 0.
+    side: which side the bars are of: where a spread lies from them.
     """
 
     times: Ints
     bars: BarTicks
     gap: Bools
     tick: float
+    side: PriceSide = "mid"
 
     def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise ArgumentError(f"side must be one of {', '.join(SIDES)}; was {self.side!r}")
         n = len(self.bars)
         if self.times.shape != (n,) or self.gap.shape != (n,) or not self.tick > 0:
             raise ArgumentError(
@@ -81,10 +86,10 @@ class Market:
             )
 
     @classmethod
-    def of(cls, bars: Bars) -> Market:
-        """Return loaded bars as a market."""
+    def of(cls, bars: Bars, *, side: PriceSide = "mid") -> Market:
+        """Return loaded bars of a side as a market."""
         ticks = BarTicks(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
-        return cls(bars.times, ticks, bars.gaps(), float(bars.tick))
+        return cls(bars.times, ticks, bars.gaps(), float(bars.tick), side)
 
     def __len__(self) -> int:
         return len(self.bars)
@@ -104,7 +109,7 @@ class Market:
         if not 1 <= count <= len(self):
             raise ArgumentError(f"count must be in 1..{len(self)}, was {count}")
         bars = self.bars.each(lambda a: a[:count])
-        return Market(self.times[:count], bars, self.gap[:count], self.tick)
+        return replace(self, times=self.times[:count], bars=bars, gap=self.gap[:count])
 
     def with_bars(self, bars: BarTicks) -> Market:
         """Return other bars at the same times."""

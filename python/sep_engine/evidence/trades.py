@@ -29,6 +29,7 @@ import numpy.typing as npt
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence import statistics as st
 from sep_engine.evidence import verdict
+from sep_engine.evidence.capacity import Volume, capacity
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
 from sep_engine.evidence.lab import Costs
 from sep_engine.evidence.market import Market
@@ -197,6 +198,7 @@ def evaluate(
     refused: int,
     provenance: Mapping[str, Any],
     declared_trials: int | None,
+    volume: Volume | None = None,
     worlds: int = 500,
     seed: int = 0,
     count: Callable[[float | None], Count] | None = None,
@@ -208,6 +210,7 @@ def evaluate(
         costs: what a round trip costs beside the fill prices and fees.
         duration_ns, tolerance_ticks: as for `mismatches`.
         refused: rows of the export that are not among `trades`.
+        volume: of the bars, None if they have none.
         declared_trials: how many strategies were tried before this one was shown, itself
             included; None if nobody says, which no verdict passes.
         count: takes the Sharpe ratio per day and returns what the ledger holds for these bars.
@@ -223,7 +226,7 @@ def evaluate(
     # What the ledger holds besides these trades was tried on the same bars as well.
     tried = None if declared_trials is None else declared_trials + counted.trials - 1
     controls = _controls(case, worlds, seed, progress)
-    direction, money = _direction(case), _money(case)
+    direction, money = _direction(case), _money(case, volume)
     selection = _selection(case, m, tried, declared_trials, counted)
     figures: dict[str, float | None] = {
         "refused": float(refused),
@@ -514,7 +517,7 @@ def _last_bits(case: _Case) -> Ints:
 # Section 5: money.
 
 
-def _money(case: _Case) -> dict[str, Any]:
+def _money(case: _Case, volume: Volume | None) -> dict[str, Any]:
     trades, costs, day = case.trades, case.costs, case.opened_day
     gross = trades.weight * trades.gross
     move = float(np.abs(trades.gross).mean())
@@ -543,7 +546,15 @@ def _money(case: _Case) -> dict[str, Any]:
             {"cost_pips": level / costs.pip, "net_pips": (mean - level) / costs.pip}
             for level in np.linspace(0, 3 * max(cost or 0.0, costs.pip), 31)
         ],
-        "capacity": "not estimated: the bars hold no depth of the market",
+        "capacity": capacity(
+            *(
+                np.maximum(np.searchsorted(case.market.times, times, side="right") - 1, 0)
+                for times in (trades.opened, trades.closed)
+            ),
+            bars=len(case.market),
+            days=span_days,
+            volume=volume,
+        ),
     }
 
 

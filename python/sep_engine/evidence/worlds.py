@@ -26,7 +26,6 @@ from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import DaySums, Spread, simulate_days
 from sep_engine.evidence.surrogates import Kind, surrogate_bars
 from sep_engine.qfh import BackendName
-from sep_engine.signals import Rule
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -70,7 +69,16 @@ def best_of_worlds(
         swept = _swept(market, family, day, spread, backend=chosen)
         if swept is not None:
             yield from _best_of_swept(
-                market, family.rules, swept, _cuts(cuts), day, kind, seed, indices, block, chosen
+                market,
+                _compiled(family),
+                swept,
+                _cuts(cuts),
+                day,
+                kind,
+                seed,
+                indices,
+                block,
+                chosen,
             )
             return
     if backend != "auto":
@@ -83,7 +91,9 @@ def best_of_worlds(
             for index in indices[start : start + size]
         ]
         decided = [family.directions(market.with_bars(b)) for b in bars]
-        for sums in simulate_days(bars, decided, family.exits, day=day, spread=spread):
+        for sums in simulate_days(
+            bars, decided, family.exits, day=day, spread=spread, side=market.side
+        ):
             yield BestByDays.of(sums.net, cuts)
 
 
@@ -104,18 +114,20 @@ def family_days(market: Market, family: Family, *, day: Ints, spread: Spread) ->
     swept = None if family.rules is None else _swept(market, family, day, spread)
     if family.rules is None or swept is None:
         decided = family.directions(market)
-        return simulate_days([market.bars], [decided], family.exits, day=day, spread=spread)[0]
+        return simulate_days(
+            [market.bars], [decided], family.exits, day=day, spread=spread, side=market.side
+        )[0]
     shape = (int(day[-1]) + 1, len(family))
     panels = {what: np.empty(shape, dtype=np.int64) for what in ("gross", "net", "won", "lost")}
     trades = np.empty(shape, dtype=np.int64)
-    swept.panels(_compiled(family.rules), panels, trades)
+    swept.panels(_compiled(family), panels, trades)
     won, lost = (panels[what].sum(axis=0) for what in ("won", "lost"))
     return DaySums(panels["gross"], panels["net"], trades, won, lost)
 
 
 def _best_of_swept(
     market: Market,
-    rules: Sequence[Rule],
+    compiled: _core.SweepRules,
     swept: _core.Sweep,
     cuts: NDArray[np.int32],
     day: Ints,
@@ -125,7 +137,6 @@ def _best_of_swept(
     block: float,
     backend: BackendName,
 ) -> Iterator[BestByDays]:
-    compiled = _compiled(rules)
     days, workers = int(day[-1]) + 1, os.cpu_count() or 1
     # A GPU takes many worlds at a time; every thread of the processor has one.
     size = _WORLDS_OF_GPU if backend == "cuda" else 4 * workers
@@ -184,7 +195,7 @@ def _swept(
             market.gap,
             tick=market.tick,
             costs=Costs(spread),
-            side="mid",
+            side=market.side,
             counts=None if family.counts is None else family.counts(market),
         )
         return made.compiled(backend, 0)
@@ -192,5 +203,7 @@ def _swept(
         return None
 
 
-def _compiled(rules: Sequence[Rule]) -> _core.SweepRules:
-    return compiled_rules((rule, "open") for rule in rules)
+def _compiled(family: Family) -> _core.SweepRules:
+    assert family.rules is not None
+    entries = (leave.entry for leave in family.exits)
+    return compiled_rules(zip(family.rules, entries, strict=True))

@@ -71,6 +71,17 @@ class TradingHours:
             found.update((begin + k) % 7 for k in range((end - begin) % 7 + 1))
         return cls(text, tuple(sorted(found)), tuple(map(_span, spans.split(","))), zone)
 
+    def contains(self, at: datetime) -> bool:
+        """Return whether the aware time `at` lies within.
+
+        Raises:
+            ArgumentError: the time carries no zone.
+        """
+        if at.utcoffset() is None:
+            raise ArgumentError(f"at must carry its time zone, was {at.isoformat()}")
+        since = at - datetime(1970, 1, 1, tzinfo=UTC)
+        return bool(self.contain(np.array([since // timedelta(microseconds=1) * 1000]))[0])
+
     def contain(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each time whether it lies within; the end of a span does not.
 

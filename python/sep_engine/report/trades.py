@@ -129,7 +129,7 @@ def _money(document: Document, synthetic: bool) -> list[str]:
                     "largest drawdown, pips",
                     number(None if money["max_drawdown"] is None else money["max_drawdown"] / pip),
                 ),
-                ("capacity", money["capacity"]),
+                ("capacity", money["capacity"]["text"]),
             ]
         ),
     ]
@@ -217,6 +217,7 @@ def trades_section_lines(document: Document) -> Sequence[tuple[str, str]]:
             f"{number(money['gross_pips'], 3)} pips a trade before costs, "
             f"{number(money['net_pips'], 3)} after",
         ),
+        ("capacity", money["capacity"]["text"]),
         (
             "selection",
             f"{number(chosen['trials'])} tried; deflated Sharpe "

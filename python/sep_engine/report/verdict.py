@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 _RULES_SHOWN_MAX = 20
-_OF_EACH_BAR = "The spread is that of each bar: a fill pays half of its own bar's."
+_OF_EACH_BAR = {
+    "mid": "The spread is that of each bar: a fill pays half of its own bar's.",
+    "bid": "The spread is that of each bar, and the bars are bids: a buy pays all of its own "
+    "bar's, a sale nothing.",
+    "ask": "The spread is that of each bar, and the bars are asks: a sale pays all of its own "
+    "bar's, a buy nothing.",
+}
 _CHOICES_SHOWN_MAX = 20
 
 
@@ -140,6 +146,15 @@ def _cost_text(document: Document) -> str:
     return f"{kind} spread {costs['spread'] / costs['pip']:.2f} pips ({costs['source']})."
 
 
+def _lag_text(document: Document) -> str:
+    lag = document["causality"]["decision_lag_bars"]
+    if lag is None:
+        return "no trades"
+    if document["best"]["entry"] == "open":
+        return f"{lag} bar: entered at the open after the close that decided"
+    return f"{lag} bar and its whole length: entered at the close after the close that decided"
+
+
 def _provenance(document: Document) -> list[str]:
     return [heading("1. Provenance"), provenance_table(document["provenance"])]
 
@@ -157,7 +172,7 @@ def _causality(document: Document, synthetic: bool) -> list[str]:
                 ("cut at", f"{gate['truncations']:,} rows"),
                 ("futures poisoned", f"{gate['poisons']:,}"),
                 ("trades run again", f"{gate['trades_again']:,} of {gate['trades']:,}"),
-                ("decision lag: bars from decision to entry", number(gate["decision_lag_bars"])),
+                ("decision lag", _lag_text(document)),
             ]
         ),
     ]
@@ -267,11 +282,11 @@ def _direction(document: Document, synthetic: bool) -> list[str]:
 
 
 def _money(document: Document, synthetic: bool) -> list[str]:
-    money = document["money"]
-    pip = document["costs"]["pip"]
+    money, costs = document["money"], document["costs"]
+    pip = costs["pip"]
     parts = [
         heading("5. Money"),
-        *([paragraph(_OF_EACH_BAR)] if document["costs"].get("of_each_bar") else []),
+        *([paragraph(_OF_EACH_BAR[costs["side"]])] if costs["of_each_bar"] else []),
         grid(
             ["cost of a round trip", "pips", "net of the best rule, pips a trade", "walk-forward"],
             [
@@ -291,7 +306,7 @@ def _money(document: Document, synthetic: bool) -> list[str]:
                 ("break-even cost, pips", number(money["break_even_cost_pips"])),
                 ("trades a day", number(money["trades_a_day"], 3)),
                 ("largest drawdown, pips", number(money["max_drawdown"] / pip)),
-                ("capacity", money["capacity"]),
+                ("capacity", money["capacity"]["text"]),
             ]
         ),
     ]
@@ -318,10 +333,10 @@ def _money(document: Document, synthetic: bool) -> list[str]:
     parts.append(figure_svg(figure, label="Equity over the surrogate band"))
     if money["cost_curve"]:
         figure, (axes,) = axes_of(rows=1)
-        costs = [one["cost_pips"] for one in money["cost_curve"]]
-        axes.plot(costs, [one["net_pips"] for one in money["cost_curve"]], color=INK)
+        levels = [one["cost_pips"] for one in money["cost_curve"]]
+        axes.plot(levels, [one["net_pips"] for one in money["cost_curve"]], color=INK)
         axes.axhline(0, color=DIM, linewidth=0.8)
-        axes.axvline(document["costs"]["spread"] / pip, color=LOSS, linewidth=1)
+        axes.axvline(costs["spread"] / pip, color=LOSS, linewidth=1)
         axes.set_xlabel("cost of a round trip, pips; the line is the spread in use")
         axes.set_ylabel("net, pips a trade")
         finish(figure, [axes], synthetic)
@@ -538,7 +553,7 @@ def section_lines(document: Document) -> Sequence[tuple[str, str]]:
             "causality",
             f"{'passed' if gate['passed'] else 'LEAKS'}: {gate['truncations']:,} cuts, "
             f"{gate['poisons']:,} poisoned futures, {gate['trades_again']:,} trades again, "
-            f"decision lag {number(gate['decision_lag_bars'])} bars"
+            f"decision lag {_lag_text(document)}"
             + ("" if gate["passed"] else f"; {gate['findings'][0]['text']}"),
         ),
         (
@@ -557,6 +572,7 @@ def section_lines(document: Document) -> Sequence[tuple[str, str]]:
             f"{number(money['levels']['measured']['net_pips'], 3)} pips a trade for the best, "
             f"walk-forward {money['levels']['measured']['walk_forward_a_day'] / pip:+.2f} a day",
         ),
+        ("capacity", money["capacity"]["text"]),
         (
             "selection",
             f"{chosen['trials']:,} tried; SPA p {number(chosen['spa']['consistent'], 3)}, deflated "

@@ -86,9 +86,14 @@ def random_rule(seed: random.Random) -> Rule:
 
 
 def plain_figures(
-    bars: Any, rule: Rule, costs: Costs, side: PriceSide, entry: Entry
+    bars: Any,
+    rule: Rule,
+    costs: Costs,
+    side: PriceSide,
+    entry: Entry,
+    counts: NDArray[np.bool_] | None = None,
 ) -> dict[str, int]:
-    result = run(bars, rule, costs, side=side, entry=entry)
+    result = run(bars, rule, costs, side=side, entry=entry, counts=counts)
     made = result.figures
     exits = {f"exits_by_{str(why).replace(' ', '_')}": n for why, n in made.exits.items()}
     return {
@@ -256,6 +261,31 @@ def test_a_grid_is_the_list_of_its_rules(sample: Bars) -> None:
     number = 77
     assert as_grid.rule(number) == as_list.rule(number) == grid.rule(number)
     assert as_grid.entry_of(number) == as_list.entry_of(number) == "close"
+
+
+@pytest.mark.parametrize("backend", ["scalar", "simd"])
+def test_a_session_holds_for_every_rule_of_a_grid(sample: Bars, backend: Any) -> None:
+    bars, costs = first_bars(sample, 2000), Costs(13)
+    hour = (bars.times // HOUR_NS + 1) % 24
+    counts = (hour >= 8) & (hour < 16)  # of the bars that end then
+    found = sweep(bars, GRID, costs, side="ask", counts=counts, backend=backend, threads=2)
+    for number in range(0, len(GRID), 7):
+        expected = plain_figures(
+            bars, GRID.rule(number), costs, "ask", GRID.entry_of(number), counts
+        )
+        assert {name: int(found.columns[name][number]) for name in FIGURES} == expected
+        assert all(counts[trade.entry_bar - 1] for trade in found.trades(number))
+    # Two rules of three would trade at other hours as well.
+    assert found.columns["signals"].sum() < sweep(bars, GRID, costs).columns["signals"].sum() / 2
+
+
+def test_a_session_is_asked_of_null_worlds_too(sample: Bars) -> None:
+    bars = first_bars(sample, 1000)
+    nowhere = np.zeros(bars.times.size, dtype=np.bool_)
+    check = reality_check(bars, GRID, Costs(13), counts=nowhere, count=5)
+    assert np.isneginf(check.null).all()  # nothing may be entered, so nothing varies
+    with pytest.raises(ArgumentError, match=r"counts must be \(1000,\), was \(999,\)"):
+        sweep(bars, GRID, Costs(13), counts=nowhere[1:])
 
 
 def test_blocks_cover_a_grid_once() -> None:

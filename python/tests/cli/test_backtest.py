@@ -3,12 +3,16 @@
 import csv
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sep_engine.backtest import Costs, run
+from sep_engine.data import load_sample
 from sep_engine.data.sample import sample_path
+from sep_engine.signals import DEFAULT_RULE
 
 Sep = Callable[..., Any]
 BARS = sample_path("eur_usd_h1") / "bars.csv"
@@ -129,3 +133,59 @@ def test_instruments_share_an_account_and_are_turned_into_its_currency(
     assert -60.77 / 1.03 < float(turned["instruments"]["AUD_CAD"]["net"]) < -60.77 / 1.21
     assert "go with --balance" in sep(*command, "--also", "two").err
     assert "one leg an instrument" in sep(*shared, "--also", "one").err
+
+
+def test_margin_and_a_weekday_table_of_financing_are_said_by_instrument(
+    sep: Sep, small: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEP_DATA_PATH", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    for name, instrument in (("one", "EUR_USD"), ("two", "GBP_USD")):
+        said = ("--instrument", instrument, "--vendor", "a vendor", "--licence", "unknown")
+        assert sep("data", "import", small(600), name, *said, "--side", "ask").code == 0
+    command = ["backtest", "one", "--also", "two", "--spread-pips", "1.3", "--json"]
+    command += ["--balance", "500"]
+    # 1,000 units at 1.03 to 1.08 need 34 to 36 USD at 0.0333: 500 USD are enough. At a half they
+    # need 515 and more, so that nothing of GBP_USD is opened.
+    margin = ("--margin", "0.0333", "--margin", "GBP_USD=0.5")
+    document = sep(*command, *margin).document
+    account = document["account"]
+    assert account["instruments"]["GBP_USD"]["trades"] == 0
+    assert account["instruments"]["EUR_USD"]["trades"] == document["figures"]["trades"] > 20
+    assert len(account["skipped"]) == document["figures"]["trades"]
+    assert account["skipped"][0].startswith("margin 5")
+    assert "is more than the free 4" in account["skipped"][0]
+    assert sep("verify", document["page"].replace(".html", ".json")).code == 0
+    # Days that count none cost nothing; days that count twice as much cost twice as much.
+    paid = [
+        Decimal(sep(*command, "--financing=-0.02,-0.02", *table).document["account"]["financing"])
+        for table in (
+            (),
+            ("--financing-days", "2,2,6,2,2,0,0"),
+            ("--financing-days", "0,0,0,0,0,0,0", "--financing-days", "EUR_USD=1,1,3,1,1,0,0"),
+        )
+    ]
+    assert paid[0] > 0
+    assert round(paid[1] - 2 * paid[0], 12) == 0
+    # The other half is GBP_USD, which has the same bars.
+    assert round(2 * paid[2] - paid[0], 12) == 0
+    for option, text, message in (
+        ("--margin", "AUD_USD=0.1", "AUD_USD is not traded; EUR_USD, GBP_USD are"),
+        ("--margin", "much", "--margin takes a share of the position's value: 0.0333; was 'much'"),
+        ("--margin", "2", "margin_fraction must be in [0, 1], was 2"),
+        ("--financing-days", "1,1,3", "--financing-days takes seven numbers, Monday to Sunday"),
+        ("--financing-days", "1,1,3,1,1,0.5,0", "--financing-days takes whole numbers"),
+        ("--financing", "0.01", "--financing takes two rates a year"),
+    ):
+        assert message in sep(*command, option, text).err
+    assert "--margin goes with --balance" in sep("backtest", "one", "--margin", "0.1").err
+
+
+def test_entries_at_the_close_are_those_of_a_sweep(sep: Sep, tmp_path: Path) -> None:
+    command = ["backtest", "--sample", "--json", "--out", tmp_path / "runs"]
+    document = sep(*command, "--entry", "close").document
+    bars = load_sample().bars
+    result = run(bars, DEFAULT_RULE, Costs(13), side="ask", entry="close")
+    assert (document["entry"], document["price_side"]) == ("close", "ask")
+    assert document["figures"]["net_ticks"] == result.figures.net_ticks
+    assert sep("verify", document["page"].replace(".html", ".json")).code == 0

@@ -151,7 +151,7 @@ def test_an_account_is_kept_in_its_own_currency(sep: Sep) -> None:
     assert plain["account"]["currency"] == "USD"
     charged = sep(*command, "--commission", "0.0001", "--slippage-pips", "0.1").document
     assert float(charged["account"]["net"]) < -60.77
-    assert "go with --balance" in sep("backtest", "--sample", "--risk", "0.01").err
+    assert "goes with --balance" in sep("backtest", "--sample", "--risk", "0.01").err
     assert "two rates a year" in sep(*command, "--financing", "1").err
     imported(sep)
     file = ["backtest", BARS, "--balance", "1", "--spread-pips", "1"]

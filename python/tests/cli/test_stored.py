@@ -93,7 +93,7 @@ def test_a_deleted_run_is_gone_with_its_page(sep: Sep, run: Callable[..., Path])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "no run of sep backtest or sep verdict"),
+        ("{}", "no run of sep backtest, sep sweep or sep verdict"),
         ("[]", "no run"),
         ("{", "not JSON"),
         ('{"run": {"command": "dance", "options": {"accept": []}}}', "another version of sep"),

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from sep_engine.backtest import FIGURES, Costs, Grid, reality_check, sweep
 from sep_engine.data import load_sample
+from sep_engine.model.hours import TradingHours
 
 Sep = Callable[..., Any]
 GRID = """
@@ -17,6 +19,11 @@ gates = [[], [{ metric = "coherence", percentile = [80, 100] }]]
 horizon_bars = [4, 16]
 stop_ticks = ["none", 300]
 """
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -80,7 +87,14 @@ def test_it_tries_costs_and_writes_parquet(sep: Sep, tmp_path: Path) -> None:
             ["--sample", "--grid", "GRID", "--by", "luck"],
             "sep: by must be one of sharpe, net_ticks",
         ),
-        (["bars.csv", "--grid", "GRID"], "sep: bars.csv: "),
+        (
+            ["--sample", "--grid", "GRID", "--side", "bid"],
+            "sep: --side bid: eur_usd_h1 holds ask prices; leave it out",
+        ),
+        (
+            ["--sample", "--grid", "GRID", "--session", "sat 10:00-11:00 UTC"],
+            "sep: --session 'sat 10:00-11:00 UTC': no bar of eur_usd_h1 ends within it",
+        ),
     ],
 )
 def test_it_refuses_in_one_line(sep: Sep, grid: Path, arguments: list[str], message: str) -> None:
@@ -88,3 +102,33 @@ def test_it_refuses_in_one_line(sep: Sep, grid: Path, arguments: list[str], mess
     assert shown.code == 2
     assert shown.err.startswith(message)
     assert shown.err.count("\n") == 1
+
+
+def test_a_sweep_within_a_session_is_stored_and_made_again(sep: Sep, grid: Path) -> None:
+    hours = "mon-fri 08:00-17:00 Europe/London"
+    asked = ("--grid", grid, "--session", hours, "--top", "3", "--surrogates", "19")
+    shown = sep("sweep", "--sample", *asked)
+    assert shown.code == 0, shown.err
+    assert f"entered only within {hours}" in shown.out
+    listed = sep("runs", "list", "--json").document
+    assert [row["run"].split("-")[:2] for row in listed] == [["sweep", "eur_usd_h1"]]
+    assert "32 rules, the best " in listed[0]["result"]
+    run = f"runs/{listed[0]['run']}.json"
+    stored = sep("runs", "show", run).document
+    bars = load_sample().bars
+    counts = TradingHours.of(hours).contain(bars.times + 3600 * 10**9)
+    found = sweep(bars, Grid.from_toml(grid), Costs(13), side="ask", counts=counts, top=3)
+    assert [row["number"] for row in stored["best"]] == found.numbers.tolist()
+    assert [row["signals"] for row in stored["best"]] == found.columns["signals"].tolist()
+    page = Path(run.replace(".json", ".html")).read_text()
+    assert "Europe/London" in page
+    assert "Unproven" in page
+    assert sep("verify", run).out.endswith("the same, to the last bit\n")
+    # The rules are in the run: the file that they were read from may be gone.
+    grid.unlink()
+    assert sep("verify", run).code == 0
+    changed = {**stored, "best": stored["best"][::-1]}
+    Path("runs/changed.json").write_text(json.dumps(changed))
+    refused = sep("verify", "runs/changed.json")
+    assert refused.code == 1
+    assert "best[0].number" in refused.out

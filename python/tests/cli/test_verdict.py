@@ -196,7 +196,7 @@ def test_a_grid_is_judged_as_one_family(
 @pytest.mark.parametrize(
     ("grid", "more", "message"),
     [
-        (GRID + 'entry = "close"', ["--costs", "1.3"], "a verdict enters at the next open"),
+        (GRID, ["--costs", "1.3", "--entry", "close"], "grid.toml says when its rules enter"),
         (GRID, ["--costs", "1.3", "--strategy", "x.json"], "--grid and --strategy both name"),
         (GRID, ["--costs", "measured"], "--costs measured needs"),
         (GRID, ["--costs", "1.3", "--spread-pips", "1.3"], "exclude each other"),
@@ -244,3 +244,52 @@ def test_an_installed_strategy_is_named_by_module_and_class(
     assert by_name["selection"]["trials"] == 1
     assert "installed: breakout" in sep(*command, "--strategy", "other").err
     assert "AttributeError" in sep(*command, "--strategy", "installed_breakout:Nothing").err
+
+
+def test_a_verdict_on_entries_at_the_close_says_so_and_is_made_again(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    at_open = sep(*arguments(rules), "--json").document
+    document = sep(*arguments(rules), "--entry", "close", "--json").document
+    assert document["best"]["entry"] == "close"
+    assert all(rule["configuration"]["entry"] == "close" for rule in document["rules"])
+    # Another configuration to the ledger: two were tried, now four.
+    assert (at_open["selection"]["trials"], document["selection"]["trials"]) == (2, 4)
+    assert document["causality"]["passed"]
+    page = Path(document["page"])
+    assert "entered at the close after the close that decided" in page.read_text()
+    stored = page.with_suffix(".json")
+    assert sep("verify", stored, "--backend", "scalar").code == 0
+    # A slower machine had time for less: what is made again is what was made then.
+    slower = json.loads(stored.read_text())
+    slower["causality"] |= {"truncations": 20, "poisons": 2, "trades_again": 3}
+    stored.write_text(json.dumps(slower))
+    assert sep("verify", stored).code == 0
+    assert "--entry must be one of open, close" in sep(*arguments(rules), "--entry", "noon").err
+
+
+def test_a_verdict_takes_the_side_of_stored_bars_and_what_their_volume_counts(
+    sep: Sep,
+    small: Callable[[int], Path],
+    tmp_path: Path,
+    rules: Path,
+    quick_lab: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SEP_DATA_PATH", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    said = ("--instrument", "EUR_USD", "--vendor", "a vendor", "--licence", "unknown")
+    said += ("--side", "ask", "--volume", "units")
+    assert sep("data", "import", small(400), "asks", *said).code == 0
+    command = ["verdict", "asks", "--strategy", rules, "--costs", "1.3", "--surrogates", "19"]
+    command += ["--folds", "3"]
+    document = sep(*command, "--json").document
+    assert (document["costs"]["side"], document["provenance"]["price_side"]) == ("ask", "ask")
+    capacity = document["money"]["capacity"]
+    assert (capacity["volume"], capacity["participation"]) == ("units", 0.01)
+    assert "1% of the volume of the median bar that it fills in" in capacity["text"]
+    shown = sep(*command).out
+    assert "capacity" in shown
+    assert " units a day, fills in " in shown
+    assert "--side bid: asks holds ask prices" in sep(*command, "--side", "bid").err
+    assert "--volume must be units or updates" in sep(*command, "--volume", "lots").err

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from python.tests.evidence import worlds
-from sep_engine.backtest.market import Costs, PriceSide, Side, market
-from sep_engine.backtest.trades import trade
+from sep_engine.backtest.market import SIDES, Costs, PriceSide, Side, market
+from sep_engine.backtest.trades import ENTRIES, Entry, trade
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks
 from sep_engine.evidence.simulation import (
@@ -77,21 +77,55 @@ def test_a_fill_pays_half_of_the_spread_of_its_bar() -> None:
     # Sold at bar 1 and bought back at bar 3: 2 + 4.
     spread = np.array([0, 5, 0, 8, 0, 0])
     assert outcomes(by_hand(), Exit(2), spread=spread).cost[0].tolist() == [6, 7]
-    with pytest.raises(ArgumentError, match=r"spread must be one number or \(6,\)"):
+    with pytest.raises(ArgumentError, match=r"one value a bar \(6\), has 5"):
         outcomes(by_hand(), Exit(2), spread=spread[1:])
+
+
+def test_a_fill_pays_by_the_side_that_the_bars_are_of() -> None:
+    # In at bar 1 (spread 5), out at bar 3 (spread 8). Where the bars are bids, a buy is made at the
+    # ask of bar 1, 5 above them, and sold again at the bid: 5. A sale is made at the bid and bought
+    # back at the ask of bar 3: 8. Where they are asks it is the other way round.
+    spread = np.array([0, 5, 0, 8, 0, 0])
+    of_bids = outcomes(by_hand(), Exit(2), spread=spread, side="bid")
+    of_asks = outcomes(by_hand(), Exit(2), spread=spread, side="ask")
+    assert of_bids.cost[0].tolist() == [8, 5]
+    assert of_asks.cost[0].tolist() == [5, 8]
+    # Bought at the ask 102 + 5 = 107, stop 7 below at 100. Bids fall to 101 in bar 1 and to 100 in
+    # bar 2: out there, 2 below the bid of the entry. Asks fall so far in bar 3 only, to 97 - 8 = 89
+    # as bids: it opens at 101 - 8 = 93, beyond the stop at 102 - 7 = 95, and leaves at its open.
+    stopped = outcomes(by_hand(), Exit(4, stop=7), spread=spread, side="bid")
+    assert (stopped.exited[0, 1], stopped.gross[0, 1], stopped.cost[0, 1]) == (2, -2, 5)
+    stopped = outcomes(by_hand(), Exit(4, stop=7), spread=spread, side="ask")
+    assert (stopped.exited[0, 1], stopped.gross[0, 1], stopped.cost[0, 1]) == (3, -1, 8)
+
+
+def test_an_entry_at_the_close_by_hand() -> None:
+    # Decided at bar 0: in at the close of bar 1, 105, out at that of bar 3, 99: bought -6, sold 6.
+    # Decided at bar 3: in at 104 (bar 4), the data end at 103. After bar 4 nothing can be held.
+    o = outcomes(by_hand(), Exit(2, entry="close"))
+    assert o.gross.tolist() == [[6, -6], [-3, 3], [-4, 4], [1, -1], [0, 0], [0, 0]]
+    assert o.exited[:, 0].tolist() == [3, 4, 5, 5, 6, 6]
+    # Its own bar falls to 101, which is over by then: a stop of 3 below 105 is met by bar 2 (100).
+    assert outcomes(by_hand(), Exit(2, stop=3, entry="close")).exited[0, 1] == 2
+    # Without one it would end at the close of bar 3; a stop of 7 is met there, at 98, before it.
+    last = outcomes(by_hand(), Exit(2, stop=7, entry="close"))
+    assert (last.exited[0, 1], last.gross[0, 1]) == (3, -7)
+    always = np.ones(6, dtype=np.int8)
+    assert positions(o, always).decided.tolist() == [0, 3]
+    assert positions(outcomes(by_hand(), Exit(1, entry="close")), always).decided.tolist() == [
+        0,
+        2,
+    ]
 
 
 VARYING = 6 + np.arange(150) * 7 % 23
 
 
-# A series of spreads is of mid prices: each fill pays half of its bar's.
-@pytest.mark.parametrize(
-    ("side", "spread"),
-    [*itertools.product(("bid", "ask", "mid"), (0, 6, 80)), ("mid", VARYING)],
-)
+@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(("side", "spread"), [*itertools.product(SIDES, (0, 80, VARYING))])
 @pytest.mark.parametrize(("stop", "target"), [(None, None), (60, None), (None, 45), (60, 45)])
 def test_positions_equal_the_backtester(
-    side: PriceSide, spread: Spread, stop: int | None, target: int | None
+    side: PriceSide, spread: Spread, stop: int | None, target: int | None, entry: Entry
 ) -> None:
     rng = np.random.default_rng(4)
     for seed in (1, 2, 3):
@@ -99,7 +133,7 @@ def test_positions_equal_the_backtester(
         d = rng.integers(-1, 2, (150, 5)).astype(np.int8)
         own = Side(m.bars.open, m.bars.high, m.bars.low, m.bars.close)
         both = market(own, side=side, costs=Costs(spread_ticks=spread))
-        exits = [Exit(h, stop=stop, target=target) for h in (1, 2, 3, 7, 24)]
+        exits = [Exit(h, stop=stop, target=target, entry=entry) for h in (1, 2, 3, 7, 24)]
         for lane, leave in enumerate(exits):
             expected = trade(
                 both,
@@ -107,13 +141,14 @@ def test_positions_equal_the_backtester(
                 horizon_bars=leave.horizon,
                 stop_ticks=stop,
                 target_ticks=target,
+                entry_at=entry,
             )
-            found = positions(outcomes(m.bars, leave, spread=spread), d[:, lane])
+            found = positions(outcomes(m.bars, leave, spread=spread, side=side), d[:, lane])
             assert found.decided.tolist() == [t.entry_bar - 1 for t in expected]
             assert found.exited.tolist() == [t.exit_bar for t in expected]
             assert found.gross.tolist() == [t.gross_ticks for t in expected]
             assert (found.gross - found.cost).tolist() == [t.net_ticks for t in expected]
-            trips = round_trips(m.bars, d[:, lane], leave, spread=spread)
+            trips = round_trips(m.bars, d[:, lane], leave, spread=spread, side=side)
             complete = expected[: len(trips)]
             assert trips.exited.tolist() == [t.exit_bar for t in complete]
 
@@ -121,7 +156,7 @@ def test_positions_equal_the_backtester(
 def test_days_sum_the_same_trades() -> None:
     m = worlds.market(150)
     d = np.random.default_rng(4).integers(-1, 2, (150, 3)).astype(np.int8)
-    exits = [Exit(1), Exit(5, stop=60), Exit(24)]
+    exits = [Exit(1), Exit(5, stop=60), Exit(24, entry="close")]
     day = np.arange(150) // 40
     sums = simulate_days([m.bars], [d], exits, day=day, spread=VARYING)[0]
     for rule, leave in enumerate(exits):

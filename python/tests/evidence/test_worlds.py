@@ -12,6 +12,8 @@ import pytest
 
 import sep_engine
 from python.tests.evidence import worlds
+from sep_engine.backtest.market import SIDES, PriceSide
+from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError, BackendError
 from sep_engine.evidence.family import Family, default_rules, rule_family
 from sep_engine.evidence.market import Market
@@ -28,7 +30,8 @@ GUARDED = tuple(
     for encoding in ("moves", "strict_up")
     for horizon, stop, target in ((3, 40, None), (20, None, 60), (20, 25, 25))
 )
-FAMILY = rule_family((*default_rules()[:40], *GUARDED))
+RULES = (*default_rules()[:40], *GUARDED)
+FAMILY = rule_family(RULES)
 
 
 def with_gaps(market: Market) -> Market:
@@ -68,6 +71,24 @@ def test_swept_worlds_are_the_worlds_in_python(kind: Kind, spread: Spread) -> No
         assert_same(
             found(market, alone, **given), found(market, replace(alone, rules=None), **given)
         )
+
+
+@pytest.mark.parametrize("kind", ["sign", "walk"])
+@pytest.mark.parametrize("side", SIDES)
+def test_swept_worlds_know_the_side_and_the_entry(kind: Kind, side: PriceSide) -> None:
+    market = replace(with_gaps(worlds.market(700, seed=3, reversal=0.1)), side=side)
+    entries: list[Entry] = ["close" if number % 2 else "open" for number in range(len(RULES))]
+    family = rule_family(RULES, entries)
+    given: dict[str, Any] = {"kind": kind, "seed": 4, "cuts": (8, 20), "first": 0, "count": 2}
+    given["spread"] = 5 + np.arange(700) % 17
+    assert_same(found(market, family, **given), found(market, replace(family, rules=None), **given))
+    _, day = np.unique(market.days, return_inverse=True)
+    swept, simulated = (
+        family_days(market, one, day=day, spread=given["spread"])
+        for one in (family, replace(family, rules=None))
+    )
+    for name in ("gross", "net", "trades", "won", "lost"):
+        assert np.array_equal(getattr(swept, name), getattr(simulated, name))
 
 
 @pytest.mark.parametrize("backend", ["scalar", "simd"])

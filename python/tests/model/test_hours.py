@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -53,3 +54,14 @@ def test_days_may_be_a_list_or_go_round_the_week() -> None:
 def test_what_is_no_hours_is_refused_in_words(text: str, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         TradingHours.of(text)
+
+
+def test_one_time_is_asked_of_in_its_own_zone() -> None:
+    hours = TradingHours.of("mon-fri 08:00-17:00 Europe/London")
+    # In June London is an hour ahead of UTC: 07:00 UTC is its eight o'clock, 16:00 UTC its five.
+    asked = [(6, 59), (7, 0), (15, 59), (16, 0)]
+    found = [hours.contains(datetime(2026, 6, 1, *at, tzinfo=UTC)) for at in asked]
+    assert found == [False, True, True, False]
+    assert hours.contains(datetime(2026, 6, 1, 8, tzinfo=ZoneInfo("Europe/London")))
+    with pytest.raises(ArgumentError, match="must carry its time zone"):
+        hours.contains(datetime(2026, 6, 1, 8))  # noqa: DTZ001
