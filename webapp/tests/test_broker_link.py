@@ -99,7 +99,10 @@ def test_o16_b2_a_lost_hint_loses_no_order_and_an_old_quote_opens_nothing(
         await age_the_quote(one)
         await one._send([queued.pk])
         await one._db(queued.refresh_from_db)
-        assert queued.cause == "no clear answer: the quote grew too old before the send"
+        assert (queued.state, queued.cause) == (
+            "EXPIRED_UNSENT",
+            "nothing was written to the venue: the quote grew too old before the send",
+        )
         assert len(at_venue(url, "GET", "/trades?state=ALL")["trades"]) == 1
 
     trade(steps)

@@ -485,6 +485,40 @@ def test_o10_a_change_whose_answer_is_lost_is_settled_by_the_venue(
     assert audit() == []
 
 
+def test_o25_an_entry_that_meets_the_resting_link_ends_at_once(
+    trade: Play, url: str, monkeypatch: Any
+) -> None:
+    # Long enough for the slowest machine: the pause is not what is under test.
+    monkeypatch.setattr(breaker_module, "PAUSE_S", 30.0)
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        entry = limit_order(one)
+        works = await ask(one, order_submit, **entry)
+        assert works.state == "ACCEPTED"
+        control(url, "POST", "/faults", [{"method": "POST", "path": "/orders$", "status": 503,
+                                          "times": FAILURES}])  # fmt: skip
+        for number in range(FAILURES):
+            doubted = await ask(one, order_submit, **entry | {"units": Decimal(1001 + number)})
+            assert doubted.state == "UNKNOWN"  # it was written: only the venue can say
+            for _ in range(2):
+                await one._look_up_doubtful()
+        refused = await ask(one, order_submit, **entry | {"units": Decimal(1100)})
+        assert refused.state == "EXPIRED_UNSENT"
+        assert refused.cause.startswith(
+            "nothing was written to the venue: the venue's link is resting after 5 failures of "
+            "POST orders in a row, for "
+        )
+        said = EventLog.objects.filter(stream="orders", data__id=refused.pk).order_by("seq")
+        told = [event.data["state"] for event in await one._db(list, said)]
+        assert told == ["CREATED", "QUEUED", "SENDING", "UNKNOWN", "EXPIRED_UNSENT"]
+        await one._reconcile()
+
+    trade(steps)
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
 def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)

@@ -112,8 +112,8 @@ def test_c4_events_wait_while_valkey_is_full(valkey: Any) -> None:
     assert [key for key, _ in told(valkey)] == [b"1-0"]
 
 
-def test_the_group_of_the_stream_hears_the_envelope(valkey: Any) -> None:
-    record(1)
+def test_the_group_of_the_stream_hears_the_envelopes_of_a_batch_at_once(valkey: Any) -> None:
+    record(2)
 
     async def work(relay: Relay, client: Any) -> Any:
         layer = get_channel_layer()
@@ -126,8 +126,9 @@ def test_the_group_of_the_stream_hears_the_envelope(valkey: Any) -> None:
         return message
 
     message = relayed(work)
-    assert message["type"] == "event"
-    assert (message["envelope"]["seq"], message["envelope"]["data"]) == (1, {"n": 0})
+    assert message["type"] == "events"
+    told = [(one["seq"], one["data"]) for one in message["envelopes"]]
+    assert told == [(1, {"n": 0}), (2, {"n": 1})]
 
 
 def test_c1_without_valkey_events_wait_in_the_log(settings: Any) -> None:

@@ -166,22 +166,25 @@ class Hub:
         try:
             while True:
                 message = await layer.receive(channel)
-                event = message["envelope"]
-                stream = self._streams.get(event["stream"])
-                if stream is None:
-                    continue
-                async with stream.lock:
-                    if event["seq"] == stream.last + 1:
-                        stream.last += 1
-                        text = orjson.dumps(event).decode()
-                        stream.hand_out(event["stream"], event["seq"], text, conflate=False)
-                        continue
-                if event["seq"] > stream.last:
-                    await self._catch_up(event["stream"])
+                for event in message["envelopes"]:
+                    await self._hear(event)
         finally:
             for name in RECORD_STREAMS:
                 with contextlib.suppress(ValkeyError, OSError):
                     await layer.group_discard(f"events.{name}", channel)
+
+    async def _hear(self, event: dict[str, Any]) -> None:
+        stream = self._streams.get(event["stream"])
+        if stream is None:
+            return
+        async with stream.lock:
+            if event["seq"] == stream.last + 1:
+                stream.last += 1
+                text = orjson.dumps(event).decode()
+                stream.hand_out(event["stream"], event["seq"], text, conflate=False)
+                return
+        if event["seq"] > stream.last:
+            await self._catch_up(event["stream"])
 
     async def _look_at_heads(self) -> None:
         while True:

@@ -143,10 +143,11 @@ class Relay:
         layer = get_channel_layer()
         messages = [envelope(event) for event in batch]
         await self._add(client, messages)
+        streams: dict[str, list[dict[str, Any]]] = {}
         for message in messages:
-            await layer.group_send(
-                f"events.{message['stream']}", {"type": "event", "envelope": message}
-            )
+            streams.setdefault(message["stream"], []).append(message)
+        for name, told in streams.items():
+            await layer.group_send(f"events.{name}", {"type": "events", "envelopes": told})
         killpoint("relay_before_mark")
         await self._database(_mark, [event.pk for event in batch], self._now())
         self.published += len(batch)

@@ -125,6 +125,13 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent:
+    """The sender itself knows that not one byte of the doubted send left; nothing can arrive."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A look-up by client id shows the order working at the venue."""
 
@@ -193,7 +200,17 @@ class CancelRefused:
 
 Fact = Accepted | Filled | Cancelled | Rejected | Expired | Replaced | CancelRefused
 OrderEvent = (
-    Judged | Withdrawn | Lapsed | Claimed | Replacing | Doubted | Restarted | Absent | Found | Fact
+    Judged
+    | Withdrawn
+    | Lapsed
+    | Claimed
+    | Replacing
+    | Doubted
+    | Restarted
+    | Unsent
+    | Absent
+    | Found
+    | Fact
 )
 
 
@@ -273,6 +290,10 @@ def step(order: OrderRecord, event: OrderEvent, now: datetime, timing: Timing) -
             return Step(_moved(order, _S.REPLACE_PENDING))
         case Doubted() | Restarted():
             return _doubted(order, now)
+        case Unsent():
+            if order.state != _S.UNKNOWN:
+                raise IllegalTransition(f"an order in {order.state} is not one of a doubted send")
+            return Step(_settled(order, _S.EXPIRED_UNSENT))
         case Absent(send_closed=send_closed):
             return _absent(order, now, timing, send_closed=send_closed)
         case Found(venue_order_id=venue_order_id):

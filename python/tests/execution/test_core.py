@@ -36,6 +36,7 @@ from sep_engine.execution.core import (
     Send,
     Step,
     Timing,
+    Unsent,
     Withdrawn,
     step,
 )
@@ -113,6 +114,14 @@ def test_o12_absence_needs_a_closed_send_the_late_time_and_two_reads() -> None:
     assert early.state == S.UNKNOWN
     late = step(first, closed, NOW + timedelta(seconds=12), TIMING).order
     assert late.state == S.EXPIRED_UNSENT
+
+
+def test_o25_what_was_never_written_ends_at_once_and_only_out_of_its_doubt() -> None:
+    unsent = Unsent("the venue's link is resting")
+    assert step(order(S.UNKNOWN), unsent, NOW, TIMING).order.state == S.EXPIRED_UNSENT
+    for state in set(S) - {S.UNKNOWN}:
+        with pytest.raises(IllegalTransition):
+            step(order(state), unsent, NOW, TIMING)
 
 
 def test_o9_a_second_crash_starts_the_waiting_again() -> None:

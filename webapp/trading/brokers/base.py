@@ -1,7 +1,8 @@
 """The port to a broker: what the trader asks of every venue that it trades at.
 
 A call returns what the venue said, or raises. `BrokerUnsure` means that the venue may have done
-what was asked; the trader then finds out by reading and never by asking again.
+what was asked; the trader then finds out by reading and never by asking again. `BrokerUnsent` means
+that it cannot have: no byte of the request left.
 """
 
 from collections.abc import AsyncGenerator
@@ -18,6 +19,10 @@ from sep_engine.model import Quote, QuoteBar
 
 class BrokerError(Exception):
     """The venue could not be asked, or answered what we do not understand."""
+
+
+class BrokerUnsent(BrokerError):
+    """Nothing of the request was written to the venue, so nothing of it can arrive."""
 
 
 class BrokerUnsure(BrokerError):

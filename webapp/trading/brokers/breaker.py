@@ -20,7 +20,7 @@ PROTECTIVE_GAP_S = 0.5
 class Breaker:
     """One endpoint. Times are of a monotonic clock, in seconds."""
 
-    _failures: int = 0
+    failures: int = 0  # in a row, up to now
     _pause_s: float = 0.0
     _open_until: float = 0.0
     _probing: bool = False
@@ -46,9 +46,9 @@ class Breaker:
         """Note how a request ended; one that took SLOW_S has failed for this purpose."""
         self._probing = False
         if not failed and took_s < SLOW_S:
-            self._failures, self._pause_s = 0, 0.0
+            self.failures, self._pause_s = 0, 0.0
             return
-        self._failures += 1
-        if self._failures >= FAILURES:
+        self.failures += 1
+        if self.failures >= FAILURES:
             self._pause_s = min(max(PAUSE_S, 2 * self._pause_s), PAUSE_MOST_S)
             self._open_until = now + self._pause_s

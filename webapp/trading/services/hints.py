@@ -1,6 +1,7 @@
 """Telling the trader and the relay that there is work. Only a hint: both look by themselves."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 
 from django.conf import settings
@@ -11,6 +12,17 @@ from valkey.exceptions import ValkeyError
 logger = logging.getLogger(__name__)
 
 CHANNEL = "sep:hints"
+
+_told: list[Callable[[], object]] = []
+
+
+def tell_here(callback: Callable[[], object] | None) -> None:
+    """Let this process's own hints reach `callback` and nobody else; None: everybody, as before.
+
+    It is for the trader that relays: what it writes is news for its own relay alone, and it need
+    not wake itself to look for work that it has just done.
+    """
+    _told[:] = [] if callback is None else [callback]
 
 
 def wake() -> None:
@@ -27,6 +39,9 @@ def _client() -> "Valkey[bytes]":
 
 
 def _publish() -> None:
+    if _told:
+        _told[0]()
+        return
     try:
         _client().publish(CHANNEL, b"")
     except ValkeyError as error:

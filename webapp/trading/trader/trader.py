@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
@@ -48,6 +49,7 @@ from webapp.trading import halt_flag
 from webapp.trading.brokers.base import (
     Broker,
     BrokerError,
+    BrokerUnsent,
     Deaf,
     FedBroker,
     Listening,
@@ -262,6 +264,9 @@ class Trader:
                 if isinstance(self._broker, StreamingBroker):
                     endless.append(group.create_task(self._listen(self._broker)))
                 if self._with_relay:
+                    hints.tell_here(
+                        partial(asyncio.get_running_loop().call_soon_threadsafe, self._tell.set)
+                    )
                     relay = Relay(self._relay_db, now=utc_now)
                     endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
                 if not self._feed.is_replay:
@@ -279,6 +284,7 @@ class Trader:
         except Stop:
             logger.info("ended before it was armed")
         finally:
+            hints.tell_here(None)
             await self._broker.close()
             if self._prices is not None:
                 await self._prices.close()
@@ -869,7 +875,7 @@ class Trader:
     async def _submit(self, order: Order, age_max: Decimal) -> list[Transaction]:
         refusal = await self._db(self._last_look, order, age_max)
         if refusal:
-            await self._doubt(order.pk, order.replaces_id, refusal)
+            await self._unsent(order, refusal)
             return []
         request = self._request(order)
         try:
@@ -879,6 +885,10 @@ class Trader:
                 old = await self._db(Order.objects.get, pk=order.replaces_id)
                 sending = self._broker.replace(old.client_id, request)
             facts = await asyncio.wait_for(sending, SEND_TIMEOUT_S)
+        except BrokerUnsent as error:
+            logger.warning("order %s was not written: %s", request.client_id, error)
+            await self._unsent(order, str(error))
+            return []
         except (BrokerError, TimeoutError) as error:
             logger.warning("order %s is in doubt: %s", request.client_id, error or "timeout")
             await self._doubt(order.pk, order.replaces_id, str(error))
@@ -892,6 +902,22 @@ class Trader:
         open_ = Q(state=_S.SENDING) | Q(replaces__state=_S.REPLACE_PENDING)
         rows = Order.objects.filter(open_, pk__in=keys).order_by("pk")
         return list(rows.values_list("pk", "replaces_id"))
+
+    async def _unsent(self, order: Order, reason: str) -> None:
+        """End an entry of which nothing was written, at once: a rule may decide again now.
+
+        What reduces is asked for again when it has ended. It stays in doubt for a while instead, so
+        that a venue which is away is not asked without a pause.
+        """
+        if not order.reduce_only:
+            await self._db(
+                order_path.order_unsent,
+                order_id=order.pk,
+                reason=reason,
+                now=utc_now(),
+                timing=self._timing,
+            )
+        await self._doubt(order.pk, order.replaces_id, reason)
 
     async def _doubt(self, order_id: int, old_id: int | None, reason: str) -> None:
         """Doubt the order, and the one whose place it was to take, where no answer was given."""

@@ -48,6 +48,7 @@ from sep_engine.venues.oanda.orders import (
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
+    BrokerUnsent,
     BrokerUnsure,
     Deaf,
     Listening,
@@ -59,6 +60,7 @@ from webapp.trading.brokers.base import (
     VenueOrder,
 )
 from webapp.trading.brokers.breaker import Breaker
+from webapp.trading.brokers.oanda.connections import KeptConnections
 from webapp.trading.brokers.oanda.facts import fills_wanted, transactions_of
 
 TERMS = Terms(
@@ -168,27 +170,28 @@ class OandaBroker:
             timeout=timeout_s,
             follow_redirects=False,
             trust_env=False,
+            transport=KeptConnections(),
         )
 
     # The port.
 
     async def submit(self, request: OrderRequest) -> list[Transaction]:
-        instrument = await self._instrument(request.instrument)
+        instrument = await self._instrument_to_send(request.instrument)
         try:
             if request.type == OrderType.MARKET and request.trade_id:
                 wire = orders.close_trade(request.trade_id, instrument, abs(request.units))
             else:
                 wire = orders.place(_order(request, instrument))
         except ArgumentError as error:
-            raise BrokerError(f"order {request.client_id} cannot be sent: {error}") from error
+            raise BrokerUnsent(f"order {request.client_id} cannot be sent: {error}") from error
         return await self._recorded(await self._change(wire, protective=request.reduce_only))
 
     async def replace(self, client_id: str, request: OrderRequest) -> list[Transaction]:
-        instrument = await self._instrument(request.instrument)
+        instrument = await self._instrument_to_send(request.instrument)
         try:
             wire = orders.replace(_specifier(client_id), _order(request, instrument))
         except ArgumentError as error:
-            raise BrokerError(f"order {client_id} cannot be changed: {error}") from error
+            raise BrokerUnsent(f"order {client_id} cannot be changed: {error}") from error
         return await self._recorded(await self._change(wire, protective=request.reduce_only))
 
     async def cancel(self, client_id: str) -> list[Transaction]:
@@ -301,16 +304,19 @@ class OandaBroker:
         """Status and body of one request.
 
         Raises:
-            BrokerError: it did not reach the venue.
+            BrokerUnsent: nothing of it was written.
             BrokerUnsure: it may have, and no whole answer came.
         """
         if self.unauthorised and time.monotonic() < self._ask_again_at:
-            raise BrokerError(self.unauthorised)
+            raise BrokerUnsent(self.unauthorised)
         where = f"{wire.method} {wire.path.split('/')[1] if '/' in wire.path else 'account'}"
         breaker = self._breakers.setdefault(where, Breaker())
         while (wait_s := breaker.wait_s(time.monotonic(), protective=protective)) > 0:
             if not protective:
-                raise BrokerError(f"{where} is left alone for {wait_s:.1f} s after its failures")
+                raise BrokerUnsent(
+                    f"the venue's link is resting after {breaker.failures} failures of {where} "
+                    f"in a row, for {wait_s:.1f} s more"
+                )
             await asyncio.sleep(wait_s)
         while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
             await asyncio.sleep(wait_s)
@@ -344,10 +350,16 @@ class OandaBroker:
             finally:
                 await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise BrokerError(f"the venue was not reached: {type(error).__name__}") from error
+            raise BrokerUnsent(f"the venue was not reached: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             raise BrokerUnsure(f"no whole answer: {type(error).__name__}") from error
         return response.status_code, b"".join(parts)
+
+    async def _instrument_to_send(self, name: str) -> Instrument:
+        try:
+            return await self._instrument(name)
+        except BrokerError as error:
+            raise BrokerUnsent(str(error)) from error
 
     async def _instrument(self, name: str) -> Instrument:
         if name not in self._instruments:
