@@ -89,14 +89,6 @@ RollingOutputs outputs_in(const std::vector<Fresh<T>>& columns) {
     return out;
 }
 
-// In chunks, as a call from Python takes them.
-void take_all(Roller& roller, std::size_t count, const RollingOutputs& out) {
-    constexpr std::size_t chunk = std::size_t{1} << 18;
-    for (std::size_t first = 0; first < count; first += chunk) {
-        roller.take_bits(std::span(coin()).subspan(first, chunk), {}, out.from(first));
-    }
-}
-
 void count_items(benchmark::State& state, std::size_t items) {
     state.SetItemsProcessed(static_cast<std::int64_t>(items) * state.iterations());
 }
@@ -109,7 +101,7 @@ void rolling_warm(benchmark::State& state, Backend backend, int window, int thre
     const std::size_t count = backend == Backend::scalar ? windows_scalar : windows;
     for (auto _ : state) {
         Roller roller(spec_of(window), backend, threads);
-        take_all(roller, count, out);
+        roller.take_bits(std::span(coin()).first(count), {}, out);
     }
     count_items(state, count);
 }
@@ -118,7 +110,7 @@ void rolling_fresh(benchmark::State& state, int window, int threads) {
     for (auto _ : state) {
         const std::vector<Fresh<float>> columns(outputs);
         Roller roller(spec_of(window), Backend::simd, threads);
-        take_all(roller, windows, outputs_in(columns));
+        roller.take_bits(coin(), {}, outputs_in(columns));
     }
     count_items(state, windows);
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <chrono>
 
 #include "arrays.hpp"
 #include "columns.hpp"
@@ -8,12 +9,27 @@
 namespace sep::bindings {
 namespace {
 
-// Also where gaps leave most windows to the reference a chunk takes less than 200 ms, so that
-// Ctrl-C is heard within that time. The path metrics take time in proportion to the window.
-std::size_t chunk_prices(const Roller& roller) {
-    if (roller.spec().window.groups & group_path) return std::size_t{1} << 14;
-    return static_cast<std::size_t>(std::clamp(roller.threads(), 1, 16)) << 18;
-}
+/// Prices that are handed over at once: as many as take a good part of the 200 ms within which
+/// Ctrl-C is heard. Threads begin and end with each call, which costs 0.1 ms.
+class ChunkSize {
+public:
+    /// The path metrics take time in proportion to the window.
+    explicit ChunkSize(const Roller& roller)
+        : prices_(roller.spec().window.groups & group_path ? prices_min : std::size_t{1} << 18) {}
+
+    std::size_t prices() const { return prices_; }
+
+    void learn(std::chrono::steady_clock::duration taken) {
+        using std::chrono::milliseconds;
+        if (taken < milliseconds(25)) prices_ = std::min(2 * prices_, prices_max);
+        if (taken > milliseconds(75)) prices_ = std::max(prices_ / 2, prices_min);
+    }
+
+private:
+    static constexpr std::size_t prices_min = std::size_t{1} << 14;
+    static constexpr std::size_t prices_max = std::size_t{1} << 22;  // 2 MB for their bits
+    std::size_t prices_;
+};
 
 /// Take the values in chunks; between them Python's signals and the progress callback have their
 /// turn.
@@ -29,14 +45,16 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
                               std::to_string(all_gap.size()));
     }
     const RollingOutputs out = outputs(columns);
-    const std::size_t chunk = chunk_prices(roller);
+    ChunkSize chunk(roller);
     std::size_t written = 0;
-    for (std::size_t first = 0; first < all.size(); first += chunk) {
-        const std::size_t count = std::min(chunk, all.size() - first);
+    std::size_t count = 0;
+    for (std::size_t first = 0; first < all.size(); first += count) {
+        count = std::min(chunk.prices(), all.size() - first);
         const auto part = all.subspan(first, count);
         const auto part_gap = all_gap.empty() ? all_gap : all_gap.subspan(first, count);
         {
             const py::gil_scoped_release release;
+            const auto begin = std::chrono::steady_clock::now();
             const std::size_t more = roller.outputs_of(count);
             if constexpr (std::is_same_v<T, double>) {
                 roller.take_prices(part, part_gap, out.from(written));
@@ -44,6 +62,7 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
                 roller.take_bits(part, part_gap, out.from(written));
             }
             written += more;
+            chunk.learn(std::chrono::steady_clock::now() - begin);
         }
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         if (!progress.is_none()) progress(first + count, all.size());

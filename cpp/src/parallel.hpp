@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <mutex>
@@ -9,7 +10,9 @@
 
 namespace sep {
 
-/// Call `work()` on up to `threads` threads and wait; what one of them throws is thrown here.
+/// Call `work()` on up to `threads` threads, of which the caller is one, and wait; what one of them
+/// throws is thrown here. `work` takes its tasks from a common count: the caller is at work while
+/// the others begin.
 template <class Work>
 void in_parallel(int threads, std::size_t tasks, const Work& work) {
     const auto wanted = std::min(static_cast<std::size_t>(threads), tasks);
@@ -19,20 +22,29 @@ void in_parallel(int threads, std::size_t tasks, const Work& work) {
     }
     std::exception_ptr thrown;
     std::mutex guard;
-    {
-        std::vector<std::jthread> workers;
-        for (std::size_t i = 0; i < wanted; ++i) {
-            workers.emplace_back([&] {
-                try {
-                    work();
-                } catch (...) {  // handed over, not swallowed
-                    const std::lock_guard lock(guard);
-                    if (!thrown) thrown = std::current_exception();
-                }
-            });
+    const auto guarded = [&] {
+        try {
+            work();
+        } catch (...) {  // handed over, not swallowed
+            const std::lock_guard lock(guard);
+            if (!thrown) thrown = std::current_exception();
         }
+    };
+    {
+        std::vector<std::jthread> others;
+        for (std::size_t i = 1; i < wanted; ++i) others.emplace_back(guarded);
+        guarded();
     }
     if (thrown) std::rethrow_exception(thrown);
+}
+
+/// Call `work(task)` for every task on up to `threads` threads, as above.
+template <class Work>
+void each_in_parallel(int threads, std::size_t tasks, const Work& work) {
+    std::atomic<std::size_t> next = 0;
+    in_parallel(threads, tasks, [&] {
+        for (std::size_t task = next++; task < tasks; task = next++) work(task);
+    });
 }
 
 }  // namespace sep

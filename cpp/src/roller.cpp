@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <optional>
 #include <string>
-#include <thread>
+#include <vector>
 
 #include "backends.hpp"
 #include "parallel.hpp"
@@ -14,6 +16,9 @@ namespace {
 
 // Below this many windows a thread costs more than it saves.
 constexpr std::uint64_t windows_per_thread_min = 16'384;
+// Pieces are small beside a call, so that threads end together, and large beside a block.
+constexpr std::uint64_t pieces_per_thread = 16;
+constexpr std::uint64_t prices_per_piece_min = 16'384;
 constexpr std::size_t words_per_thread_min = 1'024;
 
 }  // namespace
@@ -32,14 +37,14 @@ std::uint64_t Chunk::outputs() const {
     return first < prices ? (prices - first - 1) / stride + 1 : 0;
 }
 
-Chunk Chunk::part(std::uint64_t first, std::uint64_t count) const {
-    Chunk chunk = *this;
-    for (std::uint64_t word = 0; word < first / 64; ++word)
-        chunk.bits_before += ones(emitted[word]);
-    chunk.emitted += first / 64;
-    chunk.prices_before += first;
-    chunk.prices = count;
-    return chunk;
+Chunk Chunk::cut(std::uint64_t count) {
+    Chunk first = *this;
+    first.prices = count;
+    for (std::uint64_t word = 0; word < count / 64; ++word) bits_before += ones(emitted[word]);
+    emitted += count / 64;
+    prices_before += count;
+    prices -= count;
+    return first;
 }
 
 RollingOutputs RollingOutputs::from(std::size_t i) const {
@@ -101,12 +106,16 @@ void Roller::take_prices(std::span<const double> prices, std::span<const std::ui
     emitted_.assign(word_count(prices.size()), 0);
     prices_ = prices.size();
     prices_before_ = flat_.size();
+    const std::vector<std::optional<simd::EncodedPrices>> encoded = encode_words(prices);
     for (std::size_t first = 0; first < prices.size(); first += 64) {
         const std::size_t end = std::min(first + 64, prices.size());
+        const std::size_t word = first / 64;
+        const bool known = word < encoded.size() && encoded[word];
         const bool whole = kernels_ != nullptr && end - first == 64;
         bool unused = false;
         const bool gaps = !gap.empty() && (!whole || kernels_->nonzero(&gap[first], unused) != 0);
-        if (whole && !gaps && take_word(&prices[first])) continue;
+        if (whole && !gaps && take_word(&prices[first], known ? &*encoded[word] : nullptr))
+            continue;
         for (std::size_t k = first; k < end; ++k)
             take_price(prices[k], !gap.empty() && gap[k] != 0);
     }
@@ -123,12 +132,41 @@ void Roller::take_price(double price, bool gap) {
     flat_.append(step.flat);
 }
 
-bool Roller::take_word(const double* prices) {
+std::vector<std::optional<simd::EncodedPrices>> Roller::encode_words(
+    std::span<const double> prices) const {
+    std::vector<std::optional<simd::EncodedPrices>> encoded;
+    const bool by_one = threads_ == 1 || prices.size() / 64 <= words_per_thread_min;
+    if (by_one || kernels_ == nullptr || spec_.encoding == Encoding::pip_trunc_carry)
+        return encoded;
+    encoded.resize(prices.size() / 64);
+    const std::size_t pieces = (encoded.size() - 1) / words_per_thread_min + 1;
+    each_in_parallel(threads_, pieces, [&](std::size_t piece) {
+        const std::size_t first = piece * words_per_thread_min;
+        const std::size_t end = std::min(first + words_per_thread_min, encoded.size());
+        // The first word of all waits for the price before the call.
+        for (std::size_t word = std::max<std::size_t>(first, 1); word < end; ++word) {
+            const double before = prices[64 * word - 1];
+            simd::EncodedPrices seen{};
+            if (kernels_->encode(&prices[64 * word], grid(), before,
+                                 std::nearbyint(before / spec_.tick), seen)) {
+                encoded[word] = seen;
+            }
+        }
+    });
+    return encoded;
+}
+
+simd::PriceGrid Roller::grid() const { return {spec_.tick, ticks_max, off_grid_max}; }
+
+bool Roller::take_word(const double* prices, const simd::EncodedPrices* encoded) {
     if (!last_.seen || last_.gap_pending || spec_.encoding == Encoding::pip_trunc_carry)
         return false;
-    const simd::PriceGrid grid{spec_.tick, ticks_max, off_grid_max};
     simd::EncodedPrices seen{};
-    if (!kernels_->encode(prices, grid, last_.price, last_.ticks, seen)) return false;
+    if (encoded != nullptr) {
+        seen = *encoded;
+    } else if (!kernels_->encode(prices, grid(), last_.price, last_.ticks, seen)) {
+        return false;
+    }
     std::uint64_t emitted = ~std::uint64_t{0};
     std::uint64_t bits = seen.above;
     if (spec_.encoding == Encoding::moves) {
@@ -193,14 +231,11 @@ std::size_t Roller::pack_words(std::span<const std::uint8_t> bits, std::uint64_t
     const std::span<std::uint64_t> words = bits_.append_words(bits.size() / 64);
     const std::size_t pieces = words.size() / words_per_thread_min + 1;
     const std::size_t size = words.size() / pieces + 1;
-    std::atomic<std::size_t> next = 0;
     std::atomic<bool> bad = false;
-    in_parallel(threads_, pieces, [&] {
-        for (std::size_t piece = next++; piece < pieces; piece = next++) {
-            const std::size_t first = std::min(piece * size, words.size());
-            const std::size_t count = std::min(size, words.size() - first);
-            if (kernels_->pack(bits.data() + 64 * first, count, words.data() + first)) bad = true;
-        }
+    each_in_parallel(threads_, pieces, [&](std::size_t piece) {
+        const std::size_t first = std::min(piece * size, words.size());
+        const std::size_t count = std::min(size, words.size() - first);
+        if (kernels_->pack(bits.data() + 64 * first, count, words.data() + first)) bad = true;
     });
     if (bad) refuse_value(bits, 0, bits_before);
     const std::span<std::uint64_t> joined = joined_.append_words(words.size());
@@ -210,8 +245,28 @@ std::size_t Roller::pack_words(std::span<const std::uint8_t> bits, std::uint64_t
     return 64 * words.size();
 }
 
+void Roller::run_in_pieces(Chunk chunk, int threads, const RollingOutputs& out) {
+    // Every piece writes outputs of its own, so the result does not depend on their number.
+    struct Piece {
+        Chunk chunk;
+        RollingOutputs out;
+    };
+    const std::uint64_t even =
+        chunk.prices / (pieces_per_thread * static_cast<std::uint64_t>(threads));
+    const std::uint64_t size = std::max(even, prices_per_piece_min) / 64 * 64;
+    std::vector<Piece> pieces;
+    std::uint64_t output = 0;
+    while (chunk.prices > 0) {
+        pieces.push_back({chunk.cut(std::min(size, chunk.prices)), out.from(output)});
+        output += pieces.back().chunk.outputs();
+    }
+    each_in_parallel(threads, pieces.size(), [&](std::size_t piece) {
+        backend_->run(pieces[piece].chunk, pieces[piece].out);
+    });
+}
+
 void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
-    const Chunk chunk{
+    Chunk chunk{
         {bits_.words(), bits_.forgotten()},
         {joined_.words(), joined_.forgotten()},
         {errors_.words(), errors_.forgotten()},
@@ -221,22 +276,15 @@ void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
         prices_before_,
         prices_,
         spec_.stride,
+        0,
     };
-    const std::uint64_t wanted = chunk.outputs() / windows_per_thread_min + 1;
-    const auto parts = std::min<std::uint64_t>(static_cast<std::uint64_t>(threads_), wanted);
-    if (parts <= 1) {
+    chunk.outputs_together = chunk.outputs();
+    const std::uint64_t wanted = chunk.outputs_together / windows_per_thread_min + 1;
+    const auto threads = std::min<std::uint64_t>(static_cast<std::uint64_t>(threads_), wanted);
+    if (threads <= 1) {
         backend_->run(chunk, out);
     } else {
-        // Every part writes outputs of its own, so the result does not depend on their number.
-        const std::uint64_t size = (prices_ / parts + 63) / 64 * 64;
-        std::vector<std::jthread> workers;
-        std::uint64_t output = 0;
-        for (std::uint64_t first = 0; first < prices_; first += size) {
-            const Chunk part = chunk.part(first, std::min(size, prices_ - first));
-            const RollingOutputs place = out.from(output);
-            output += part.outputs();
-            workers.emplace_back([this, part, place] { backend_->run(part, place); });
-        }
+        run_in_pieces(chunk, static_cast<int>(threads), out);
     }
     const auto window = static_cast<std::uint64_t>(spec_.window.window);
     // The vector kernels read words that begin up to 64 bits before a window.

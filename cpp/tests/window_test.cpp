@@ -247,8 +247,10 @@ TEST(Simd, GivesTheBytesOfTheReferenceInEveryType) {
             out.metrics[m] = {columns[m].data(), (single >> m & 1) != 0};
         }
         const RollingSpec spec = spec_of(window, Encoding::moves, group_counts | group_damped);
-        // One thread has enough of them to write whole cache lines past the caches, two have not.
-        Roller(spec, backend, window % 2 == 0 ? 1 : 2).take_bits(bits, gap, out);
+        // Odd windows have too few outputs to write whole cache lines past the caches.
+        const std::size_t taken = window % 2 == 0 ? size : 60'000;
+        Roller(spec, backend, 2)
+            .take_bits(std::span(bits).first(taken), std::span(gap).first(taken), out);
     };
     for (const int window : {8, 20, 63, 64, 65, 127, 128, 129, 200, 1024}) {
         Columns wide(11, std::vector<double>(size));
@@ -304,6 +306,36 @@ TEST(Simd, TakesManyBitsInPiecesAsTheReferenceOneByOne) {
         FAIL() << "a 2 was taken";
     } catch (const InvalidArgument& error) {
         EXPECT_STREQ(error.what(), "bits must be 0 or 1, was 2 at row 150001");
+    }
+}
+
+TEST(Simd, EncodesManyPricesByThreadsAsTheReference) {
+    Walk walk(170'000, 22, 0.0005);
+    for (std::size_t i = 70'000; i < 70'300; ++i) walk.prices[i] = walk.prices[69'999];
+    const auto roll_with = [&](const RollingSpec& spec, Backend backend, int threads) {
+        Rolled rolled(walk.prices.size());
+        Roller roller(spec, backend, threads);
+        constexpr std::size_t first = 100'001;  // the second call begins inside a word of bits
+        roller.take_prices(std::span(walk.prices).first(first), std::span(walk.gap).first(first),
+                           rolled.outputs());
+        roller.take_prices(std::span(walk.prices).subspan(first),
+                           std::span(walk.gap).subspan(first), rolled.outputs().from(first));
+        return rolled;
+    };
+    for (const Encoding encoding :
+         {Encoding::moves, Encoding::strict_up, Encoding::tick_carry, Encoding::pip_trunc_carry}) {
+        const RollingSpec spec = spec_of(16, encoding, group_counts);
+        ASSERT_TRUE(
+            same_bytes(roll_with(spec, Backend::simd, 3), roll_with(spec, Backend::scalar, 1)))
+            << name_of(encoding);
+    }
+    walk.prices[160'001] = -1.5;
+    walk.prices[160'100] = 0;
+    try {
+        roll_with(spec_of(16), Backend::simd, 3);
+        FAIL() << "a negative price was taken";
+    } catch (const InvalidArgument& error) {
+        EXPECT_STREQ(error.what(), "prices must be > 0, was -1.5 at row 160001");
     }
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,8 +15,10 @@
 namespace sep {
 
 namespace simd {
+struct EncodedPrices;
 struct Kernels;
-}
+struct PriceGrid;
+}  // namespace simd
 
 /// Where one result goes, one value per output; nullptr: the result is not wanted.
 struct Column {
@@ -79,9 +82,10 @@ struct Chunk {
     std::uint64_t prices_before;
     std::uint64_t prices;
     std::uint64_t stride;
+    std::uint64_t outputs_together;  ///< of this chunk and those that were cut off with it
 
-    /// The part from price `first` on, a multiple of 64.
-    Chunk part(std::uint64_t first, std::uint64_t count) const;
+    /// Cut the first `count` prices off, a multiple of 64 or all there are.
+    Chunk cut(std::uint64_t count);
     /// Outputs of this chunk's prices.
     std::uint64_t outputs() const;
     /// The first price of the chunk that has an output.
@@ -134,9 +138,15 @@ private:
     /// Count the pair that ends with a bit, if it is joined to the one before; -1 takes it away.
     void count_pair(std::uint64_t bit, int sign);
     void take_price(double price, bool gap);
+    /// What several threads make of whole words of prices; empty if one thread is as fast.
+    std::vector<std::optional<simd::EncodedPrices>> encode_words(
+        std::span<const double> prices) const;
+    simd::PriceGrid grid() const;
     /// Take 64 prices without a gap at once; false: they are left to `take_price`.
-    bool take_word(const double* prices);
+    /// @param encoded  what `encode_words` has made of them, or nullptr.
+    bool take_word(const double* prices, const simd::EncodedPrices* encoded);
     void run(std::uint64_t bits_before, const RollingOutputs& out);
+    void run_in_pieces(Chunk chunk, int threads, const RollingOutputs& out);
 
     RollingSpec spec_;
     int threads_;

@@ -140,7 +140,8 @@ public:
                            with_kernels ? chunk.bits.forgotten + needed : ~std::uint64_t{0},
                            transitions());
         const KernelTables t = vector_.tables_for(chunk.outputs(), are_single(out));
-        const bool past_caches = chunk.outputs() >= past_caches_min && lines_begin_together(out);
+        const bool past_caches =
+            chunk.outputs_together >= past_caches_min && lines_begin_together(out);
         std::unique_ptr<Workspace> work = take_workspace();
         Block* const block = &work->block;
         Outputs* const outputs = &work->outputs;
