@@ -1,53 +1,22 @@
 """The page in a real browser on the real stack: log in, watch it trade, lose the network."""
 
-import json
-import shutil
-import subprocess
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.stack import ROOT, Stack
+from tests.browser.visits import Seen, visit
+from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
-CLIENT = ROOT / "webapp" / "dashboard" / "client"
-VISIT = Path(__file__).parent / "visit.mjs"
 VISIT_TIMEOUT_S = 330
 STREAMS_WITHOUT_GAPS = ("signals", "orders", "positions", "performance", "runs", "system", "alerts")
-
-Seen = dict[str, Any]
-
-
-def _tool(*names: str, hint: str) -> str:
-    for name in names:
-        found = shutil.which(name) or shutil.which(name, path=str(ROOT / ".venv" / "bin"))
-        if found:
-            return found
-    pytest.skip(f"{names[0]} is missing: {hint}")
 
 
 @pytest.fixture(scope="module")
 def seen(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """What one visit saw."""
-    node = _tool("node", hint="make run installs it")
-    chromium = _tool("chromium", "chromium-browser", hint="apt install chromium")
-    if not (CLIENT / "node_modules" / "playwright-core").exists():
-        pytest.skip("the client's packages are missing: make client")
-    folder = tmp_path_factory.mktemp("screens")
-    done = subprocess.run(
-        [node, VISIT, stack.url, stack.username, stack.password, chromium, folder],
-        capture_output=True,
-        text=True,
-        timeout=VISIT_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    seen: Seen = json.loads(done.stdout.splitlines()[-1])
-    assert "failure" not in seen, f"{seen['failure']} (screens in {folder})"
-    return seen
+    return visit("visit.mjs", stack, tmp_path_factory.mktemp("screens"), timeout_s=VISIT_TIMEOUT_S)
 
 
 def test_a_stranger_is_asked_to_log_in(seen: Seen) -> None:

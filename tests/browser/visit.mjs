@@ -6,13 +6,12 @@
  * The browser reaches SEP through a relay of this process, so that the network can be pulled: while
  * it is cut, connections stay open and say nothing, as they do behind a pulled cable.
  */
-import { createRequire } from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
 
+import { logIn, startChromium } from './chromium.mjs';
+
 const [url, user, password, executablePath, folder] = process.argv.slice(2);
-const client = new URL('../../webapp/dashboard/client/package.json', import.meta.url);
-const { chromium } = createRequire(client)('playwright-core');
 
 const CUT_MS = 20_000;
 const FIRST_MS = 75_000;
@@ -22,18 +21,7 @@ const ANSWER_MS = 150_000;
 
 const relay = await startRelay(new URL(url).port);
 const base = `http://localhost:${relay.port}`;
-const browser = await chromium.launch({
-  executablePath,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await startChromium(executablePath);
 
 const seen = { complaints: [], foreign: [], requests: [], events: [] };
 try {
@@ -53,9 +41,9 @@ async function visit() {
 
   await page.goto(base);
   seen.asked_to_log_in = new URL(page.url()).pathname === '/login';
-  await logIn(page, 'not the password');
+  await logIn(page, user, 'not the password');
   seen.wrong_password = await page.getByRole('alert').innerText();
-  await logIn(page, password);
+  await logIn(page, user, password);
   await page.getByText('Live', { exact: true }).waitFor({ timeout: SOON_MS });
 
   const first = await barsShown(page);
@@ -112,13 +100,6 @@ function watch(page) {
       if (typeof seq === 'number' && stream) seen.events.push({ stream, seq });
     });
   });
-}
-
-async function logIn(page, typed) {
-  await page.getByLabel('User name').fill(user);
-  await page.getByLabel('Password').fill(typed);
-  await page.getByRole('button', { name: 'Log in' }).click();
-  await page.waitForLoadState();
 }
 
 async function barsShown(page) {

@@ -10,6 +10,7 @@ from pathlib import Path
 import dj_database_url
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from webapp import embedded_valkey
 from webapp.config import env, valkey_url
@@ -238,6 +239,7 @@ LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["webapp.config.formats"]
 
 # Static files: found in the source tree locally, collected once into an image in production.
 STATIC_URL = "/static/"
@@ -361,7 +363,19 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 _UNFOLD_TITLE = "SEP"
-UNFOLD = {"SITE_TITLE": _UNFOLD_TITLE, "SITE_HEADER": _UNFOLD_TITLE, "SITE_URL": "/"}
+
+
+def _icon(request: object) -> str:
+    return static("sep/icon.svg")
+
+
+UNFOLD = {
+    "SITE_TITLE": _UNFOLD_TITLE,
+    "SITE_HEADER": _UNFOLD_TITLE,
+    "SITE_URL": "/",
+    "SITE_ICON": _icon,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
+}
 
 LOGGING = {
     "version": 1,

@@ -109,7 +109,8 @@ function Rows({ rows }: { rows: ReconciliationDetail['rows'] }) {
           {rows.map((row) => (
             <tr key={`${row.what} ${row.key}`}>
               <th scope="row">
-                {wordsOf(row.what)} <Key row={row} />
+                {row.what === 'transaction' ? 'last transaction' : wordsOf(row.what)}{' '}
+                <Key row={row} />
               </th>
               <td className="number">{row.local ?? MISSING}</td>
               <td className="number">{row.reported ?? MISSING}</td>

@@ -39,3 +39,17 @@ test('text that is no JSON is a fault before anything is asked', () => {
   // It is not what is asked for, so it does no harm.
   expect(faultOf({ ...START, grid: '{"window": [16' })).toBeNull();
 });
+
+test('hours and the entry are asked for when they are said', () => {
+  const said = { ...START, session: ' mon-fri 08:00-17:00 Europe/London ', entry: 'close' };
+  const hours = { session: 'mon-fri 08:00-17:00 Europe/London' };
+  expect(askOf(said).body).toMatchObject({ ...hours, entry: 'close' });
+  expect(askOf({ ...said, kind: 'backtest' }).body).toMatchObject({ ...hours, entry: 'close' });
+  // A grid holds its entries itself.
+  const grid = askOf({ ...said, family: 'grid' }).body;
+  expect(grid).toMatchObject(hours);
+  expect(grid).not.toHaveProperty('entry');
+  const sweep = askOf({ ...said, kind: 'sweep' }).body;
+  expect(sweep).toMatchObject(hours);
+  expect(sweep).not.toHaveProperty('entry');
+});

@@ -13,6 +13,10 @@ export type Question = {
   rule: string;
   grid: string;
   spread_pips: string;
+  /** Hours to enter within, "" for always. */
+  session: string;
+  /** Of rules that are no grid: "open" or "close". */
+  entry: string;
   surrogates: string;
   seed: string;
 };
@@ -48,6 +52,8 @@ export const START: Question = {
   rule: JSON.stringify(RULE, null, 2),
   grid: JSON.stringify(GRID, null, 2),
   spread_pips: '',
+  session: '',
+  entry: 'open',
   surrogates: '200',
   seed: '0',
 };
@@ -71,14 +77,26 @@ function textOf({ kind, family, rules, rule, grid }: Question): string | null {
   return family === 'own' ? rules : null;
 }
 
+/** Whether the form asks when to enter: a grid says it itself. */
+export function asksEntry({ kind, family }: Question): boolean {
+  return kind === 'backtest' || (kind === 'evidence' && family !== 'grid');
+}
+
 /** The request that a question is; call it without a fault. */
 export function askOf(question: Question): RunAsk {
   const data = dataOf(question);
   const spread = question.spread_pips.trim();
-  const costs = spread === '' ? {} : { spread_pips: spread };
+  const session = question.session.trim();
+  const more = {
+    ...(spread === '' ? {} : { spread_pips: spread }),
+    ...(session === '' ? {} : { session }),
+  };
+  const entry = asksEntry(question) && question.entry === 'close' ? ({ entry: 'close' } as const) : {};
   const parsed = parse(textOf(question));
-  if (question.kind === 'backtest') return { kind: 'backtest', body: { data, ...costs, rule: parsed } };
-  if (question.kind === 'sweep') return { kind: 'sweep', body: { data, ...costs, grid: parsed } };
+  if (question.kind === 'backtest') {
+    return { kind: 'backtest', body: { data, ...more, ...entry, rule: parsed } };
+  }
+  if (question.kind === 'sweep') return { kind: 'sweep', body: { data, ...more, grid: parsed } };
   const rules =
     parsed === undefined
       ? {}
@@ -89,7 +107,8 @@ export function askOf(question: Question): RunAsk {
     kind: 'evidence',
     body: {
       data,
-      ...costs,
+      ...more,
+      ...entry,
       ...rules,
       surrogates: Number(question.surrogates),
       seed: Number(question.seed),

@@ -8,7 +8,7 @@ import { dataSetsQuery, runKind, startRun } from '../../shared/api/research';
 import { instrumentText } from '../../shared/format';
 import { go } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
-import { askOf, CANDLES, faultOf, START, STORED, type Question } from './question';
+import { askOf, asksEntry, CANDLES, faultOf, START, STORED, type Question } from './question';
 import { KINDS } from './wording';
 
 /** Ask the lab. Whoever asks the same again is given the answer that is there. */
@@ -114,6 +114,23 @@ export function StartForm({ status }: { status: Status }) {
         ) : null}
         {kind === 'sweep' || (kind === 'evidence' && family === 'grid') ? (
           <textarea rows={13} spellCheck={false} aria-label="Grid as JSON" {...field('grid')} />
+        ) : null}
+        <label>
+          Enter only within
+          <input
+            spellCheck={false}
+            placeholder="always, or mon-fri 08:00-17:00 Europe/London"
+            {...field('session')}
+          />
+        </label>
+        {asksEntry(question) ? (
+          <label>
+            Enter at
+            <select {...field('entry')}>
+              <option value="open">the open of the next bar</option>
+              <option value="close">the close of the next bar, a whole bar later</option>
+            </select>
+          </label>
         ) : null}
         <div className="pair">
           <label>

@@ -159,6 +159,8 @@ function RecoveryCodes({ codes, onKept }: { codes: string[]; onKept: () => void 
   );
 }
 
+const LEFT: Record<number, string> = { 0: 'No recovery code is', 1: '1 recovery code is' };
+
 function Enrolled({ standing }: { standing: SecondFactor }) {
   const client = useQueryClient();
   const [proof, setProof] = useState('');
@@ -170,8 +172,7 @@ function Enrolled({ standing }: { standing: SecondFactor }) {
   return (
     <>
       <p role="status">
-        You have one. {left === 0 ? 'No recovery code is' : `${String(left)} recovery codes are`}{' '}
-        left. New ones come with a new second factor: take this one away and make another.
+        You have one. {LEFT[left] ?? `${String(left)} recovery codes are`} left. New ones come with a new second factor: take this one away and make another.
       </p>
       <form
         onSubmit={(event) => {

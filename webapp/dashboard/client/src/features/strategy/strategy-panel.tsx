@@ -37,7 +37,10 @@ export function StrategyPanel({ status }: { status: Status }) {
             </span>
             {strategy.enabled ? null : <span className="chip bad">off</span>}
           </p>
-          <p className="soft">{ruleText(strategy.rule)}</p>
+          <p className="soft">
+            {ruleText(strategy.rule)}
+            {strategy.session === '' ? null : `, enters only within ${strategy.session}`}
+          </p>
         </div>
       )}
       <p className="verdict">

@@ -163,6 +163,7 @@ export const status = z.object({
       name: z.string(),
       enabled: z.boolean(),
       rule: z.record(z.string(), z.unknown()),
+      session: z.string(),
       verdict: z.string(),
       verdict_text: z.string(),
       verdict_run: z.string(),

@@ -175,8 +175,13 @@ export type RunData =
   | { stored: string }
   | { instrument: string; from?: string; to?: string };
 
+/** At which price of the bar after a decision a position is entered. */
+export type Entry = 'open' | 'close';
+
 export type EvidenceAsk = {
   data?: RunData;
+  session?: string | null;
+  entry?: Entry;
   strategy?: number;
   rules?: unknown[];
   grid?: unknown;
@@ -187,12 +192,15 @@ export type EvidenceAsk = {
 };
 export type BacktestAsk = {
   data?: RunData;
+  session?: string | null;
+  entry?: Entry;
   rule?: unknown;
   spread_pips?: string | null;
   cost_pips?: string | null;
 };
 export type SweepAsk = {
   data?: RunData;
+  session?: string | null;
   grid: unknown;
   spread_pips?: string | null;
   cost_pips?: string | null;
