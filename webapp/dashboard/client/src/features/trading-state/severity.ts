@@ -1,4 +1,4 @@
-import type { Order, Position, TradingStateName } from '../../shared/api/model';
+import type { Closing, TradingStateName } from '../../shared/api/model';
 
 const SEVERITY: Record<TradingStateName, number> = { ACTIVE: 0, REDUCING: 1, HALTED: 2 };
 
@@ -7,20 +7,12 @@ export function isLooser(wanted: TradingStateName, now: TradingStateName): boole
   return SEVERITY[wanted] < SEVERITY[now];
 }
 
-const ENDED = new Set<Order['state']>([
-  'DENIED',
-  'FILLED',
-  'CANCELLED',
-  'REJECTED',
-  'EXPIRED',
-  'EXPIRED_UNSENT',
-  'REPLACED',
-]);
-
-/** What is left to close, in words. */
-export function leftText(positions: readonly Position[], orders: readonly Order[]): string {
-  const held = positions.filter(({ units }) => Number(units) !== 0).length;
-  const live = orders.filter(({ state }) => !ENDED.has(state)).length;
-  if (held === 0 && live === 0) return 'Flat: no position and no order is left.';
+/** What came of a closing up to now, in words. */
+export function closingText({ ended_at, ended_because, left }: Closing): string {
+  if (ended_because === 'flat') return 'Flat: no position and no order is left.';
+  if (ended_at !== null) return `It goes no further: ${ended_because}.`;
+  if (left.length === 0) return 'Closing: the trader looks once more.';
+  const held = left.filter(({ what }) => what === 'position').length;
+  const live = left.length - held;
   return `Closing: ${held} position${held === 1 ? '' : 's'} and ${live} order${live === 1 ? '' : 's'} left.`;
 }

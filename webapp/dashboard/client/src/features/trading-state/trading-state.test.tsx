@@ -3,12 +3,29 @@ import { act } from 'react';
 import { expect, test } from 'vitest';
 
 import { buttonNamed, click, find, render, serve, settle } from '../../../tests/render';
-import { orderWith, positionWith } from '../../../tests/samples';
-import { isLooser, leftText } from './severity';
+import { closings } from '../../shared/api/model';
+import { closingText, isLooser } from './severity';
 import { TradingStateControl } from './trading-state';
 
 const active = { state: 'ACTIVE', reason: '' } as const;
 const halted = { state: 'HALTED', reason: 'fire' } as const;
+
+const closing = {
+  id: 1,
+  account: 'Paper',
+  strategy: null,
+  reason: 'enough',
+  asked_by: 'alice',
+  asked_at: '2026-01-05T12:00:00Z',
+  ended_at: null,
+  ended_because: '',
+  left: [
+    { what: 'position', name: 'EUR_USD', units: '1000', why: 'the pair is halted' },
+    { what: 'order', name: '7', units: '-500', why: 'ACCEPTED' },
+  ],
+};
+const [parsed] = closings.parse({ closings: [closing] }).closings;
+if (parsed === undefined) throw new Error('a closing was not read');
 
 async function type(place: HTMLElement, selector: string, text: string): Promise<void> {
   const input = find(place, selector);
@@ -31,7 +48,7 @@ test('a halt asks for a reason alone and says of what', async () => {
   expect(place.querySelector('input[type="password"]')).toBeNull();
   await type(place, text, 'fire');
   await click(buttonNamed(place, 'Set halted'));
-  expect(calls[0]).toMatchObject({
+  expect(calls.find(({ method }) => method === 'POST')).toMatchObject({
     path: '/api/trading/state',
     body: { scope: 'ACCOUNT', state: 'HALTED', reason: 'fire', proof: '' },
   });
@@ -61,28 +78,50 @@ test('re-arming asks for the password of who has no second factor', async () => 
   expect(find(place, '[role="alert"]').textContent).toBe('The password is wrong.');
 });
 
-test('close everything tells what is left', async () => {
-  const calls = serve(({ path }) => {
-    if (path.startsWith('/api/positions')) return { body: page([positionWith({})]) };
-    if (path.startsWith('/api/orders')) return { body: page([orderWith({ state: 'ACCEPTED' })]) };
-    return { body: {} };
+test('close everything tells what is left and why', async () => {
+  let asked = false;
+  const calls = serve(({ method, path }) => {
+    if (path !== '/api/trading/close-everything') return { body: {} };
+    if (method !== 'GET') asked = true;
+    return { body: { closings: asked ? [closing] : [] } };
   });
   const trading = { ...active, global: active, account: active, strategy: active };
   const place = await render(<TradingStateControl trading={trading} />);
   await click(find(place, 'button.trading-state'));
+  expect(place.querySelector('[role="status"]')).toBeNull();
   await type(place, text, 'enough');
   await click(buttonNamed(place, 'Close everything'));
-  expect(calls[0]).toMatchObject({
+  expect(calls.find(({ method }) => method === 'POST')).toMatchObject({
     path: '/api/trading/close-everything',
     body: { reason: 'enough', scope: 'ACCOUNT' },
   });
-  expect(find(place, '[role="status"]').textContent).toBe('Closing: 1 position and 1 order left.');
+  const said = find(place, '[role="status"]');
+  expect(find(said, 'p').textContent).toBe('Closing: 1 position and 1 order left.');
+  expect([...said.querySelectorAll('li')].map((line) => line.textContent)).toEqual([
+    'EUR_USD, 1000 units: the pair is halted.',
+    'Order 7, -500 units: ACCEPTED.',
+  ]);
 });
 
-test('what is left is counted without what has ended', () => {
-  expect(leftText([positionWith({ units: '0' })], [orderWith({ state: 'FILLED' })])).toBe(
+test('a closing that has not ended is told to who opens the dialog', async () => {
+  serve(() => ({ body: { closings: [closing] } }));
+  const trading = { ...active, global: active, account: active, strategy: active };
+  const place = await render(<TradingStateControl trading={trading} />);
+  await click(find(place, 'button.trading-state'));
+  expect(find(place, '[role="status"] p').textContent).toBe(
+    'Closing: 1 position and 1 order left.',
+  );
+});
+
+test('the end of a closing says how it ended', () => {
+  const ended = { ...parsed, ended_at: '2026-01-05T12:00:09Z', left: [] };
+  expect(closingText({ ...ended, ended_because: 'flat' })).toBe(
     'Flat: no position and no order is left.',
   );
+  expect(closingText({ ...ended, ended_because: 'bob lets it trade again' })).toBe(
+    'It goes no further: bob lets it trade again.',
+  );
+  expect(closingText({ ...parsed, left: [] })).toBe('Closing: the trader looks once more.');
 });
 
 test('only a step to a state that allows more is re-arming', () => {
@@ -91,7 +130,3 @@ test('only a step to a state that allows more is re-arming', () => {
   expect(isLooser('HALTED', 'REDUCING')).toBe(false);
   expect(isLooser('ACTIVE', 'ACTIVE')).toBe(false);
 });
-
-function page(results: unknown[]): unknown {
-  return { count: results.length, next: null, previous: null, results };
-}

@@ -9,14 +9,13 @@ import {
   type TradingStateName,
 } from '../../shared/api/model';
 import {
-  ordersQuery,
-  positionsQuery,
+  closingsQuery,
   secondFactorQuery,
   statusQuery,
 } from '../../shared/api/queries';
 import { fieldText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
-import { isLooser, leftText } from './severity';
+import { closingText, isLooser } from './severity';
 import './trading-state.css';
 
 const MEANINGS: Record<TradingStateName, string> = {
@@ -83,7 +82,10 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
   });
   const close = useMutation({
     mutationFn: () => closeEverything(reason, scope),
-    onSuccess: changed,
+    onSuccess: async () => {
+      await changed();
+      await client.invalidateQueries({ queryKey: closingsQuery.queryKey });
+    },
   });
   const failure = change.error ?? close.error;
   return (
@@ -147,7 +149,7 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
         </label>
         {rearms ? <Proof value={proof} onChange={setProof} /> : null}
         {failure === null ? null : <p role="alert">{fieldText(failure, 'proof')}</p>}
-        {close.isSuccess ? <UntilFlat /> : null}
+        <UntilFlat asked={close.isSuccess} />
         <footer>
           <button
             type="button"
@@ -193,12 +195,23 @@ function Proof({ value, onChange }: { value: string; onChange: (proof: string) =
   );
 }
 
-/** What is left to close, until nothing is. */
-function UntilFlat() {
-  const positions = useQuery(positionsQuery);
-  const orders = useQuery(ordersQuery);
-  if (positions.data === undefined || orders.data === undefined) return null;
-  return <p role="status">{leftText(positions.data, orders.data)}</p>;
+/** What is left to close and why, until nothing is; one that has not ended is told unasked. */
+function UntilFlat({ asked }: { asked: boolean }) {
+  const { data } = useQuery(closingsQuery);
+  const [last] = data?.closings ?? [];
+  if (last === undefined || !(asked || last.ended_at === null)) return null;
+  return (
+    <div role="status">
+      <p>{closingText(last)}</p>
+      <ul>
+        {last.left.map(({ what, name, units, why }) => (
+          <li key={`${what} ${name}`}>
+            {what === 'position' ? name : `Order ${name}`}, {units} units: {why}.
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
 }
 
 function stateOf(trading: Status['trading'], scope: ScopeName): TradingStateName {

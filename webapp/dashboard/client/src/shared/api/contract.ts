@@ -39,6 +39,7 @@ export type Contract = [
   Sends<Server['PatchedOrderChangeInRequest'], OrderChange>,
   Sends<Server['FeedInRequest'], FeedControl>,
   Sends<Server['TradingStateInRequest'], StateChange>,
+  Reads<typeof model.closings, Server['ClosingsOut']>,
   Reads<typeof model.secondFactor, Server['SecondFactorOut']>,
   Reads<typeof model.secondFactorBegun, Server['SecondFactorBeginOut']>,
   Reads<typeof model.secondFactorMade, Server['SecondFactorConfirmOut']>,

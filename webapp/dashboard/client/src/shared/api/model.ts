@@ -126,6 +126,29 @@ const scopeState = z.object({ state: tradingStateName, reason: z.string() }).nul
 export const scopeName = z.enum(['GLOBAL', 'ACCOUNT', 'STRATEGY']);
 export type ScopeName = z.infer<typeof scopeName>;
 
+/** `ended_because` is "flat" when nothing is left. */
+const closing = z.object({
+  id: z.number(),
+  account: z.string(),
+  strategy: z.string().nullable(),
+  reason: z.string(),
+  asked_by: z.string(),
+  asked_at: z.string(),
+  ended_at: z.string().nullable(),
+  ended_because: z.string(),
+  left: z.array(
+    z.object({
+      what: z.enum(['position', 'order']),
+      name: z.string(),
+      units: decimalText,
+      why: z.string(),
+    }),
+  ),
+});
+export type Closing = z.infer<typeof closing>;
+
+export const closings = z.object({ closings: z.array(closing) });
+
 export const secondFactor = z.object({
   enrolled: z.boolean(),
   recovery_codes_left: z.number(),

@@ -22,6 +22,14 @@ export const secondFactorQuery = queryOptions({
   queryFn: () => request('/api/auth/second-factor', model.secondFactor),
 });
 
+/** What was asked to be closed last, asked for again each second until it has ended. */
+export const closingsQuery = queryOptions({
+  queryKey: ['closings'],
+  queryFn: () => request('/api/trading/close-everything', model.closings),
+  refetchInterval: ({ state }) =>
+    state.data?.closings.some(({ ended_at }) => ended_at === null) === true ? 1_000 : false,
+});
+
 /** Read on its own, not through the socket: it must tell when the rest is down. */
 export const healthQuery = queryOptions({
   queryKey: ['health'],
