@@ -2,9 +2,10 @@
 
 Usage: run_tests.py [PART...]
 
-Without arguments every part runs. A part that cannot run here says why by name and counts as
-skipped. The last line reads "N passed, N failed, N skipped"; the exit status is 1 when one failed.
-Outputs stay in build/log/.
+Without arguments every part runs, two of them beside each other: many tests wait for processes and
+for time, and another part computes meanwhile. A part that cannot run here says why by name and
+counts as skipped. The last line reads "N passed, N failed, N skipped"; the exit status is 1 when
+one failed. Outputs stay in build/log/.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,9 +31,12 @@ PYTHON = sys.executable
 PYTEST = (PYTHON, "-m", "pytest", "-q")
 # The slowest tests come late in the alphabet: who has none left takes over the other's.
 STEALING = ("--dist", "worksteal")
-# Tests of the web wait for processes and timeouts, so that three fill two cores.
-WEB_WORKERS = ("-n", "3", *STEALING)
+WORKERS = ("-n", "2")
+PARTS_AT_ONCE = 2
 running: set[subprocess.Popen[bytes]] = set()
+# Held while a process starts: what is interrupted meanwhile knows of it or never starts it.
+starting = threading.Lock()
+stopping = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,18 @@ def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[s
     """Run a command quietly; True when it succeeded. A failure shows the end of its output."""
     log = LOG / f"{name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
-            start_new_session=True,
-        )
-        running.add(process)
+        with starting:
+            if stopping.is_set():
+                return False
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **env},
+                start_new_session=True,
+            )
+            running.add(process)
         try:
             status = process.wait(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -81,7 +89,7 @@ def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[s
             status = 1
         # Not when it is interrupted: `interrupt` then finds it here.
         running.discard(process)
-    if status != 0:
+    if status != 0 and not stopping.is_set():
         lines = log.read_text(errors="replace").splitlines()[-80:]
         end = [f"    {line}" for line in lines]
         end.append(
@@ -92,15 +100,19 @@ def run(name: str, command: Sequence[str | Path], *, timeout_s: int, env: dict[s
 
 
 def interrupt() -> None:
-    """Ask what still runs to end, as Ctrl-C does, and wait for it."""
-    for process in tuple(running):
+    """Let nothing more start, ask what still runs to end, as Ctrl-C does, and wait for it."""
+    with starting:
+        stopping.set()
+        processes = tuple(running)
+    for process in processes:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
+    for process in processes:
         process.wait()
 
 
 def run_steps(
-    part: str, steps: Sequence[Step], *, timeout_s: int = 300, at_once: int = 1
+    part: str, steps: Sequence[Step], *, timeout_s: int = 600, at_once: int = 1
 ) -> Outcome:
     """Run each step, `at_once` of them beside each other; all run even when one fails."""
 
@@ -108,12 +120,7 @@ def run_steps(
         return run(f"{part}-{step.name}", step.command, timeout_s=timeout_s, env=dict(step.env))
 
     with ThreadPoolExecutor(at_once) as lanes:
-        try:
-            results = list(lanes.map(succeeds, steps))
-        except KeyboardInterrupt:
-            lanes.shutdown(wait=False, cancel_futures=True)
-            interrupt()
-            raise
+        results = list(lanes.map(succeeds, steps))
     failed = tuple(step.name for step, passed in zip(steps, results, strict=True) if not passed)
     return Outcome(part, passed=sum(results), failed=len(failed), reasons=failed)
 
@@ -199,9 +206,9 @@ def engine_cpp() -> Outcome:
         "C++",
         [
             Step("configure", ("cmake", "--preset", "tests", f"-DSEP_CUDA={cuda}")),
-            Step("build", ("cmake", "--build", "--preset", "tests")),
+            Step("build", ("cmake", "--build", "--preset", "tests", "--parallel", "2")),
         ],
-        timeout_s=600,
+        timeout_s=900,
     )
     if build.failed:
         return build
@@ -221,19 +228,18 @@ def engine_python() -> Outcome:
         *PYTEST,
         "-p",
         "no:django",
-        "-n",
-        "2",
+        *WORKERS,
         *STEALING,
         f"--junitxml={report}",
         "python/tests",
     )
-    return run_suite("Python", command, report=report, timeout_s=900)
+    return run_suite("Python", command, report=report, timeout_s=1200)
 
 
 def web(part: str, env: dict[str, str], *options: str) -> Outcome:
     report = LOG / f"{part.replace(' ', '-')}.xml"
-    command = (*PYTEST, *WEB_WORKERS, f"--junitxml={report}", *options, "webapp")
-    return run_suite(part, command, report=report, timeout_s=900, env=env)
+    command = (*PYTEST, *WORKERS, *STEALING, f"--junitxml={report}", *options, "webapp")
+    return run_suite(part, command, report=report, timeout_s=1500, env=env)
 
 
 def web_sqlite() -> Outcome:
@@ -261,19 +267,39 @@ def client() -> Outcome:
 def system() -> Outcome:
     report = LOG / "system.xml"
     # A file keeps its running SEP to itself; two of them wait beside each other.
-    command = (*PYTEST, "-n", "2", "--dist", "loadfile", f"--junitxml={report}", "tests")
-    return run_suite("whole system", command, report=report, timeout_s=1200)
+    command = (*PYTEST, *WORKERS, "--dist", "loadfile", f"--junitxml={report}", "tests")
+    return run_suite("whole system", command, report=report, timeout_s=1500)
 
 
+# The longest come first, so that none of them runs alone at the end.
 PARTS: dict[str, Callable[[], Outcome]] = {
-    "lint": lint,
-    "cpp": engine_cpp,
-    "python": engine_python,
     "web-sqlite": web_sqlite,
-    "web-postgresql": web_postgresql,
-    "client": client,
     "system": system,
+    "web-postgresql": web_postgresql,
+    "python": engine_python,
+    "cpp": engine_cpp,
+    "lint": lint,
+    "client": client,
 }
+
+
+def run_parts(chosen: Sequence[str]) -> list[Outcome]:
+    """Run the parts, `PARTS_AT_ONCE` of them beside each other; outcomes in the order chosen."""
+
+    def timed(name: str) -> Outcome:
+        print(f"{name} ...", flush=True)
+        start = time.monotonic()
+        outcome = replace(PARTS[name](), seconds=time.monotonic() - start)
+        print(f"{name}: {outcome.seconds:.0f} s", flush=True)
+        return outcome
+
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as lanes:
+        try:
+            return list(lanes.map(timed, chosen))
+        except KeyboardInterrupt:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            interrupt()
+            raise
 
 
 def main() -> int:
@@ -287,16 +313,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
 
-    outcomes = []
-    for name in chosen:
-        print(f"{name} ...", flush=True)
-        start = time.monotonic()
-        try:
-            outcome = PARTS[name]()
-        except KeyboardInterrupt:
-            interrupt()
-            raise
-        outcomes.append(replace(outcome, seconds=time.monotonic() - start))
+    outcomes = run_parts(chosen)
     print()
     for outcome in outcomes:
         print(outcome.line())

@@ -81,6 +81,33 @@ def test_steps_run_beside_each_other_and_all_of_them_when_one_fails(
     assert (outcome.passed, outcome.failed, outcome.reasons) == (3, 1, ("fails",))
 
 
+def test_parts_run_two_at_a_time_and_are_told_of_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Both of the first pair wait until the other has begun; the third begins after one of them.
+    meeting = threading.Barrier(2, timeout=20)
+    at_work: list[str] = []
+    most = []
+
+    def part(name: str, *, meets: bool) -> run_tests.Outcome:
+        at_work.append(name)
+        most.append(len(at_work))
+        if meets:
+            meeting.wait()
+        at_work.remove(name)
+        return run_tests.Outcome(name, passed=1)
+
+    parts = {
+        "left": lambda: part("left", meets=True),
+        "right": lambda: part("right", meets=True),
+        "last": lambda: part("last", meets=False),
+    }
+    monkeypatch.setattr(run_tests, "PARTS", parts)
+    outcomes = run_tests.run_parts(["left", "right", "last"])
+    assert [outcome.part for outcome in outcomes] == ["left", "right", "last"]
+    assert max(most) == 2
+
+
 def test_an_interrupt_ends_what_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run_tests, "LOG", tmp_path)
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
@@ -96,9 +123,15 @@ def test_an_interrupt_ends_what_still_runs(monkeypatch: pytest.MonkeyPatch, tmp_
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt_once_begun).start()
-    steps = [run_tests.Step("long", ("sh", "-c", shell)), run_tests.Step("next", ("true",))]
+    steps = [
+        run_tests.Step("long", ("sh", "-c", shell)),
+        run_tests.Step("next", ("touch", tmp_path / "next")),
+    ]
+    parts = {"lint": lambda: run_tests.run_steps("lint", steps, timeout_s=50)}
+    monkeypatch.setattr(run_tests, "PARTS", parts)
+    monkeypatch.setattr(run_tests, "stopping", threading.Event())
     with pytest.raises(KeyboardInterrupt):
-        run_tests.run_steps("lint", steps, timeout_s=50)
+        run_tests.run_parts(["lint"])
     signal.signal(signal.SIGINT, before)
     assert asked.exists()
-    assert not (tmp_path / "lint-next.log").exists()
+    assert not (tmp_path / "next").exists()
