@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
+from sep_engine.backtest import Costs, Grid
+from sep_engine.backtest import run as backtest
 from sep_engine.data import load_sample
 from sep_engine.data.store import BarColumns, Origin, save
 from sep_engine.errors import DataError
+from sep_engine.model.hours import TradingHours
+from sep_engine.signals import Rule
 from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strategy, Trial
 from webapp.trading.selectors import run_data, run_work
+from webapp.trading.selectors.standing import strategy_sha256
 from webapp.trading.services import runs, trials
 from webapp.trading.services.run_compute import shard_compute
 
@@ -101,8 +106,8 @@ def test_a_verdict_is_asked_for_computed_in_pieces_and_answered(
     assert (body["state"], body["edge"]) == ("DONE", False)
     assert body["result_text"] == "No evidence of edge after costs."
     assert [section["name"] for section in body["sections"]] == [
-        "provenance", "causality", "controls", "direction", "money", "selection", "metrics",
-        "verdict",
+        "provenance", "causality", "controls", "direction", "money", "capacity", "selection",
+        "metrics", "verdict",
     ]  # fmt: skip
     assert body["shards"] == {
         "total": 6, "done": 6, "running": 0, "waiting": 0, "failed": 0, "tried_again": 0,
@@ -233,9 +238,6 @@ def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], val
     work()
     run = Run.objects.get()
     document = json.loads(run.result.document)
-    from sep_engine.backtest import Costs, Grid
-    from sep_engine.backtest import run as backtest
-
     given, grid = run_data.material(short), Grid.from_json(GRID)
     nets = [
         backtest(given.bars, grid.rule(k), Costs(13), side="ask").figures.net_ticks
@@ -245,6 +247,93 @@ def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], val
     assert document["best"][0]["number"] == nets.index(max(nets))
     assert document["best"][0]["net_ticks"] == max(nets)
     assert Trial.objects.count() == 4
+
+
+HOURS = "mon-fri 08:00-12:00 Europe/London"
+
+
+def within_hours(given: Any) -> Any:
+    return TradingHours.of(HOURS).contain(given.bars.times + 3_600 * 10**9)
+
+
+def test_hours_and_the_entry_are_part_of_a_backtest(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    body = ask(
+        api, "backtests", {"data": short, "rule": RULE, "session": HOURS, "entry": "close"}
+    ).json()
+    assert body["name"].endswith(f", entered at the close, {HOURS}")
+    # Without hours it is another question, and a null is none.
+    other = ask(api, "backtests", {"data": short, "rule": RULE, "session": None}, key="key-2")
+    assert other.json()["id"] != body["id"]
+    work()
+    given, run = run_data.material(short), Run.objects.get(pk=body["id"])
+    expected = backtest(
+        given.bars,
+        Rule.from_json(RULE),
+        Costs(13),
+        side="ask",
+        entry="close",
+        counts=within_hours(given),
+    )
+    document = json.loads(run.result.document)
+    assert document["figures"]["net_ticks"] == expected.figures.net_ticks
+    assert document["figures"]["signals"] == int(np.count_nonzero(expected.directions)) > 0
+    assert (document["session"], document["entry"]) == (HOURS, "close")
+    assert HOURS in run.result.page
+    tried = [json.loads(trial.configuration) for trial in Trial.objects.order_by("seq")]
+    assert {one.get("session") for one in tried} == {HOURS, None}
+    assert {one.get("entry") for one in tried} == {"close", None}
+
+
+def test_hours_are_part_of_a_sweep(api: Any, short: dict[str, Any], valkey: Any) -> None:
+    assert ask(api, "sweeps", {"data": short, "grid": GRID, "session": HOURS}).status_code == 202
+    work()
+    given, grid = run_data.material(short), Grid.from_json(GRID)
+    document = json.loads(Run.objects.get().result.document)
+    nets = [
+        backtest(
+            given.bars, grid.rule(k), Costs(13), side="ask", counts=within_hours(given)
+        ).figures.net_ticks
+        for k in range(4)
+    ]
+    assert document["columns"]["net_ticks"] == nets
+    assert document["session"] == HOURS
+    assert all(json.loads(one.configuration)["session"] == HOURS for one in Trial.objects.all())
+
+
+def test_hours_and_the_entry_are_part_of_evidence(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    asked = {"data": short, **EVIDENCE, "session": HOURS, "entry": "close"}
+    assert ask(api, "evidence", asked).status_code == 202
+    work()
+    run = Run.objects.get()
+    assert run.state == "DONE", run.error
+    document = json.loads(run.result.document)
+    (rule,) = document["rules"]
+    assert (rule["configuration"]["session"], rule["configuration"]["entry"]) == (HOURS, "close")
+    assert (document["best"]["entry"], document["costs"]["side"]) == ("close", "ask")
+    assert document["causality"]["passed"]
+    given = run_data.material(short)
+    alone = backtest(
+        given.bars,
+        Rule.from_json(RULE),
+        Costs(13),
+        side="ask",
+        entry="close",
+        counts=within_hours(given),
+    )
+    assert rule["trades"] == alone.figures.trades > 0
+
+
+def test_hours_in_which_no_bar_ends_are_refused(api: Any, short: dict[str, Any]) -> None:
+    asked = {"data": short, "rule": RULE, "session": "sat 08:00-12:00 UTC"}
+    refused = ask(api, "backtests", asked)
+    assert refused.status_code == 400
+    said = refused.json()["fields"]["data"]
+    assert said == ["no bar of EUR_USD ends within sat 08:00-12:00 UTC"]
+    assert not Run.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +354,10 @@ def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], val
         ("backtests", {"rule": {**RULE, "units": 5}}, "rule.units"),
         ("backtests", {"spread_pips": "1.33333"}, "data"),
         ("backtests", {"colour": "red"}, "colour"),
-        ("evidence", {"grid": {**GRID, "entry": "close"}}, "grid"),
+        ("evidence", {"grid": GRID, "entry": "close"}, "entry"),
+        ("evidence", {"session": "always"}, "session"),
+        ("backtests", {"session": "mon-fri 08:00-17:00 Nowhere"}, "session"),
+        ("backtests", {"entry": "noon"}, "entry"),
         ("evidence", {"grid": GRID, "rules": [RULE]}, "grid"),
         ("sweeps", {}, "grid"),
         ("sweeps", {"grid": {**GRID, "window": [16, 3]}}, "grid.window"),
@@ -545,6 +637,7 @@ def test_a_person_may_override_with_a_reason_that_is_kept(
 
 def test_a_strategy_is_judged_as_it_trades(api: Any, judged: Strategy, valkey: Any) -> None:
     for more in ({"spread_pips": "0"}, {"surrogates": 19}, {"synthetic": True},
+                 {"session": HOURS}, {"entry": "close"},
                  {"data": {"instrument": "EUR_USD", "from": "2017-02-01T00:00:00Z"}}):  # fmt: skip
         response = ask(api, "evidence", {"strategy": judged.pk, **more})
         assert response.status_code == 400, more
@@ -554,3 +647,17 @@ def test_a_strategy_is_judged_as_it_trades(api: Any, judged: Strategy, valkey: A
     assert body["strategy"] == {"id": judged.pk, "name": judged.name}
     assert Run.objects.get().configuration["rules"] == [judged.rule]
     assert Decimal(Run.objects.get().configuration["surrogates"]) == 200
+
+
+def test_a_strategy_is_judged_within_its_hours(api: Any, judged: Strategy, valkey: Any) -> None:
+    always = ask(api, "evidence", {"strategy": judged.pk}).json()["id"]
+    before = strategy_sha256(judged)
+    judged.session = HOURS
+    judged.save()
+    within = ask(api, "evidence", {"strategy": judged.pk}, key="key-2").json()["id"]
+    assert within != always
+    assert "session" not in Run.objects.get(pk=always).configuration
+    assert Run.objects.get(pk=within).configuration["session"] == HOURS
+    # Another verdict is needed: what was judged before trades at other times.
+    assert strategy_sha256(judged) != before
+    assert api.get("/api/status").json()["strategy"]["session"] == HOURS

@@ -1,6 +1,6 @@
 """The facts that the risk gate's protections ask for, read from real rows; and what they stop."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from webapp.trading.models import (
     Instrument,
     Order,
     RiskLimit,
+    Strategy,
     TradingState,
 )
 from webapp.trading.services.configuration import configuration_set
@@ -125,6 +126,25 @@ def test_d12_a_blackout_of_a_currency_stops_its_pairs(account: BrokerAccount) ->
     for currency, stopped in (("JPY", False), ("EUR", True), ("", True)):
         Blackout.objects.update(currency=currency)
         assert bool(recent.blackout_reason(order, at=now)) == stopped
+
+
+def test_nothing_is_opened_outside_the_hours_of_its_strategy(account: BrokerAccount) -> None:
+    strategy = Strategy.objects.get()
+    # In June London is an hour ahead of UTC: eight o'clock there is 07:00.
+    strategy.session = "mon-fri 08:00-17:00 Europe/London"
+    strategy.save()
+    own, persons = wanted(account, strategy=strategy), wanted(account)
+    early = datetime(2026, 6, 1, 6, 59, tzinfo=UTC)
+    refused = recent.blackout_reason(own, at=early)
+    assert refused == f"{strategy.name} enters only within {strategy.session}"
+    assert recent.blackout_reason(own, at=early + timedelta(minutes=1)) == ""
+    # A person's order is nobody's rule.
+    assert recent.blackout_reason(persons, at=early) == ""
+    # Hours that cannot be read, which no form lets in, open nothing.
+    strategy.session = "whenever"
+    strategy.save()
+    own.strategy.refresh_from_db()
+    assert "cannot be read" in recent.blackout_reason(own, at=early + timedelta(hours=1))
 
 
 def exposure(account: BrokerAccount, order: Order, *quotes: Quote) -> Any:

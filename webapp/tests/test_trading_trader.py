@@ -11,17 +11,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
 from sep_engine.backtest import Costs, trade
+from sep_engine.backtest import run as backtest
 from sep_engine.backtest.market import Side, market
 from sep_engine.data import load_sample
 from sep_engine.execution.core import Timing
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
+from sep_engine.model.hours import TradingHours
 from sep_engine.signals import DEFAULT_RULE, directions
 from sep_engine.venues.replay import ReplayVenue
 from webapp.trading.audit import book_faults
@@ -37,6 +40,7 @@ from webapp.trading.models import (
     Position,
     RiskLimit,
     Signal,
+    Strategy,
     TradingState,
 )
 from webapp.trading.selectors.holdings import Lot
@@ -169,6 +173,29 @@ def test_d16_the_trader_trades_what_the_backtester_says(trader: Any) -> None:
     ]
     assert len(found) >= 10
     assert found == [one for one in expected if one[0] < last]
+    assert audit() == []
+
+
+def test_d16_a_strategy_with_hours_trades_what_the_backtester_says(trader: Any) -> None:
+    hours = "mon-fri 00:00-12:00 Europe/London"
+    Strategy.objects.update(session=hours)
+    trader(playing(BARS))
+    sample = cached_sample("eur_usd_h1")
+    bars, first = sample.bars, sample.history_bars
+    counts = TradingHours.of(hours).contain(bars.times + 3_600 * 10**9)
+    counts[:first] = False  # the trader was not there
+    found = backtest(bars, DEFAULT_RULE, Costs(spread_ticks=13), side="ask", counts=counts)
+    expected = [(one.entry_bar, one.direction) for one in found.trades]
+    expected = [one for one in expected if one[0] < first + BARS]
+    number = {bar.start: k for k, bar in enumerate(cached_bars())}
+    entries = Fill.objects.filter(order__origin="RULE").order_by("pk")
+    assert [(number[one.time], one.units / abs(one.units)) for one in entries] == expected
+    assert len(expected) == 5  # without hours one more, at another time
+    decided = np.flatnonzero(found.directions)
+    told = Signal.objects.order_by("pk").values_list("time", flat=True)
+    ends = [number[time - timedelta(hours=1)] for time in told]
+    assert ends == [k for k in decided.tolist() if k < first + BARS]
+    assert all(one.inputs["session"] == hours for one in Signal.objects.all())
     assert audit() == []
 
 

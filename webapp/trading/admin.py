@@ -13,8 +13,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
-from sep_engine.errors import RuleError
+from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.execution.states import TradingMode
+from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
 from webapp.trading import models
 from webapp.trading.account_form import AccountAddForm
@@ -113,14 +114,25 @@ class StrategyAdmin(Settled):
         if db_field.name == "rule" and field is not None:
             field.validators.append(_check_rule)
             field.help_text = "Takes effect when the trader starts again."
+        if db_field.name == "session" and field is not None:
+            field.validators.append(_check_session)
+            field.help_text = f"{field.help_text} Takes effect when the trader starts again."
         return field
 
     def save_model(
         self, request: HttpRequest, obj: models.Strategy, form: Any, change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
-        if {"rule", "instrument", "granularity", "account"} & set(form.changed_data):
+        traded_by = {"rule", "session", "instrument", "granularity", "account"}
+        if traded_by & set(form.changed_data):
             strategy_changed(strategy=obj, now=timezone.now())
+
+
+def _check_session(value: str) -> None:
+    try:
+        TradingHours.of(value)
+    except ArgumentError as error:
+        raise ValidationError(str(error)) from error
 
 
 def _check_rule(value: Any) -> None:

@@ -281,6 +281,12 @@ class Strategy(models.Model):
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="strategies")
     granularity = models.CharField(max_length=8, default="H1")
     rule = models.JSONField(help_text="Checked by sep_engine.signals.Rule.from_json.")
+    session = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        help_text="Enters only within hours: mon-fri 08:00-17:00 Europe/London. Empty: always.",
+    )
     enabled = models.BooleanField(default=True)
     verdict = models.CharField(max_length=16, default="unproven")
     changed_at = models.DateTimeField(

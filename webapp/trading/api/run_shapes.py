@@ -7,8 +7,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-from sep_engine.backtest import CostsChange, Grid
-from sep_engine.errors import RuleError
+from sep_engine.backtest import ENTRIES, CostsChange, Grid
+from sep_engine.errors import ArgumentError, RuleError
+from sep_engine.model.hours import TradingHours
 from sep_engine.signals import RULE_SCHEMA, Rule
 from webapp.trading.api.shapes import AmountText, AnyJson, Out, Strict
 from webapp.trading.granularity import GRANULARITIES
@@ -100,9 +101,33 @@ class _OnBars(Strict):
     """What every question has; `data` is a word of the serializer itself."""
 
     spread_pips = AmountText(required=False, allow_null=True)
+    session = serializers.CharField(
+        required=False,
+        allow_null=True,
+        max_length=200,
+        help_text="Enter only within these hours: mon-fri 08:00-17:00 Europe/London.",
+    )
+
+    def validate_session(self, session: str | None) -> str | None:
+        if session is None:
+            return None
+        try:
+            return TradingHours.of(session).text
+        except ArgumentError as error:
+            raise ValidationError(str(error)) from error
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         return {"data": DataIn(required=False), **super().get_fields()}
+
+
+class EntryIn(serializers.ChoiceField):
+    """At which price of the bar after a decision a position is entered; the open if it is left out.
+
+    A name that is left out stays out, so that a question means what it always meant.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=list(ENTRIES), required=False, **kwargs)
 
 
 class EvidenceIn(_OnBars):
@@ -114,6 +139,7 @@ class EvidenceIn(_OnBars):
     grid = GridIn(required=False)
     strategy = serializers.IntegerField(required=False, min_value=1)
     surrogates = serializers.IntegerField(default=200, min_value=19, max_value=5_000)
+    entry = EntryIn()
     folds = serializers.IntegerField(default=8, min_value=2, max_value=50)
     seed = serializers.IntegerField(default=0, min_value=0, max_value=2**31 - 1)
     synthetic = serializers.BooleanField(default=False, help_text="The prices were generated.")
@@ -121,7 +147,7 @@ class EvidenceIn(_OnBars):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         _pips(attrs, "spread_pips")
         if "strategy" in attrs:
-            for name in ("rules", "grid", "synthetic", "spread_pips"):
+            for name in ("rules", "grid", "synthetic", "spread_pips", "session", "entry"):
                 if attrs.get(name):
                     raise ValidationError({name: ["A strategy is judged as it trades."]})
             if {"from", "to"} & set(attrs.get("data", ())):
@@ -130,8 +156,8 @@ class EvidenceIn(_OnBars):
                 raise ValidationError({"surrogates": ["A strategy is judged with 200 at least."]})
         if "grid" in attrs and "rules" in attrs:
             raise ValidationError({"grid": ["Name rules or a grid of them, not both."]})
-        if attrs.get("grid", {}).get("entry", ["open"]) != ["open"]:
-            raise ValidationError({"grid": ["Evidence is taken of entries at the open."]})
+        if "grid" in attrs and "entry" in attrs:
+            raise ValidationError({"entry": ["A grid says itself when its rules enter."]})
         names = [json_text(rule) for rule in attrs.get("rules", ())]
         if len(set(names)) != len(names):
             raise ValidationError({"rules": ["Each rule must be there once."]})
@@ -147,6 +173,7 @@ class BacktestIn(_OnBars):
     """What one rule would have earned."""
 
     rule = RuleIn(required=False)
+    entry = EntryIn()
     cost_pips = AmountText(required=False, allow_null=True, help_text="Of each side.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,8 @@ class _Submit(APIView):
                 {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
             )
         wanted = checked(self.shape, request.data)
+        if wanted.get("session") is None:
+            wanted.pop("session", None)  # no hours are no part of the question
         strategy = None
         if "strategy" in wanted:
             rows = Strategy.objects.select_related("instrument", "account")
@@ -107,8 +109,10 @@ class Evidence(_Submit):
         return self.submit(request)
 
     def configuration(self, wanted: Json, strategy: Strategy | None) -> Json:
-        rules = wanted.get("rules") if strategy is None else [strategy.rule]
-        return {"grid": None, **wanted, "rules": rules}
+        if strategy is None:
+            return {"grid": None, **wanted, "rules": wanted.get("rules")}
+        hours = {"session": strategy.session} if strategy.session else {}
+        return {"grid": None, **wanted, **hours, "rules": [strategy.rule]}
 
 
 class Backtests(_Submit):

@@ -212,6 +212,9 @@ class StrategyOut(Out):
     name = serializers.CharField()
     enabled = serializers.BooleanField()
     rule = AnyObject()
+    session = serializers.CharField(
+        allow_blank=True, help_text="Hours that it enters within; blank: always."
+    )
     verdict = serializers.CharField()
     verdict_text = serializers.CharField()
     verdict_run = serializers.CharField(allow_blank=True, help_text="The run that it is from.")

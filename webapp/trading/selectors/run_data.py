@@ -21,6 +21,7 @@ from sep_engine.data import Bars, Sample, Table, inspect, load_sample
 from sep_engine.data.store import catalogue, data_set, is_data_set, load_stored
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.model.ticks import to_ticks
+from sep_engine.model.volume import Counted
 from webapp.trading.granularity import GRANULARITIES, duration, nanoseconds
 from webapp.trading.models import Candle, Feed, Instrument
 from webapp.trading.wire import decimal_text, time_text
@@ -41,6 +42,7 @@ class Material:
         spread_pips: what is taken where nobody says otherwise; None: somebody must say.
         measured: the spread is that of these bars, not assumed.
         spreads: (n,) ticks, that of each bar, if it was measured; `spread_pips` is its median.
+        volume_of: what the volume of the bars counts, as `Stored.volume_of`.
         origin: where they are from, for people.
     """
 
@@ -54,6 +56,7 @@ class Material:
     origin: Mapping[str, str]
     synthetic: bool
     measured: bool = False
+    volume_of: Counted = "unknown"
     spreads: NDArray[np.int64] | None = None
 
     @property
@@ -152,6 +155,7 @@ def _of_data_set(name: str) -> Material:
         pip=given.pip,
         spread_pips=spread,
         measured=spread is not None,
+        volume_of=given.volume_of,
         spreads=None
         if given.spread is None
         else np.rint(given.spread / float(bars.tick)).astype(np.int64),

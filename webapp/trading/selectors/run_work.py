@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 import sep_engine
 from sep_engine import ledger
-from sep_engine.backtest import ENTRIES, BacktestResult, Costs, Grid, run, sweep
+from sep_engine.backtest import ENTRIES, BacktestResult, Costs, Entry, Grid, run, sweep
 from sep_engine.errors import ArgumentError
 from sep_engine.ledger import Tried
 from sep_engine.model.calendar import trading_days
+from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
 from webapp.trading.selectors.run_data import Material, whole_ticks
 from webapp.trading.wire import time_text
@@ -101,12 +102,16 @@ def name_of(kind: str, configuration: Mapping[str, Any], title: str) -> str:
         from sep_engine.evidence.family import rule_name
 
         what = rule_name(Rule.from_json(configuration["rule"]))
-    costs = ""
+    more = ""
     if configuration["spread_pips"] is not None:
-        costs += f", spread {configuration['spread_pips']}"
+        more += f", spread {configuration['spread_pips']}"
     if configuration.get("cost_pips") is not None:
-        costs += f", {configuration['cost_pips']} a side"
-    return f"{what} on {title}{costs}"[:200]
+        more += f", {configuration['cost_pips']} a side"
+    if kind == "backtest" and configuration.get("entry") == "close":
+        more += ", entered at the close"
+    if "session" in configuration:
+        more += f", {configuration['session']}"
+    return f"{what} on {title}{more}"[:200]
 
 
 def piece_result(
@@ -165,11 +170,44 @@ def _family(configuration: Mapping[str, Any]) -> "Family":
     from sep_engine.evidence.family import default_rules, rule_family
 
     if configuration["grid"] is not None:
-        return rule_family(list(Grid.from_json(configuration["grid"]).rules()))
+        grid = Grid.from_json(configuration["grid"])
+        return rule_family(list(grid.rules()), [grid.entry_of(k) for k in range(len(grid))])
     rules = configuration["rules"]
-    return rule_family(
-        default_rules() if rules is None else [Rule.from_json(rule) for rule in rules]
-    )
+    made = default_rules() if rules is None else [Rule.from_json(rule) for rule in rules]
+    return rule_family(made, [_entry(configuration)] * len(made))
+
+
+def _entry(configuration: Mapping[str, Any]) -> Entry:
+    entry: Entry = configuration.get("entry", "open")
+    return entry
+
+
+def _judged(configuration: Mapping[str, Any], given: Material) -> "Family":
+    """Return the rules that are asked about, within their hours."""
+    family, counts = _family(configuration), session_counts(configuration, given)
+    if counts is None:
+        return family
+    return family.within(lambda market: counts[: len(market)], _hours(configuration))
+
+
+def _hours(configuration: Mapping[str, Any]) -> dict[str, object]:
+    """Return what a configuration says of hours, for the ledger: nothing where it has none."""
+    return {"session": configuration["session"]} if "session" in configuration else {}
+
+
+def session_counts(configuration: Mapping[str, Any], given: Material) -> NDArray[np.bool_] | None:
+    """Return (n,) bool: whether a bar ends within the hours that were asked for; None for all.
+
+    Raises:
+        ArgumentError: none does.
+    """
+    if "session" not in configuration:
+        return None
+    ends = given.bars.times + given.bars.duration // timedelta(microseconds=1) * 1000
+    counts = TradingHours.of(configuration["session"]).contain(ends)
+    if not counts.any():
+        raise ArgumentError(f"no bar of {given.title} ends within {configuration['session']}")
+    return counts
 
 
 def _settings(configuration: Mapping[str, Any], *, seed: int) -> "Settings":
@@ -204,8 +242,8 @@ def _gate(configuration: Mapping[str, Any], seed: int, given: Material, progress
 
     started = time.monotonic()
     report = lab.gate_report(
-        Market.of(given.bars),
-        _family(configuration),
+        Market.of(given.bars, side=given.side),
+        _judged(configuration, given),
         costs=_costs(configuration, given),
         settings=_settings(configuration, seed=seed),
         spreads=_spreads(configuration, given),
@@ -227,8 +265,8 @@ def _worlds(
 
     found = []
     for world in lab.null_worlds(
-        Market.of(given.bars),
-        _family(configuration),
+        Market.of(given.bars, side=given.side),
+        _judged(configuration, given),
         costs=_costs(configuration, given),
         settings=_settings(configuration, seed=seed),
         kind=work["null"],
@@ -253,13 +291,14 @@ def _evidence(
     progress: Progress,
 ) -> Answer:
     from sep_engine.evidence import lab
+    from sep_engine.evidence.capacity import Volume
     from sep_engine.evidence.causality import GateReport
     from sep_engine.evidence.market import Market
     from sep_engine.evidence.settings import Count
     from sep_engine.report import verdict_page
     from sep_engine.report.verdict import section_lines
 
-    family, bars = _family(configuration), given.bars
+    family, bars = _judged(configuration, given), given.bars
 
     def worlds(kind: "Kind", count: int) -> "list[lab.World]":
         pieces = sorted(
@@ -286,7 +325,7 @@ def _evidence(
         return Count(tried.trials, tried.look)
 
     report = lab.evaluate(
-        Market.of(bars),
+        Market.of(bars, side=given.side),
         family,
         costs=_costs(configuration, given),
         provenance={
@@ -304,6 +343,7 @@ def _evidence(
         count=count,
         worlds=worlds,
         spreads=_spreads(configuration, given),
+        volume=None if bars.volume is None else Volume(bars.volume, given.volume_of),
         gate=next(GateReport.from_json(piece["gate"]) for piece in found if "gate" in piece),
     )
     progress(0.9)
@@ -368,9 +408,18 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
         rule,
         _trade_costs(configuration, given),
         side=given.side,
+        entry=_entry(configuration),
+        counts=session_counts(configuration, given),
     )
     days = int(np.unique(trading_days(bars.times)).size)
-    tried = record([ledger.Trial(_configuration(rule), _sharpe(result, days))])
+    tried = record(
+        [
+            ledger.Trial(
+                {**_configuration(rule, result.entry), **_hours(configuration)},
+                _sharpe(result, days),
+            )
+        ]
+    )
     page = backtest_page(
         result,
         times=bars.times,
@@ -382,6 +431,7 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
                 ("first", _time(int(bars.times[0]))),
                 ("last", _time(int(bars.times[-1]))),
                 ("calendar", bars.calendar),
+                *(("entered only within", str(hours)) for hours in _hours(configuration).values()),
                 *given.origin.items(),
                 ("sha256 of the bars", bars.content_sha256),
                 ("configurations tried on them", f"{tried.trials:,}"),
@@ -397,6 +447,7 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
         "pip": str(given.pip),
         "trials": tried.trials,
         "verdict": "unproven",
+        **_hours(configuration),
     }
     figures, pip = result.figures, given.pip_ticks()
     net = figures.net_ticks / pip
@@ -440,9 +491,13 @@ def _time(time_ns: int) -> str:
     return time_text(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000))
 
 
-def _configuration(rule: Rule) -> dict[str, object]:
+def _configuration(rule: Rule, entry: Entry) -> dict[str, object]:
     """Return what a rule is to the ledger: its size changes no figure."""
-    return {name: value for name, value in rule.to_json().items() if name != "units"}
+    return {
+        **{name: value for name, value in rule.to_json().items() if name != "units"},
+        # As evidence writes it, where an entry at the open goes without saying.
+        **({} if entry == "open" else {"entry": entry}),
+    }
 
 
 def _sharpe(result: BacktestResult, days: int) -> float | None:
@@ -479,6 +534,7 @@ def _tried(
             _trade_costs(configuration, given),
             side=given.side,
             entry=entry,
+            counts=session_counts(configuration, given),
             threads=1,  # the run has its shards for more
         )
         values = {name: result.columns[name].tolist() for name in _COLUMNS}
@@ -500,8 +556,7 @@ def _sweep(
     record: Record,
 ) -> Answer:
     from sep_engine.evidence.family import rule_name
-    from sep_engine.report.html import grid as html_grid
-    from sep_engine.report.html import heading, note, page, paragraph, preformatted
+    from sep_engine.report import sweep_page
 
     grid = Grid.from_json(configuration["grid"])
     pieces = sorted(found, key=lambda piece: cast(int, piece["first"]))
@@ -513,7 +568,13 @@ def _sweep(
         raise ArgumentError(f"{len(grid)} rules were wanted, {len(columns['trades'])} tried")
     tried = record(
         [
-            ledger.Trial(_of_grid(grid, number), sharpe)
+            ledger.Trial(
+                {
+                    **_configuration(grid.rule(number), grid.entry_of(number)),
+                    **_hours(configuration),
+                },
+                sharpe,
+            )
             for number, sharpe in enumerate(columns["sharpe"])
         ]
     )
@@ -541,6 +602,8 @@ def _sweep(
         "content_sha256": given.bars.content_sha256,
         "grid": grid.to_json(),
         "costs": {key: configuration[key] for key in ("spread_pips", "cost_pips")},
+        "price_side": given.side,
+        **_hours(configuration),
         "pip_ticks": pip,
         "trials": asdict(tried),
         "columns": columns,
@@ -548,7 +611,7 @@ def _sweep(
     }
     rows = [
         [
-            row["name"],
+            row["name"] + (", enters at the close" if row["entry"] == "close" else ""),
             f"{row['trades']:,}",
             f"{row['net_ticks'] / pip:+,.1f}",
             f"{row['gross_ticks'] / pip:+,.1f}",
@@ -557,19 +620,20 @@ def _sweep(
         ]
         for row in best
     ]
-    html = page(
+    html = sweep_page(
         f"Sweep of {len(grid):,} rules on {given.bars.name}",
-        [
-            note("Unproven: the best of many looks good by chance. Judge it as evidence."),
-            paragraph(f"{text}. {tried.trials:,} configurations were tried on these bars by now."),
-            heading(f"The {len(rows)} with the largest net gain"),
-            html_grid(
-                ["rule", "trades", "net, pips", "gross, pips", "drawdown, pips", "Sharpe a day"],
-                rows,
-            ),
-            heading("Grid"),
-            preformatted(json.dumps(grid.to_json(), indent=2)),
+        text=f"{text}. {tried.trials:,} configurations were tried on these bars by now. The best "
+        "have the largest net gain.",
+        facts=[
+            ("prices", given.side),
+            *(("entered only within", str(hours)) for hours in _hours(configuration).values()),
+            *((name.replace("_", " "), value) for name, value in given.origin.items()),
+            ("sha256 of the bars", given.bars.content_sha256),
         ],
+        header=["rule", "trades", "net, pips", "gross, pips", "drawdown, pips", "Sharpe a day"],
+        rows=rows,
+        grid_document=grid.to_json(),
+        synthetic=given.synthetic,
     )
     return Answer(
         document=json.dumps(document),
@@ -588,12 +652,3 @@ def _sweep(
             ],
         },
     )
-
-
-def _of_grid(grid: Grid, number: int) -> dict[str, object]:
-    entry = grid.entry_of(number)
-    return {
-        **_configuration(grid.rule(number)),
-        # As evidence writes it, which enters at the open.
-        **({} if entry == "open" else {"entry": entry}),
-    }

@@ -23,7 +23,8 @@ class Standing:
 
 def strategy_sha256(strategy: Strategy) -> str:
     """Return the hash of what a strategy trades by: another one needs another verdict."""
-    return sha256_of([strategy.rule, strategy.instrument_id, strategy.granularity])
+    traded_by = [strategy.rule, strategy.instrument_id, strategy.granularity]
+    return sha256_of([*traded_by, strategy.session] if strategy.session else traded_by)
 
 
 def strategy_standing(strategy: Strategy) -> Standing:

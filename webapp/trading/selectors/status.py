@@ -108,6 +108,7 @@ def status_resource() -> Json:
             "name": strategy.name,
             "enabled": strategy.enabled,
             "rule": strategy.rule,
+            "session": strategy.session,
             "verdict": standing.code,
             "verdict_text": standing.text,
             "verdict_run": standing.run,

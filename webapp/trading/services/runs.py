@@ -20,7 +20,7 @@ from webapp.config.celery import app
 from webapp.trading.models import Run, RunRequest, RunResult, RunShard, Strategy
 from webapp.trading.selectors.engine import code_version
 from webapp.trading.selectors.run_data import material
-from webapp.trading.selectors.run_work import Answer, name_of, plan
+from webapp.trading.selectors.run_work import Answer, name_of, plan, session_counts
 from webapp.trading.selectors.runs import run_resource
 from webapp.trading.selectors.standing import (
     newest_verdict,
@@ -65,7 +65,7 @@ def run_submit(
 
     Raises:
         DataError: there are no such bars.
-        ArgumentError: what a trade costs does not fit them.
+        ArgumentError: what a trade costs does not fit them, or none of them ends within the hours.
         KeyReused: the key was used for another question.
         TooManyRuns: 50 runs are open.
     """
@@ -77,6 +77,7 @@ def run_submit(
         return earlier.run, False
     given = material(reference)
     given.spread_ticks(configuration["spread_pips"])
+    session_counts(configuration, given)
     question = {
         "kind": kind,
         "data": given.bars.content_sha256,

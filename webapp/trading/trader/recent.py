@@ -8,7 +8,9 @@ from decimal import Decimal
 
 from django.db.models import QuerySet
 
+from sep_engine.errors import ArgumentError
 from sep_engine.execution.states import STOPS, OrderState
+from sep_engine.model.hours import TradingHours
 from webapp.trading.models import Blackout, BrokerAccount, Feed, Fill, Order
 from webapp.trading.selectors.balance import fills_realised
 from webapp.trading.services.live_arming import live_refusal
@@ -123,11 +125,19 @@ def like_order_age_s(order: Order) -> Decimal | None:
 def blackout_reason(order: Order, *, at: datetime) -> str:
     """Return why nothing is opened in the order's currencies at `at`, market time, else "".
 
-    A live account that is not armed, or a rule without evidence on one, is such a reason too.
+    A live account that is not armed, a rule without evidence on one, and a strategy outside its
+    hours are such reasons too.
     """
     refused = live_refusal(account=order.account, strategy=order.strategy, now=at)
     if refused:
         return refused
+    session = "" if order.strategy is None else order.strategy.session
+    if session:
+        try:
+            if not TradingHours.of(session).contains(at):
+                return f"{order.strategy} enters only within {session}"
+        except ArgumentError as error:
+            return f"the hours of {order.strategy} cannot be read: {error}"
     currencies = ("", order.instrument.base, order.instrument.quote)
     row = Blackout.objects.filter(
         currency__in=currencies, starts_at__lte=at, ends_at__gt=at

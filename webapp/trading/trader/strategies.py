@@ -7,6 +7,7 @@ as one that never stopped.
 import hashlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.model.calendar import gap_mask
+from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Decision, Rule, RuleEvaluator
 from webapp.trading.granularity import duration
 from webapp.trading.models import Candle, Feed, Order, Signal, Strategy
@@ -41,6 +43,7 @@ class RunningStrategy:
         self._calendar = strategy.instrument.calendar
         self._bar = duration(strategy.granularity)
         self._evaluator = RuleEvaluator(self.rule, tick=float(strategy.instrument.tick))
+        self._hours = TradingHours.of(strategy.session) if strategy.session else None
         self._last_start: datetime | None = None
         # The newest closes that the metrics can come from: two windows, for predictions are judged
         # over a second one.
@@ -59,8 +62,16 @@ class RunningStrategy:
         )
         self._last_start = start
         self._closes.append((start, close))
-        self.decision = self._evaluator.on_bar(float(close), gap=gap)
-        return self.decision
+        decision = self._evaluator.on_bar(float(close), gap=gap)
+        if (
+            decision.direction
+            and self._hours is not None
+            and not self._hours.contains(start + self._bar)
+        ):
+            # As in a backtest: what is decided outside the hours counts for nothing.
+            decision = replace(decision, direction=0, reason=f"outside {self._hours.text}")
+        self.decision = decision
+        return decision
 
     def record(
         self, *, decision: Decision, close: Decimal, held: Decimal, feed: Feed, now: datetime
@@ -183,6 +194,7 @@ class RunningStrategy:
             "last_start": time_text(self._closes[-1][0]),
             "closes_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "rule": self.row.rule,
+            **({"session": self.row.session} if self.row.session else {}),
         }
 
 
