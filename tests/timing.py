@@ -2,19 +2,24 @@
 
 The risk gate is timed in this process. Everything else is timed at the whole of SEP as `make run`
 starts it, with the local OANDA server on the wall clock behind it: orders are asked for all the
-time, and the times of sends and cancels are those that the venue wrote into its ledger.
+time at the API, over a few connections that are kept, and the times of sends and cancels are those
+that the venue wrote into its ledger.
 
-It measures and judges nothing: a busy machine gives large figures, and no test depends on one.
+Each line of the table is printed when it is there; Ctrl-C ends what is being measured and keeps
+what was. It measures and judges nothing: a busy machine gives large figures, and no test depends on
+one.
 """
 
 import argparse
 import contextlib
+import http.client
 import io
 import json
 import math
 import os
 import platform
 import secrets
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -28,6 +33,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
 
 from sep_engine.execution.states import Origin, TradingMode
 from sep_engine.model import Instrument, Quote
@@ -40,12 +48,14 @@ WAIT_S = 30.0
 BEFORE_S = 2.0  # how long before a click the rate of sends is counted
 AFTER_S = 1.5  # how long orders are asked for after it
 RESTING = 10  # limit orders that work at the venue when the click comes
-QUEUE = 10  # orders that may wait for the trader; more are not asked for until it has caught up
+QUEUE = 32  # orders that may wait for the trader; more are not asked for until it has caught up
+ASKERS = 4  # connections over which orders are asked for
 ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED")
 # Nothing but the kill switch and the loss is to refuse an order here.
 LIMITS = {name: Decimal(0 if "_pause_" in name else 1_000_000) for name in LIMIT_NAMES} | {
     "price_collar_pips_max": Decimal(1000)
 }
+HEAD = "| | goal | n | p50 | p99 | most | |\n|---|---|---|---|---|---|---|"
 NOT_MEASURED = (
     "PostgreSQL (SQLite was used, as `make run` does)",
     "a venue behind a network (loopback was used)",
@@ -96,6 +106,10 @@ class Click:
 
 class Unreached(Exception):
     """What was to be measured did not come about; the message says what was missing."""
+
+
+class Stopped(Unreached):
+    """Somebody asked for the end."""
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -352,55 +366,90 @@ def waiting() -> int:
     return Order.objects.filter(state__in=("CREATED", "QUEUED")).count()
 
 
-class Orders(threading.Thread):
-    """Asks for market orders, buying and selling in turn, `rate` a second while few wait."""
+class Orders:
+    """Asks the API for market orders, buying and selling in turn, `rate` a second while few wait.
 
-    def __init__(self, *, rate: float) -> None:
-        super().__init__(daemon=True)
-        self._rate = rate
+    ASKERS threads do, each over a connection of its own that it keeps.
+    """
+
+    def __init__(self, one: World, token: str, *, rate: float) -> None:
+        self._address = urlsplit(one.stack.url)
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._every_s = ASKERS / rate
         self._enough = threading.Event()
+        begin = time.monotonic()
+        self._threads = [
+            threading.Thread(target=self._ask, args=(begin + number / rate,), daemon=True)
+            for number in range(ASKERS)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._enough.set()
-        self.join()
+        for thread in self._threads:
+            thread.join()
 
-    def run(self) -> None:
+    def _ask(self, due: float) -> None:
         from django.db import connections
 
+        wanted = {"instrument": "EUR_USD", "type": "MARKET", "stop_distance": "0.01000"}
         units = -1000 if held() > 0 else 1000
-        due = time.monotonic()
+        assert self._address.hostname is not None
+        connection = http.client.HTTPConnection(self._address.hostname, self._address.port)
         while not self._enough.wait(max(0.0, due - time.monotonic())):
             # What could not be asked for in time is not made up for.
-            due = max(due, time.monotonic() - 1 / self._rate) + 1 / self._rate
+            due = max(due, time.monotonic() - self._every_s) + self._every_s
             if waiting() < QUEUE:
-                ask(units)
+                key = {"Idempotency-Key": secrets.token_hex(8)}
+                body = json.dumps(wanted | {"units": str(units)})
+                connection.request("POST", "/api/place-order", body, self._headers | key)
+                answer = connection.getresponse()
+                content = answer.read()
+                if answer.status not in (200, 202):
+                    say(f"an order was refused: HTTP {answer.status}: {content[:200]!r}")
                 units = -units
+        connection.close()
         connections.close_all()
 
 
-def clicks(one: World, count: int, rate: float) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """One click: what the ledger says, when the API answered, and how many orders waited then."""
+
+    ledger: Click
+    answer_ms: float
+    queued: int
+
+
+def clicks(one: World, count: int, rate: float, pressed: list[Pressed]) -> None:
     """Press HALTED for everything, again and again, while orders are sent."""
-    if count == 0:
-        raise Unreached("no clicks were asked for")
-    results, answers, queues = [], [], []
     for number in range(count):
         if number % 10 == 0:
             token = one.token()
-        result, answer_ms, queued = click(one, token, rate)
-        say(f"click {number + 1}: {result}, answered after {answer_ms:.0f} ms, {queued} waited")
-        results.append(result)
-        answers.append(answer_ms)
-        queues.append(queued)
+        pressed.append(click(one, token, rate))
+        say(f"click {number + 1}: {pressed[-1]}")
+
+
+def click_rows(pressed: Sequence[Pressed], rate: float, why: str) -> list[Row]:
+    """Return what the clicks took. `why`: what ended them early, "" if nothing did."""
+    if not pressed:
+        return [Row("kill switch", "", (), why or "no clicks were asked for")]
+    results = [each.ledger for each in pressed]
     rates = [result.rate for result in results]
+    queues = [each.queued for each in pressed]
     after = sum(result.sends_after for result in results)
-    cancelled = [one.cancelled_ms for one in results if one.cancelled_ms is not None]
-    open_still = count - len(cancelled)
-    load = (f"{min(rates):.1f} to {max(rates):.1f} orders/s reached of {rate:g} asked for, "
-            f"{min(queues)} to {max(queues)} more waited for the trader; "
-            f"{after} sends after {count} clicks")  # fmt: skip
+    cancelled = [result.cancelled_ms for result in results if result.cancelled_ms is not None]
+    open_still = len(pressed) - len(cancelled)
+    load = (f"{min(rates):.1f} to {max(rates):.1f} orders/s, {percentile(rates, 50):.1f} in the "
+            f"median, of {rate:g} asked for, {min(queues)} to {max(queues)} more waited for the "
+            f"trader; {after} sends after {len(pressed)} clicks")  # fmt: skip
     working = f"{min(r.working for r in results)} to {max(r.working for r in results)} orders"
     return [
-        Row("click on HALTED to the API's answer", "", tuple(answers)),
+        Row("click on HALTED to the API's answer", "",
+            tuple(each.answer_ms for each in pressed), why),
         Row("click to the last send at the venue", "500 ms p99",
             tuple(result.last_send_ms for result in results), load),
         Row("click to the end of all working orders", "5 s", tuple(cancelled),
@@ -408,13 +457,8 @@ def clicks(one: World, count: int, rate: float) -> list[Row]:
     ]  # fmt: skip
 
 
-def click(one: World, token: str, rate: float) -> tuple[Click, float, int]:
-    """Let orders work and be sent, and press.
-
-    Returns:
-        What the ledger says, the milliseconds until the API answered, and how many orders waited
-        for the trader when it was pressed.
-    """
+def click(one: World, token: str, rate: float) -> Pressed:
+    """Let orders work and be sent, and press."""
     from sep_engine.execution.states import OrderType
     from webapp.trading.models import Order
 
@@ -425,7 +469,7 @@ def click(one: World, token: str, rate: float) -> tuple[Click, float, int]:
     keys = [ask(100, type=OrderType.LIMIT, price=price).pk for price in prices]
     rest = Order.objects.filter(pk__in=keys)
     await_true(lambda: not rest.exclude(state="ACCEPTED").exists(), "the limit orders work")
-    orders = Orders(rate=rate)
+    orders = Orders(one, token, rate=rate)
     orders.start()
     try:
         time.sleep(BEFORE_S + 0.3)
@@ -441,7 +485,47 @@ def click(one: World, token: str, rate: float) -> tuple[Click, float, int]:
     unended = Order.objects.filter(type__in=("LIMIT", "MARKET")).exclude(state__in=ENDED)
     with contextlib.suppress(Unreached):  # the ledger then shows what stayed
         await_true(lambda: not unended.exists(), "all orders ended")
-    return read_click(one.lines(first), click_ns, before_s=BEFORE_S), answer_ms, queued
+    found = read_click(one.lines(first), click_ns, before_s=BEFORE_S)
+    return Pressed(found, answer_ms, queued)
+
+
+class Used:
+    """The processor time of every process of SEP from the making of this on, and what was sent."""
+
+    def __init__(self, one: World) -> None:
+        launcher = psutil.Process(one.stack.launcher.pid)
+        venue = [each for each in psutil.Process().children()
+                 if "sep_oanda_server" in each.cmdline()]  # fmt: skip
+        self._world, self._first = one, one.last_id()
+        self._processes = {process_name(each): each for each in (*launcher.children(), *venue)}
+        self._before = {name: cpu_s(each) for name, each in self._processes.items()}
+        self._own = time.process_time()
+
+    def rows(self) -> list[Row]:
+        """Return the milliseconds that each process took for one order, the largest first."""
+        lines = self._world.lines(self._first)
+        sent = sum(line.get("reason") == "CLIENT_ORDER" for line in lines)
+        took = {name: cpu_s(each) - self._before[name] for name, each in self._processes.items()}
+        took["who asks and measures"] = time.process_time() - self._own
+        if not sent:
+            return []
+        return [
+            Row(f"processor time of one order: {name}", "", (1000 * total / sent,), f"{sent} sent")
+            for name, total in sorted(took.items(), key=lambda pair: -pair[1])
+            if 1000 * total / sent >= 0.1
+        ]
+
+
+def process_name(process: psutil.Process) -> str:
+    names = {"runtrader": "trader", "sep_oanda_server": "venue", "uvicorn": "web", "beat": "beat",
+             "worker": "worker", "webapp.killswitch": "kill switch"}  # fmt: skip
+    words = process.cmdline()
+    return next((name for word, name in names.items() if word in words), "valkey")
+
+
+def cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def set_state(scope: str, state: TradingMode) -> None:
@@ -460,7 +544,7 @@ def set_state(scope: str, state: TradingMode) -> None:
     )
 
 
-def losses(count: int) -> list[Row]:
+def losses(count: int, took: list[float]) -> None:
     """Lose a little, put the limit below the loss, and wait until the account only reduces."""
     from webapp.trading.models import Feed, RiskLimit, TradingState
 
@@ -468,7 +552,6 @@ def losses(count: int) -> list[Row]:
     Feed.objects.update(bars_per_second=2)
     set_state("GLOBAL", TradingMode.ACTIVE)
     trade(10)  # a loss is watched while something is held
-    took = []
     for number in range(count):
         trade(1000)
         trade(-1000)
@@ -481,12 +564,13 @@ def losses(count: int) -> list[Row]:
         say(f"loss {number + 1}: {took[-1]:.0f} ms")
         limit.update(value=LIMITS["daily_loss_max"])
         set_state("ACCOUNT", TradingMode.ACTIVE)
-    remark = "up to 400 ms of it wait for the next quote: the replay gives four a second"
-    return [Row("daily loss past its limit to REDUCING", "1 s", tuple(took), remark)]
 
 
-def doubts(one: World, count: int) -> list[Row]:
-    """Let the venue take an order and its answer be lost; wait until our books say so."""
+def doubts(one: World, count: int, took: list[float]) -> None:
+    """Let the venue take an order and its answer be lost; wait until our books say so.
+
+    An order is answered between two of them: failures in a row let the venue's link rest.
+    """
     import httpx
 
     from webapp.trading.models import Order
@@ -494,8 +578,8 @@ def doubts(one: World, count: int) -> list[Row]:
     set_state("GLOBAL", TradingMode.ACTIVE)
     rule = {"method": "POST", "path": "/orders$", "times": 1, "cut": "after"}
     login = {"Authorization": f"Bearer {os.environ['SEP_OANDA_TOKEN']}"}
-    took: list[float] = []
     while len(took) < count:
+        trade(-1000 if held() > 0 else 1000)
         first = one.last_id()
         httpx.post(
             f"{os.environ['SEP_OANDA_URL']}/control/faults",
@@ -512,18 +596,15 @@ def doubts(one: World, count: int) -> list[Row]:
             continue  # denied: the rule waits for the next one
         took.append((found_ns - read_time(taken[0]["time"])) / MS)
         say(f"answer lost {len(took)}: {took[-1]:.0f} ms")
-    what = "order taken, its answer lost, to the fill in our books"
-    return [Row(what, "5 s p99", tuple(took), "the venue answers all the time")]
 
 
-def silences(one: World, count: int) -> list[Row]:
+def silences(one: World, count: int, took: list[float]) -> None:
     """Let the stream fall silent after the first line about an order; wait for the alert."""
     from django.db.models import Max
 
     from webapp.trading.models import EventLog, Reconciliation
 
     await_true(Reconciliation.objects.filter(cause="stream").exists, "the stream is heard")
-    took = []
     for number in range(count):
         first = one.last_id()
         last = EventLog.objects.aggregate(last=Max("pk"))["last"] or 0
@@ -536,16 +617,31 @@ def silences(one: World, count: int) -> list[Row]:
         took.append(lost.get().time.timestamp() * 1000 - line_ns / MS)
         say(f"silence {number + 1}: {took[-1]:.0f} ms")
         await_true(heard.exists, "the stream was heard again")
-    what = "last line of the transaction stream to the alert"
-    return [Row(what, "10 s", tuple(took), "silence is what 10 s bring no line; entries stop")]
 
 
-def measured(what: str, part: Callable[[], list[Row]]) -> list[Row]:
-    """Return the part's rows, or one that says why there are none."""
+def until_ended(part: Callable[[], None]) -> str:
+    """Measure a part; return what ended it before its time, "" if nothing did.
+
+    Raises:
+        Stopped: after this nothing more is measured; what the part has gathered stays.
+    """
     try:
-        return part()
+        part()
+    except Stopped:
+        raise
     except Unreached as error:
-        return [Row(what, "", (), str(error))]
+        return str(error)
+    return ""
+
+
+def timed(what: str, goal: str, remark: str, part: Callable[[list[float]], None]) -> None:
+    """Put what the part measured, with what ended it early, before it is stopped too."""
+    took: list[float] = []
+    why = "stopped"
+    try:
+        why = until_ended(lambda: part(took))
+    finally:
+        put(Row(what, goal, tuple(took), f"{remark}; {why}" if took and why else why or remark))
 
 
 def say(text: str) -> None:
@@ -554,9 +650,8 @@ def say(text: str) -> None:
 
 def table(rows: Sequence[Row], missing: Sequence[str] = NOT_MEASURED) -> str:
     """Return the rows and what is missing as Markdown. Below 100 values p99 is the most."""
-    head = "| | goal | n | p50 | p99 | most | |\n|---|---|---|---|---|---|---|"
     lines = "\n".join(row.line() for row in rows)
-    return f"{head}\n{lines}" + (f"\n\nNot measured: {'; '.join(missing)}." if missing else "")
+    return f"{HEAD}\n{lines}" + (f"\n\nNot measured: {'; '.join(missing)}." if missing else "")
 
 
 def machine() -> str:
@@ -574,28 +669,54 @@ def main() -> int:
     option("--clicks", type=int, default=20, help="on HALTED (default: %(default)s)")
     option("--rate", type=float, default=50.0, help="orders a second (default: %(default)s)")
     option("--losses", type=int, default=10, help="breaches of the day (default: %(default)s)")
-    option("--doubts", type=int, default=100, help="answers lost (default: %(default)s)")
+    option("--doubts", type=int, default=60, help="answers lost (default: %(default)s)")
     option("--silences", type=int, default=3, help="of the stream (default: %(default)s)")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     say(machine())
-    rows = [judged(options.decisions)[0]]
-    quiet: list[Row] = []
-    before = "not reached"
+    print(f"At the begin: {machine()}\n\n{HEAD}", flush=True)
+    put(judged(options.decisions)[0])
     try:
         with (
             tempfile.TemporaryDirectory(prefix="sep-timing-") as folder,
             world(Path(folder), silences=options.silences) as one,
         ):
-            quiet = measured("silence of the stream", lambda: silences(one, options.silences))
-            before = machine()
-            rows += measured("kill switch", lambda: clicks(one, options.clicks, options.rate))
-            rows += measured("daily loss", lambda: losses(options.losses))
-            rows += measured("answer lost", lambda: doubts(one, options.doubts))
+            at_world(one, options)
     except Unreached as error:
-        rows.append(Row("everything at a running SEP", "", (), str(error)))
-    rows += quiet
-    print(f"At the first click: {before}\nAt the end: {machine()}\n\n{table(rows)}")
+        put(Row("everything else at a running SEP", "", (), str(error)))
+    print(f"\nNot measured: {'; '.join(NOT_MEASURED)}.\n\nAt the end: {machine()}", flush=True)
     return 0
+
+
+def at_world(one: World, options: argparse.Namespace) -> None:
+    """Measure everything that a running SEP is needed for, and put each line when it is there."""
+    if options.silences:
+        what = "last line of the transaction stream to the alert"
+        remark = "silence is what 10 s bring no line; entries stop"
+        timed(what, "10 s", remark, lambda took: silences(one, options.silences, took))
+    if options.clicks:
+        used, pressed, why = Used(one), list[Pressed](), "stopped"
+        try:
+            why = until_ended(lambda: clicks(one, options.clicks, options.rate, pressed))
+        finally:
+            put(*click_rows(pressed, options.rate, why), *used.rows())
+    if options.losses:
+        what = "daily loss past its limit to REDUCING"
+        remark = "up to 400 ms of it wait for the next quote: the replay gives four a second"
+        timed(what, "1 s", remark, lambda took: losses(options.losses, took))
+    if options.doubts:
+        what, remark = "order taken, its answer lost, to the fill in our books", "the venue answers"
+        timed(what, "5 s p99", remark, lambda took: doubts(one, options.doubts, took))
+
+
+def put(*rows: Row) -> None:
+    for row in rows:
+        print(row.line(), flush=True)
+
+
+def stop(*_: object) -> None:
+    raise Stopped("stopped")
 
 
 if __name__ == "__main__":
