@@ -51,6 +51,7 @@ from sep_engine.execution.core import (
     Restarted,
     Send,
     Timing,
+    Unsent,
     Withdrawn,
     step,
 )
@@ -97,6 +98,7 @@ class Mistake(Enum):
     SEND_WITHOUT_A_LAST_LOOK = auto()
     SIDES_ARE_NETTED = auto()
     ANY_CLOSE_IS_THE_CLOSE = auto()
+    NO_ANSWER_IS_UNSENT = auto()
 
 
 class Crash(Exception):
@@ -578,7 +580,7 @@ class Schedule:
             # Stopped for a long time between claim and send; meanwhile another took the account.
             self._time_passes()
             self._begin()
-        if self._happens(0.03):
+        if self._happens(0.05):
             # The connection that holds the account's lock is gone: nothing is sent, and the next
             # heartbeat ends the process.
             self.lost_locks += 1
@@ -592,17 +594,31 @@ class Schedule:
             return  # the lease is looked at right before the write; the taker settles the order
         if not self._allowed(client_id) and self.mistake is not Mistake.SEND_WITHOUT_A_LAST_LOOK:
             self.stopped += 1
-            self._doubt(client_id)
+            self._unsent(client_id)
             return
         try:
             self._post(client_id)
         except Lost:
             self._doubt(client_id)
 
+    def _unsent(self, client_id: str) -> None:
+        """End an entry of which nothing was written; what reduces is left in doubt for a while."""
+
+        def end(tables: Tables) -> None:
+            self._step(tables, client_id, Doubted("nothing was written"))
+            if not self.wishes[client_id].closes:
+                self._step(tables, client_id, Unsent("nothing was written"))
+
+        self._commit(end)
+        self._doubt_replaced(client_id)
+
     def _doubt(self, client_id: str) -> None:
         if self.mistake is Mistake.TIMEOUT_IS_REJECTION:
             number = 10_000 + len(self.tables.log)
             self._commit(lambda t: self._drop(t, client_id, Rejected(number, "timeout")))
+            return
+        if self.mistake is Mistake.NO_ANSWER_IS_UNSENT:
+            self._unsent(client_id)
             return
         self._commit(lambda tables: self._drop(tables, client_id, Doubted("no answer")))
         self._doubt_replaced(client_id)

@@ -59,6 +59,43 @@ def test_the_record_can_neither_be_added_nor_deleted(name: str, root: Client) ->
     assert not admin.site._registry[apps.get_model("trading", name)].get_actions(_request(root))
 
 
+# What a person may do in the admin; whatever is not here can only be read. Each way writes through
+# the service that checks and records it, and none of these models is written by the order path.
+WRITABLE = {
+    "Blackout": {"add", "change", "delete"},
+    "BrokerAccount": {"add", "change"},
+    "ConfigEntry": {"add", "change"},
+    "Feed": {"change"},
+    "Instrument": {"add", "change"},
+    "LiveOverride": {"add"},
+    "SecondFactor": {"delete"},
+    "Strategy": {"add", "change"},
+    "TradingState": {"change"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_no_model_can_be_written_in_the_admin_but_those_that_a_person_may(
+    model: Any, root: Client
+) -> None:
+    registered, request = admin.site._registry[model], _request(root)
+    allowed = {
+        what
+        for what in ("add", "change", "delete")
+        if getattr(registered, f"has_{what}_permission")(request)
+    }
+    assert allowed == WRITABLE.get(model.__name__, set())
+    # An inline or a column that can be edited in the list would be another way in.
+    assert not getattr(registered, "list_editable", ())
+    for inline in registered.inlines:
+        assert not inline.can_delete
+        assert set(inline.fields) == set(inline.readonly_fields)
+        assert not inline(model, admin.site).has_add_permission(request)
+    address = reverse(f"admin:trading_{model._meta.model_name}_add")
+    status = root.get(address).status_code
+    assert status == (200 if "add" in allowed else 403)
+
+
 def test_a_halt_from_the_admin_is_recorded_with_its_author(root: Client, sample: Any) -> None:
     row = TradingState.objects.get(scope="ACCOUNT")
     root.post(

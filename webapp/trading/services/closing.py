@@ -89,13 +89,11 @@ def _go_on(closing: Closing, now: datetime, created_by: Any = None) -> list[Orde
     held, asked = held_of(closing), []
     for position, units in held:
         if not on_its_way(live, position) and next_at(closing, position, now=now) <= now:
-            order = position_flatten(
-                position, Origin.CLOSE_EVERYTHING, now, created_by, units=units
+            asked.append(
+                position_flatten(position, Origin.CLOSE_EVERYTHING, now, created_by, units=units)
             )
-            if order is not None:
-                asked.append(order)
     if held:
-        return asked
+        return [order for order in asked if order is not None]
     if closing.strategy_id is None:
         # A stop whose position is gone has nothing to protect; the venue may have kept it.
         for order in live:
@@ -110,10 +108,8 @@ def _go_on(closing: Closing, now: datetime, created_by: Any = None) -> list[Orde
 
 def _rearmed_by(closing: Closing) -> str:
     """Return who made the scope ACTIVE again, "" if nobody did."""
-    whose = {"account": None, "strategy": closing.strategy}
-    if closing.strategy is None:
-        whose = {"account": closing.account, "strategy": None}
-    row = TradingState.objects.get(**whose)
+    account = closing.account if closing.strategy is None else None
+    row = TradingState.objects.get(account=account, strategy=closing.strategy)
     return row.changed_by if row.state == TradingMode.ACTIVE else ""
 
 
