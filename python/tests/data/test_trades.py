@@ -219,6 +219,19 @@ def test_lean_trades_as_csv_are_the_same(tmp_path: Path) -> None:
     assert (table.source, table.rows) == ("LEAN", (row(),))
 
 
+def test_lean_trades_as_the_results_page_gives_them(tmp_path: Path) -> None:
+    """Columns, quotes, the tab before order numbers and the space after them as documented for
+    QuantConnect's "Download Trades"; the values are made up."""
+    text = (
+        "Entry Time,Symbols,Exit Time,Direction,Entry Price,Exit Price,Quantity,P&L,Fees,MAE,MFE,"
+        "Drawdown,IsWin,Order Ids\n"
+        '2017-01-02T10:00:00Z,"EURUSD",2017-01-02T14:00:00Z,Sell,1.06,1.05,2,0.02,0,-0.01,0.03,'
+        '0.02,1,"\t1,3" \n'
+    )
+    table = read(tmp_path, text)
+    assert (table.source, table.rows, table.bad_rows) == ("LEAN", (row(),), ())
+
+
 def test_fees_at_a_rate_that_moved_stay_unknown(tmp_path: Path) -> None:
     # The second move is half as large but earned the same.
     trades = [lean(2000.0), lean(2000.0, exit_price=1.055)]
@@ -306,6 +319,59 @@ def test_positions_of_a_metatrader_report(tmp_path: Path, encoding: str) -> None
     assert table.source == "MetaTrader 5"
     # 8 of costs for 2 lots, of which one and a price of 1 are 100,000: 8 / 100,000 / 2.
     assert table.rows == (row(line=5, fees=Decimal("0.00004")),)
+
+
+TERMINAL = """<!DOCTYPE html PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN">
+<html><head><title>1: Somebody - Trade History Report</title>
+<meta name="generator" content="client terminal"></head><body><div align="center"><table>
+<tr align="center"><th colspan="14"><div><b>Trade History Report</b></div></th></tr>
+<tr align="left"><th colspan="3">Account:</th><th colspan="10"><b>1&nbsp;(USD, hedge)</b></th></tr>
+<tr align="center"><th colspan="14"><div><b>Positions</b></div></th></tr>
+<tr align="center" bgcolor="#E5F0FC"><td><b>Time</b></td><td><b>Position</b></td>
+<td><b>Symbol</b></td><td><b>Type</b></td><td><b>Volume</b></td><td><b>Price</b></td>
+<td><b>S / L</b></td><td><b>T / P</b></td><td><b>Time</b></td><td><b>Price</b></td>
+<td><b>Commission</b></td><td><b>Swap</b></td><td colspan="2"><b>Profit</b></td></tr>
+<tr bgcolor="#FFFFFF" align="right"><td>2017.01.02 10:00:00</td><td>77</td><td>EURUSD</td>
+<td>sell</td><td class="hidden" colspan="8">a comment</td><td class="">2.00</td>
+<td class="">1.06</td><td class="">1.07</td><td class=""></td>
+<td class="">2017.01.02 14:00:00</td><td class="">1.05</td><td class="">-6.00</td>
+<td class="">-2.00</td><td colspan="2">2 000.00</td></tr>
+<tr><td style="height: 10px"></td></tr>
+<tr align="center"><th colspan="14"><div><b>Orders</b></div></th></tr>
+<tr align="center" bgcolor="#E5F0FC"><td><b>Open Time</b></td><td><b>Order</b></td>
+<td><b>Symbol</b></td><td><b>Type</b></td><td><b>Volume</b></td><td><b>Price</b></td>
+<td><b>S / L</b></td><td><b>T / P</b></td><td colspan="2"><b>Time</b></td><td><b>State</b></td>
+<td colspan="3"><b>Comment</b></td></tr>
+<tr bgcolor="#FFFFFF" align="right"><td>2017.01.02 10:00:00</td><td>77</td><td>EURUSD</td>
+<td>sell</td><td>2.00 / 2.00</td><td>market</td><td>1.07</td><td></td>
+<td colspan="2">2017.01.02 10:00:00</td><td>filled</td><td colspan="3"></td></tr>
+</table></div></body></html>"""
+
+
+def test_the_page_that_a_terminal_writes_with_its_markup(tmp_path: Path) -> None:
+    """Bold headings, a hidden cell that holds the comment, a profit two columns wide and the empty
+    row before the orders, as public repositories quote real reports; the values are made up."""
+    table = read(tmp_path, TERMINAL.encode("utf-16"), "ReportHistory-1.html", zone="UTC")
+    assert table.source == "MetaTrader 5"
+    (found,) = table.rows
+    assert found == row(line=found.line, fees=Decimal("0.00004"))
+    assert table.bad_rows == ()
+
+
+@pytest.mark.parametrize("fee", ["Commission,Fee,Swap", "Commission,Swap"])
+def test_deals_of_the_tester_and_of_the_history(tmp_path: Path, fee: str) -> None:
+    """The tester writes minutes and no fee, the history seconds and a fee; both begin with the
+    deposit and may end with sums."""
+    nothing = "0," * fee.count(",") + "0"
+    text = (
+        f"Time,Deal,Symbol,Type,Direction,Volume,Price,Order,{fee},Profit,Balance,Comment\n"
+        f"2017.01.01 00:00,1,,balance,,,,,{nothing},10 000.00,10 000.00,\n"
+        f"2017.01.02 10:00,2,EURUSD,sell,in,2,1.06,2,{nothing},0.00,10 000.00,\n"
+        f"2017.01.02 14:00,3,EURUSD,buy,out,2,1.05,3,{nothing},2 000.00,12 000.00,sl 1.05\n"
+        f",,,,,,,,{nothing},2 000.00,12 000.00,\n"
+    )
+    table = read(tmp_path, text, zone="UTC")
+    assert (table.rows, table.bad_rows) == ((row(line=4),), ())
 
 
 def test_the_sheet_of_a_metatrader_report_holds_several_tables(tmp_path: Path) -> None:
