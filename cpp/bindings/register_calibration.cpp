@@ -11,13 +11,10 @@ void register_calibration(py::module_& module) {
         .def(py::init<std::string_view, int>())
         .def("percentile", &CoinDistribution::percentile)
         .def("percentiles",
-             [](const CoinDistribution& coin, const Array<double>& values,
-                const Array<bool>& complete, double tolerance) {
+             [](const CoinDistribution& coin, const Array<double>& values, double tolerance) {
                  Array<double> result(values.size());
                  for (py::ssize_t i = 0; i < values.size(); ++i) {
-                     const double value = values.data()[i] + tolerance;
-                     result.mutable_data()[i] =
-                         complete.data()[i] ? coin.percentile(value) : not_a_number();
+                     result.mutable_data()[i] = coin.percentile(values.data()[i] + tolerance);
                  }
                  return result;
              })

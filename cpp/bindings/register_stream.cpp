@@ -16,12 +16,14 @@ struct Reading {
     int window;
     bool calibrated;
 
-    double value(std::string_view name) const {
+    /// The value that a coin could have had; NaN for a window that no coin tossed.
+    double calibrated_value(std::string_view name) const {
+        if (!calibrated || !metrics.complete) return not_a_number();
         const MetricValues values = values_of(metrics.window);
         for (int i = 0; i < window_metric_count; ++i) {
             if (metric_names[i] == name) return values.value[i];
         }
-        throw py::attribute_error(std::string(name));
+        return not_a_number();
     }
 };
 
@@ -62,10 +64,9 @@ void register_stream(py::module_& module) {
         .def_property_readonly("run_length", [](const Reading& r) { return r.metrics.run_length; })
         .def_property_readonly("bits_seen", [](const Reading& r) { return r.metrics.bits_seen; })
         .def("percentile", [](const Reading& r, const std::string& name) {
-            const py::object distribution = py::module_::import("sep_engine.qfh.calibration")
-                                                .attr("coin_distribution")(name, r.window);
-            if (!r.calibrated || !r.metrics.complete) return not_a_number();
-            return distribution.attr("percentile")(r.value(name)).cast<double>();
+            return py::module_::import("sep_engine.qfh.calibration")
+                .attr("percentile")(name, r.window, r.calibrated_value(name))
+                .cast<double>();
         });
 
     py::class_<Stream>(module, "Stream")
@@ -91,6 +92,22 @@ void register_stream(py::module_& module) {
                                [](const Stream& stream) { return stream.spec().window.window; })
         .def_property_readonly("encoding",
                                [](const Stream& stream) { return name_of(stream.spec().encoding); })
+        .def_property_readonly("computed",
+                               [](const Stream& stream) {
+                                   py::list names;
+                                   for (int i = 0; i < window_metric_count; ++i) {
+                                       if (stream.spec().window.groups & group_of(i))
+                                           names.append(metric_names[i]);
+                                   }
+                                   names.append("flat_ratio");
+                                   return py::tuple(names);
+                               })
+        .def_property_readonly(
+            "predictor",
+            [](const Stream& stream) { return name_of(stream.spec().window.predictor); })
+        .def_property_readonly(
+            "collapse_share",
+            [](const Stream& stream) { return stream.spec().window.collapse_share; })
         .def("snapshot",
              [](const Stream& stream) {
                  const auto bytes = stream.snapshot();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,10 +12,17 @@
 
 namespace sep::bindings {
 
+inline constexpr std::array<std::string_view, 3> predictor_names{"markov", "persistence",
+                                                                 "majority8"};
+
+inline std::string_view name_of(Predictor predictor) {
+    return predictor_names[static_cast<std::size_t>(predictor)];
+}
+
 inline Predictor predictor_named(std::string_view name) {
-    if (name == "markov") return Predictor::markov;
-    if (name == "persistence") return Predictor::persistence;
-    if (name == "majority8") return Predictor::majority8;
+    for (const auto predictor : {Predictor::markov, Predictor::persistence, Predictor::majority8}) {
+        if (name == name_of(predictor)) return predictor;
+    }
     throw InvalidArgument("predictor must be one of markov, persistence, majority8, was " +
                           std::string(name));
 }

@@ -10,10 +10,11 @@ namespace sep::fuzz {
 
 void calibration(std::span<const std::uint8_t> bytes) {
     Input input(bytes);
-    constexpr std::array<std::string_view, 9> names{"null_ratio", "flip_ratio", "rupture_ratio",
-                                                    "entropy",    "coherence",  "state_coherence",
-                                                    "stability",  "balance",    "abacus"};
-    const std::string_view name = names[static_cast<std::size_t>(input.in(0, 8))];
+    constexpr std::array<std::string_view, 14> names{
+        "null_ratio",      "flip_ratio", "rupture_ratio",  "entropy", "coherence",
+        "state_coherence", "stability",  "balance",        "abacus",  "lambda_",
+        "qbsa_error",      "confidence", "confidence_low", "collapse"};
+    const std::string_view name = names[static_cast<std::size_t>(input.in(0, 13))];
     const int window = static_cast<int>(input.in(0, 3) == 0 ? input.in(-3, 300) : input.in(8, 80));
     try {
         const CoinDistribution coin(name, window);
@@ -37,7 +38,8 @@ void calibration(std::span<const std::uint8_t> bytes) {
         require(std::isnan(coin.percentile(std::nan(""))), "NaN has none");
         coin.percentile(any);
     } catch (const InvalidArgument&) {
-        require(name == "abacus" || window < 8 || window > 1024, "a metric that it knows");
+        const int window_min = name == "collapse" ? 32 : 8;
+        require(name == "abacus" || window < window_min || window > 1024, "a metric it knows");
     }
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr double atom_width = 0x1p-40;
 
-constexpr std::array<std::pair<std::string_view, double WindowMetrics::*>, 8> count_metrics{{
+constexpr std::array<std::pair<std::string_view, double WindowMetrics::*>, 13> exact_metrics{{
     {"null_ratio", &WindowMetrics::null_ratio},
     {"flip_ratio", &WindowMetrics::flip_ratio},
     {"rupture_ratio", &WindowMetrics::rupture_ratio},
@@ -23,16 +23,26 @@ constexpr std::array<std::pair<std::string_view, double WindowMetrics::*>, 8> co
     {"state_coherence", &WindowMetrics::state_coherence},
     {"stability", &WindowMetrics::stability},
     {"balance", &WindowMetrics::balance},
+    {"lambda_", &WindowMetrics::lambda},
+    {"qbsa_error", &WindowMetrics::qbsa_error},
+    {"confidence", &WindowMetrics::confidence},
+    {"confidence_low", &WindowMetrics::confidence_low},
+    {"collapse", &WindowMetrics::collapse},
 }};
 
-double WindowMetrics::* count_metric_named(std::string_view name) {
+double WindowMetrics::* exact_metric_named(std::string_view name) {
     std::string known;
-    for (const auto& [candidate, member] : count_metrics) {
+    for (const auto& [candidate, member] : exact_metrics) {
         if (candidate == name) return member;
         known += (known.empty() ? "" : ", ") + std::string(candidate);
     }
-    throw InvalidArgument("metric must be one with a coin percentile (" + known + "), was " +
+    throw InvalidArgument("metric must be one with an exact coin percentile (" + known + "), was " +
                           std::string(name));
+}
+
+bool predicts(double WindowMetrics::* member) {
+    return member == &WindowMetrics::qbsa_error || member == &WindowMetrics::confidence ||
+           member == &WindowMetrics::confidence_low;
 }
 
 /// Rows of C(n, k) 2^-n, by Pascal's rule.
@@ -69,20 +79,18 @@ Part spread(const ScaledBinomials& binomials, int pairs, int runs) {
     return {pairs + runs - 1, binomials.at(pairs + runs - 1, runs - 1)};
 }
 
-}  // namespace
+/// Sequences of coin tosses that have these in common, and how likely they are.
+struct Tosses {
+    bool newest;
+    PairCounts pairs;
+    double share;
+};
 
-CoinDistribution::CoinDistribution(std::string_view metric, int window) {
-    const auto member = count_metric_named(metric);
-    WindowSpec spec;
-    spec.window = window;
-    check(spec);
-    const Tables& t = tables();
-    const TableView view{t.g.data(), t.log2_3, nullptr, nullptr,
-                         nullptr,    nullptr,  nullptr, nullptr};
-    const ScaledBinomials binomials(window - 1);
-    const int total = window - 1;
-
-    std::vector<std::pair<double, double>> values;  // metric, probability
+/// Call `take` with all kinds of sequences of `length` tosses.
+template <class Take>
+void each_kind(int length, const Take& take) {
+    const ScaledBinomials binomials(length - 1);
+    const int total = length - 1;
     for (int first = 0; first <= 1; ++first) {
         for (int flips = 0; flips <= total; ++flips) {
             const int runs_first = flips / 2 + 1;
@@ -94,15 +102,94 @@ CoinDistribution::CoinDistribution(std::string_view metric, int window) {
                 const Part zeros = spread(binomials, n00, runs0);
                 const Part ones_ = spread(binomials, n11, runs1);
                 const double p =
-                    std::ldexp(zeros.share * ones_.share, zeros.length + ones_.length - window);
+                    std::ldexp(zeros.share * ones_.share, zeros.length + ones_.length - length);
                 if (p == 0) continue;
                 const int up = first == 0 ? flips - flips / 2 : flips / 2;
-                WindowMetrics m = no_metrics();
-                set_count_metrics(m, {n00, up, flips - up, n11}, total, view);
-                values.emplace_back(m.*member, p);
+                take(Tosses{(first == 1) != (flips % 2 == 1), {n00, up, flips - up, n11}, p});
             }
         }
     }
+}
+
+using Values = std::vector<std::pair<double, double>>;  // metric, probability
+
+Values count_values(double WindowMetrics::* member, int window) {
+    const Tables& t = tables();
+    const TableView view{t.g.data(), t.log2_3, nullptr, nullptr,
+                         nullptr,    nullptr,  nullptr, nullptr};
+    Values values;
+    each_kind(window, [&](const Tosses& tosses) {
+        WindowMetrics m = no_metrics();
+        set_count_metrics(m, tosses.pairs, window - 1, view);
+        values.emplace_back(m.*member, tosses.share);
+    });
+    return values;
+}
+
+/// Lambda looks at the newest bits, however long the window is.
+Values lambda_values() {
+    const Tables& t = tables();
+    Values values;
+    each_kind(lambda_bits, [&](const Tosses& tosses) {
+        const PairCounts& n = tosses.pairs;
+        const int flips = n.n01 + n.n10;
+        const int n11_turned = tosses.newest ? n.n00 : n.n11;
+        const std::uint8_t row =
+            t.row_of[static_cast<std::size_t>(lambda_bits * flips + n11_turned)];
+        values.emplace_back(t.rows[row].lambda, tosses.share);
+    });
+    return values;
+}
+
+/// Whatever is predicted from the tosses before, the next one is right or wrong with the same
+/// probability: the errors of a window are binomial, for every predictor.
+Values prediction_values(double WindowMetrics::* member, int window) {
+    const ScaledBinomials binomials(window);
+    Values values;
+    for (int errors = 0; errors <= window; ++errors) {
+        WindowMetrics m = no_metrics();
+        set_qbsa_metrics(m, errors, window);
+        values.emplace_back(m.*member, binomials.at(window, errors));
+    }
+    return values;
+}
+
+/// The newest part and the rest share one bit, and exchanging up and down changes neither's being
+/// one-sided, so that the two are independent.
+Values collapse_values(int window) {
+    if (window < collapse_window_min) {
+        throw InvalidArgument("window must be in " + std::to_string(collapse_window_min) +
+                              "..1024 for collapse, was " + std::to_string(window));
+    }
+    const auto one_sided_share = [](int transitions) {
+        double share = 0;
+        each_kind(transitions + 1, [&](const Tosses& tosses) {
+            if (one_sided(tosses.pairs.n00, tosses.pairs.n11, transitions,
+                          WindowSpec{}.collapse_share)) {
+                share += tosses.share;
+            }
+        });
+        return share;
+    };
+    const int newest = (window - 1) / 4;
+    const double p = one_sided_share(newest) * (1.0 - one_sided_share(window - 1 - newest));
+    return {{0.0, 1.0 - p}, {1.0, p}};
+}
+
+Values values_under_a_coin(std::string_view metric, int window) {
+    const auto member = exact_metric_named(metric);
+    WindowSpec spec;
+    spec.window = window;
+    check(spec);
+    if (member == &WindowMetrics::lambda) return lambda_values();
+    if (member == &WindowMetrics::collapse) return collapse_values(window);
+    return predicts(member) ? prediction_values(member, window) : count_values(member, window);
+}
+
+}  // namespace
+
+CoinDistribution::CoinDistribution(std::string_view metric, int window) {
+    Values values = values_under_a_coin(metric, window);
     std::sort(values.begin(), values.end());
 
     double sum = 0;

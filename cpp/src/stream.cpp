@@ -199,7 +199,11 @@ Stream Stream::restore(std::span<const std::byte> bytes) {
     reader.take(flat);
     if (version >= 2) {
         spec.window.groups = reader.take<std::uint32_t>();
-        spec.window.predictor = static_cast<Predictor>(reader.take<std::uint32_t>());
+        const auto predictor = reader.take<std::uint32_t>();
+        if (predictor > static_cast<std::uint32_t>(Predictor::majority8)) {
+            throw InvalidArgument("snapshot holds an unknown predictor");
+        }
+        spec.window.predictor = static_cast<Predictor>(predictor);
         spec.window.collapse_share = reader.take<double>();
         reader.take(errors);
     }

@@ -130,7 +130,7 @@ class Sweep:
         """Return open, high, low and close of a surrogate."""
 
 class CoinDistribution:
-    """The exact distribution of a count metric over fair coin tosses."""
+    """The exact distribution of a metric over fair coin tosses."""
 
     def __init__(self, metric: str, window: int, /) -> None: ...
     @property
@@ -141,7 +141,7 @@ class CoinDistribution:
     def cumulative(self) -> NDArray[np.float64]: ...
     def percentile(self, value: float, /) -> float: ...
     def percentiles(
-        self, values: NDArray[np.float64], complete: NDArray[np.bool_], tolerance: float, /
+        self, values: NDArray[np.float64], tolerance: float, /
     ) -> NDArray[np.float64]: ...
 
 class Roller:
@@ -291,7 +291,7 @@ class StreamMetrics:
     @property
     def bits_seen(self) -> int: ...
     def percentile(self, name: str, /) -> float:
-        """Return 100 P(X <= value) under a fair coin; NaN where there is none."""
+        """Return what `RollingMetrics.percentile` holds for this price; NaN where there is none."""
 
 class Stream:
     """The rolling metrics one price at a time, equal to `rolling` to the last bit."""
@@ -307,6 +307,13 @@ class Stream:
         collapse_share: float = 0.6,
     ) -> None:
         """Arguments as in `rolling`. Metrics that are not asked for are NaN."""
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The metrics that are not left NaN: those asked for, and what comes with them."""
+    @property
+    def predictor(self) -> str: ...
+    @property
+    def collapse_share(self) -> float: ...
     @property
     def tick(self) -> float: ...
     @property

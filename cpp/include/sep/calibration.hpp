@@ -6,7 +6,7 @@
 
 namespace sep {
 
-/// The exact distribution of a count metric of `window` fair coin tosses.
+/// The exact distribution of a metric of `window` fair coin tosses.
 ///
 /// A sequence that starts with bit a and has F flips has F + 1 runs, so r0 and r1 of them are runs
 /// of zeros and ones; C(n00 + r0 - 1, r0 - 1) C(n11 + r1 - 1, r1 - 1) sequences of the 2^window
@@ -14,8 +14,10 @@ namespace sep {
 class CoinDistribution {
 public:
     /// @param metric  null_ratio, flip_ratio, rupture_ratio, entropy, coherence, state_coherence,
-    ///                stability or balance.
-    /// @throws InvalidArgument  another metric, or the window is not in 8..1024.
+    ///                stability, balance; lambda_ (of the newest 20 tosses); qbsa_error,
+    ///                confidence, confidence_low (of any predictor); collapse (with its usual
+    ///                share).
+    /// @throws InvalidArgument  another metric, or the window is not in 8..1024, of collapse 32.
     CoinDistribution(std::string_view metric, int window);
 
     /// 100 P(X <= value), in 0..100; NaN for NaN. Values less than 2^-40 apart are one atom.

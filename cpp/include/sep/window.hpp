@@ -321,6 +321,15 @@ SEP_HOST_DEVICE inline void set_qbsa_metrics(WindowMetrics& m, int errors, int w
     m.confidence_low = (p + z * z / (2.0 * n) - spread) / (1.0 + z * z / n);
 }
 
+/// Shorter windows cannot collapse.
+inline constexpr int collapse_window_min = 32;
+
+/// Whether equal pairs of one kind are at least `share` of the transitions.
+SEP_HOST_DEVICE inline bool one_sided(int n00, int n11, int transitions, double share) {
+    const int larger = n00 > n11 ? n00 : n11;
+    return larger / static_cast<double>(transitions) >= share;
+}
+
 /// Whether equal pairs of one kind fill the newest quarter of the valid transitions, but not the
 /// rest.
 template <class Bits>
@@ -330,12 +339,8 @@ SEP_HOST_DEVICE bool collapsed(const Bits& bits, const Bits& joined, PairCounts 
     int length = newest + 1;  // bits that hold the newest valid transitions
     while (count_ones(joined, length - 1) < newest) ++length;
     const PairCounts part = count_pairs(bits, joined, length);
-    const auto one_sided = [&](int n00, int n11, int transitions) {
-        const int larger = n00 > n11 ? n00 : n11;
-        return larger / static_cast<double>(transitions) >= share;
-    };
-    return one_sided(part.n00, part.n11, newest) &&
-           !one_sided(all.n00 - part.n00, all.n11 - part.n11, total - newest);
+    return one_sided(part.n00, part.n11, newest, share) &&
+           !one_sided(all.n00 - part.n00, all.n11 - part.n11, total - newest, share);
 }
 
 /// The asked metrics of the window that ends at the newest bit.
@@ -358,7 +363,7 @@ SEP_HOST_DEVICE WindowMetrics window_metrics(const Bits& bits, const Bits& joine
     complete = total == window - 1;
     if (4 * total >= 3 * (window - 1)) {
         if (spec.groups & group_counts) set_count_metrics(m, n, total, t);
-        if (spec.groups & group_collapse && window >= 32) {
+        if (spec.groups & group_collapse && window >= collapse_window_min) {
             m.collapse = collapsed(bits, joined, n, spec.collapse_share);
         }
     }

@@ -85,13 +85,14 @@ class Grid:
         for entry in self.entry:
             if entry not in ENTRIES:
                 raise RuleError(f"entry must be one of {', '.join(ENTRIES)}; was {entry!r}")
-        # Only encoding and gates restrict each other: with those, every choice has to be seen once.
+        # Only gates are restricted, by encoding and window: every such pair has to be seen once.
         first = {name: getattr(self, name)[0] for name in AXES}
         for name in AXES:
             for choice in getattr(self, name):
                 self._made({**first, name: choice})
-        for encoding, gates in itertools.product(self.encoding, self.gates):
-            self._made({**first, "encoding": encoding, "gates": gates})
+        for name in ("encoding", "window"):
+            for choice, gates in itertools.product(getattr(self, name), self.gates):
+                self._made({**first, name: choice, "gates": gates})
 
     def __len__(self) -> int:
         return math.prod(len(getattr(self, name)) for name in AXES)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from sep_engine.backtest.run import BarColumns
 from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import trading_days
-from sep_engine.qfh import BackendName, coin_distribution
+from sep_engine.qfh import BackendName
+from sep_engine.qfh.calibration import values_between
 from sep_engine.signals import Gate, Rule
 from sep_engine.signals.rule import DIRECTIONS
 
@@ -329,19 +330,7 @@ def _value_range(gate: Gate, window: int) -> tuple[float, float]:
     """The closed range of values that pass a gate; low > high if none does."""
     if gate.of == "value":
         return gate.low, gate.high
-    return _percentile_range(gate.metric, window, gate.low, gate.high)
-
-
-@cache
-def _percentile_range(metric: str, window: int, low: float, high: float) -> tuple[float, float]:
-    # The percentile is a rising staircase of values: steps[i] holds from edges[i] to edges[i + 1].
-    coin = coin_distribution(metric, window)
-    edges = np.concatenate([[-np.inf], coin.atoms, [np.inf]])
-    steps = np.concatenate([[0.0], 100.0 * np.asarray(coin.cumulative)])
-    passing = np.flatnonzero((steps >= low) & (steps <= high))
-    if not passing.size:
-        return np.inf, -np.inf
-    return float(edges[passing[0]]), float(np.nextafter(edges[passing[-1] + 1], -np.inf))
+    return values_between(gate.column, window, gate.low, gate.high)
 
 
 def _narrow(ticks: NDArray[Any]) -> NDArray[np.int32]:

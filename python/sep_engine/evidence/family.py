@@ -16,7 +16,15 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.simulation import Directions, Exit
-from sep_engine.qfh import BackendName, Encoded, Encoding, RollingMetrics, encode, rolling
+from sep_engine.qfh import (
+    CHEAP_METRICS,
+    BackendName,
+    Encoded,
+    Encoding,
+    RollingMetrics,
+    encode,
+    rolling,
+)
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator
 
 _GATES = (
@@ -27,7 +35,15 @@ _GATES = (
     Gate("stability", "percentile", 0.0, 20.0),
     Gate("stability", "percentile", 80.0, 100.0),
 )
+_SHOWN = ("entropy", "coherence", "stability", "balance", "lambda_", "damped")
 _HORIZONS = (1, 4, 16)
+# Metrics that cost the same together as one of them does.
+_TOGETHER = (
+    CHEAP_METRICS,
+    ("path_confidence", "path_similarity"),
+    ("qbsa_error", "confidence", "confidence_low"),
+    ("collapse",),
+)
 
 _Key = tuple[object, ...]
 _ColumnsOf = Callable[[int, Market], Columns]
@@ -193,7 +209,7 @@ def rule_family(rules: Sequence[Rule], entries: Sequence[Entry] | None = None) -
         directions=lambda market: _Decider(market).matrix(rules),
         columns=lambda number, market: _Decider(market).columns(rules[number], ways, gates),
         stream=stream,
-        window=max(rule.window for rule in rules),
+        window=max(rule.bits_back for rule in rules),
         rules=tuple(rules),
         on_gpu=lambda number, market: _Decider(market, "cuda").columns(rules[number], ways, gates),
     )
@@ -222,7 +238,7 @@ class _Decider:
         self._closes = market.closes
         self._kept: dict[tuple[object, ...], npt.NDArray[Any]] = {}
         self._encoded: dict[Encoding, Encoded] = {}
-        self._metrics: dict[tuple[Encoding, int], RollingMetrics] = {}
+        self._metrics: dict[tuple[Encoding, int, tuple[str, ...]], RollingMetrics] = {}
 
     def matrix(self, rules: Sequence[Rule]) -> Directions:
         result = np.zeros((len(self._market), len(rules)), dtype=np.int8)
@@ -243,8 +259,9 @@ class _Decider:
         named: dict[str, npt.NDArray[np.generic]] = {
             " ".join(map(str, key)): values for key, values in self._kept.items()
         }
-        for (encoding, window), metrics in self._metrics.items():
-            for name in ("entropy", "coherence", "stability", "balance", "lambda_", "damped"):
+        for (encoding, window, together), metrics in self._metrics.items():
+            shown = _SHOWN if together == CHEAP_METRICS else together
+            for name in shown:
                 named[f"{name} {encoding} {window}"] = getattr(metrics, name)
         return {"direction": self.decided(rule), **named}
 
@@ -256,8 +273,9 @@ class _Decider:
             result = result * self._passes(rule, gate)
         return -result if rule.invert else result
 
-    def _of(self, rule: Rule) -> RollingMetrics:
-        key = (rule.encoding, rule.window)
+    def _of(self, rule: Rule, metric: str) -> RollingMetrics:
+        together = next(names for names in _TOGETHER if metric in names)
+        key = (rule.encoding, rule.window, together)
         if key not in self._metrics:
             m = self._market
             self._metrics[key] = rolling(
@@ -266,6 +284,7 @@ class _Decider:
                 window=rule.window,
                 encoding=rule.encoding,
                 gap=m.gap,
+                metrics=together,
                 backend=self._backend,
             )
         return self._metrics[key]
@@ -290,7 +309,7 @@ class _Decider:
                 same = np.diff(encoded.bits, prepend=encoded.bits[:1]) == 0
                 chosen = with_bit * (same & encoded.joined)
             else:
-                value = np.nan_to_num(getattr(self._of(rule), rule.direction))
+                value = np.nan_to_num(getattr(self._of(rule, rule.direction), rule.direction))
                 chosen = np.sign(value[encoded.index]).astype(np.int8)
             result = np.zeros(len(m), dtype=np.int8)
             result[at] = chosen[rule.window - 1 :]
@@ -301,8 +320,8 @@ class _Decider:
     def _passes(self, rule: Rule, gate: Gate) -> npt.NDArray[np.bool_]:
         key = _gate_key(rule, gate)
         if key not in self._kept:
-            metrics = self._of(rule)
-            name = "lambda_" if gate.metric == "lambda" else gate.metric
+            name = gate.column
+            metrics = self._of(rule, name)
             of = ("percentile", rule.encoding, rule.window, name)
             if gate.of == "percentile" and of not in self._kept:
                 self._kept[of] = metrics.percentile(name)

@@ -836,7 +836,9 @@ def _selection(case: _Case, counted: Count) -> dict[str, Any]:
 
 def _metrics(case: _Case) -> dict[str, Any]:
     """How the metrics of the window in use lie in the coin's distribution."""
-    market, window = case.market, min(max(case.family.window, 8), 1024)
+    market, family = case.market, case.family
+    longest = max(rule.window for rule in family.rules) if family.rules else family.window
+    window = min(max(longest, 8), 1024)
     bits = encode(market.closes, tick=market.tick, gap=market.gap).bits
     result: dict[str, Any] = {
         "window": window,

@@ -5,7 +5,9 @@ from sep_engine.qfh import legacy
 from sep_engine.qfh.bank import StreamBank
 from sep_engine.qfh.bits import ENCODINGS, Encoded, Encoding, encode, infer_tick, pack, unpack
 from sep_engine.qfh.calibration import (
+    CALIBRATED_METRICS,
     COUNT_METRICS,
+    EXACT_METRICS,
     SIMULATED_METRICS,
     SimulatedDistribution,
     coin_distribution,
@@ -25,9 +27,11 @@ from sep_engine.qfh.rolling import (
 )
 
 __all__ = [
+    "CALIBRATED_METRICS",
     "CHEAP_METRICS",
     "COUNT_METRICS",
     "ENCODINGS",
+    "EXACT_METRICS",
     "METRICS",
     "SIMULATED_METRICS",
     "BackendName",

@@ -1,5 +1,6 @@
-"""How often a fair coin scores as low: exact for the count metrics, simulated for the others."""
+"""How often a fair coin scores as low: exact, or simulated for what the damped sum decides."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -21,29 +22,34 @@ COUNT_METRICS: Final = (
     "stability",
     "balance",
 )
-SIMULATED_METRICS: Final = (
+EXACT_METRICS: Final = (
+    *COUNT_METRICS,
     "lambda_",
-    "damped",
-    "damped_anchored",
-    "path_confidence",
-    "path_similarity",
     "qbsa_error",
     "confidence",
     "confidence_low",
+    "collapse",
 )
+SIMULATED_METRICS: Final = ("damped", "damped_anchored", "path_confidence", "path_similarity")
+CALIBRATED_METRICS: Final = (*EXACT_METRICS, *SIMULATED_METRICS)
+COLLAPSE_WINDOW_MIN: Final = 32
 
+_LAMBDA_BITS: Final = 20
 _SAME = 2.0**-40  # values closer than this are one atom, as in the exact distributions
 
 
 @cache
 def coin_distribution(metric: str, window: int) -> CoinDistribution:
-    """Return the exact distribution of a count metric over `window` fair coin tosses.
+    """Return the exact distribution of a metric over `window` fair coin tosses.
 
-    Made once for each metric and window: 0.1 ms at 64 bits, some 0.3 s at 1,024.
+    Made once for each metric and window: 0.1 ms at 64 bits, some 0.3 s at 1,024. Lambda is a figure
+    of the newest 20 tosses. Whatever predicts a toss is right half the time, so that the
+    distribution of prediction errors is binomial for every predictor. `collapse` is that with its
+    share of 0.6.
 
     Args:
-        metric: one of COUNT_METRICS.
-        window: bits, 8 to 1024.
+        metric: one of EXACT_METRICS.
+        window: bits, 8 to 1024; of `collapse` at least 32.
 
     Raises:
         ArgumentError: another metric, or the window is out of range.
@@ -53,31 +59,38 @@ def coin_distribution(metric: str, window: int) -> CoinDistribution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedDistribution:
-    """A metric's values over windows of a simulated fair coin that share no bits.
+    """A metric over windows of a simulated fair coin that share no bits.
 
     Attributes:
         metric: one of SIMULATED_METRICS.
         window: bits.
         seed: of the simulation.
-        values: (draws,) float64, sorted.
+        draws: number of windows.
+        atoms: (k,) float64, rising: the smallest value of each atom, less 2^-40.
+        cumulative: (k,) float64, the share of windows up to each atom.
     """
 
     metric: str
     window: int
     seed: int
-    values: NDArray[np.float64]
+    draws: int
+    atoms: NDArray[np.float64]
+    cumulative: NDArray[np.float64]
 
-    @property
-    def draws(self) -> int:
-        """Number of windows."""
-        return self.values.size
+    def percentile(self, value: float) -> float:
+        """Return 100 P(X <= value), in 0..100; NaN for NaN."""
+        if math.isnan(value):
+            return value
+        at = int(np.searchsorted(self.atoms, value, side="right"))
+        return 100.0 * float(self.cumulative[at - 1]) if at else 0.0
 
     def percentiles(
         self, values: NDArray[np.float64], tolerance: float = 0.0
     ) -> NDArray[np.float64]:
         """Return 100 P(X <= value + tolerance), (m,) float64 in 0..100; NaN for NaN."""
-        below = np.searchsorted(self.values, values + (tolerance + _SAME), side="right")
-        return np.where(np.isnan(values), np.nan, below * (100.0 / self.draws))
+        at = np.searchsorted(self.atoms, values + tolerance, side="right")
+        steps = np.concatenate([[0.0], 100.0 * self.cumulative])
+        return np.where(np.isnan(values), np.nan, steps[at])
 
     def standard_error(self, percentile: float) -> float:
         """Return the standard error of a percentile, in points: at most 0.35 with 20,000 draws.
@@ -90,19 +103,17 @@ class SimulatedDistribution:
 
 @cache
 def simulated_distribution(
-    metric: str, window: int, *, predictor: str = "markov", draws: int | None = None, seed: int = 0
+    metric: str, window: int, *, draws: int = 20_000, seed: int = 0
 ) -> SimulatedDistribution:
     """Return a metric's distribution over a fair coin, simulated once for each set of arguments.
 
-    The tosses are the bits of the counter-based generator Philox: the same on every machine. Takes
-    some 10 to 200 ms; the prediction error up to 4 s, at 1,024 bits.
+    The tosses are the bits of the counter-based generator Philox, and all backends give the same
+    metrics of them: the same on every machine. Takes some 10 to 300 ms.
 
     Args:
         metric: one of SIMULATED_METRICS.
         window: bits, 8 to 1024.
-        predictor: of the prediction error; the other metrics do not depend on it.
-        draws: windows, 100 to 1,000,000; by default 20,000, or as many as 2^23 tosses give (4,096
-            of the prediction error at 1,024 bits).
+        draws: windows, 100 to 1,000,000.
         seed: >= 0.
 
     Raises:
@@ -112,27 +123,72 @@ def simulated_distribution(
         raise ArgumentError(f"metric must be one of {', '.join(SIMULATED_METRICS)}; was {metric!r}")
     if not 8 <= window <= 1024:
         raise ArgumentError(f"window must be in 8..1024, was {window}")
-    # A prediction error looks back on twice the window. The first window is not full: one more.
-    stride = 2 * window if metric in ("qbsa_error", "confidence", "confidence_low") else window
-    if draws is None:
-        draws = 20_000 if stride == window else min(20_000, 2**23 // stride)
     if not 100 <= draws <= 1_000_000 or seed < 0:
         raise ArgumentError(f"draws must be in 100..1000000 and seed >= 0, were {draws}, {seed}")
+    stride = max(window, _LAMBDA_BITS)
     roller = _core.Roller(
         tick=1.0,
         window=window,
         stride=stride,
         encoding="moves",
         metrics=[metric],
-        predictor=predictor,
+        predictor="markov",
         collapse_share=0.6,
         backend="auto",
         threads=0,
     )
-    size = stride * draws + 1
+    size = stride * draws + 1  # the first window is not full: one more
     words = np.random.Philox(key=seed).random_raw(size // 64 + 1)
     tosses = np.unpackbits(words.astype("<u8").view(np.uint8), bitorder="little")[:size]
     values = np.empty(draws + 1)
     complete = np.empty(draws + 1, dtype=np.bool_)
     roller.take_bits(tosses, None, {metric: values, "complete": complete}, None)
-    return SimulatedDistribution(metric, window, seed, np.sort(values[1:]))
+    drawn = np.sort(values[1:])
+    first = np.flatnonzero(np.diff(drawn, prepend=-np.inf) >= _SAME)
+    cumulative = np.append(first[1:], draws) / draws
+    return SimulatedDistribution(metric, window, seed, draws, drawn[first] - _SAME, cumulative)
+
+
+def distribution(metric: str, window: int) -> CoinDistribution | SimulatedDistribution:
+    """Return a metric's distribution over a fair coin, exact where there is one.
+
+    Raises:
+        ArgumentError: the metric is none of CALIBRATED_METRICS, or the window is out of range.
+    """
+    check_calibrated(metric)
+    if metric in SIMULATED_METRICS:
+        return simulated_distribution(metric, window)
+    return coin_distribution(metric, window)
+
+
+def percentile(metric: str, window: int, value: float) -> float:
+    """Return the coin percentile of one value, NaN for NaN.
+
+    Raises:
+        ArgumentError: the metric is none of CALIBRATED_METRICS.
+    """
+    check_calibrated(metric)
+    return value if math.isnan(value) else distribution(metric, window).percentile(value)
+
+
+def check_calibrated(metric: str) -> None:
+    """Raise ArgumentError for a metric without a coin percentile."""
+    if metric not in CALIBRATED_METRICS:
+        known = ", ".join(CALIBRATED_METRICS)
+        raise ArgumentError(f"a percentile is known of {known}; not of {metric!r}")
+
+
+@cache
+def values_between(metric: str, window: int, low: float, high: float) -> tuple[float, float]:
+    """Return the closed range of values whose coin percentile lies in low..high, both in 0..100.
+
+    Low is above high if none does. For a window without a gap a value lies in the range exactly
+    when its percentile does: the percentile is a rising staircase of the value.
+    """
+    coin = distribution(metric, window)
+    edges = np.concatenate([[-np.inf], coin.atoms, [np.inf]])
+    steps = np.concatenate([[0.0], 100.0 * np.asarray(coin.cumulative)])
+    passing = np.flatnonzero((steps >= low) & (steps <= high))
+    if not passing.size:
+        return np.inf, -np.inf
+    return float(edges[passing[0]]), float(np.nextafter(edges[passing[-1] + 1], -np.inf))

@@ -13,12 +13,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.qfh import tables
 from sep_engine.qfh._arrays import as_bits, as_count, as_gap, as_output, as_prices, as_window
 from sep_engine.qfh.bits import Encoding
-from sep_engine.qfh.calibration import (
-    COUNT_METRICS,
-    SIMULATED_METRICS,
-    coin_distribution,
-    simulated_distribution,
-)
+from sep_engine.qfh.calibration import COLLAPSE_WINDOW_MIN, check_calibrated, distribution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,33 +175,29 @@ class RollingMetrics:
     def percentile(self, name: str) -> NDArray[np.float64]:
         """Return 100 P(X <= value) under a fair coin, (m,) float64 in 0..100.
 
-        Exact for COUNT_METRICS; simulated for SIMULATED_METRICS, with a standard error below one
-        point, which `simulated_distribution(...).standard_error` tells.
+        Exact for EXACT_METRICS (for `collapse` with a share of 0.6); simulated for
+        SIMULATED_METRICS, with a standard error of at most 0.36 points, which
+        `simulated_distribution(...).standard_error` tells.
 
         NaN where the window is not full or has a gap, and everywhere for encodings other than
         `moves`, whose bits are no fair coin even when prices are. Of float32 values, those less
         than 2^-24 apart are one.
 
         Args:
-            name: one of COUNT_METRICS or SIMULATED_METRICS.
+            name: one of CALIBRATED_METRICS.
 
         Raises:
             ArgumentError: another name.
         """
-        if name not in COUNT_METRICS and name not in SIMULATED_METRICS:
-            known = ", ".join((*COUNT_METRICS, *SIMULATED_METRICS))
-            raise ArgumentError(f"a percentile is known of {known}; not of {name!r}")
+        check_calibrated(name)
         values = getattr(self, name)
-        if self.encoding not in (None, "moves"):
+        never = name == "collapse" and self.window < COLLAPSE_WINDOW_MIN
+        if never or self.encoding not in (None, "moves"):
             return np.full(len(self), np.nan)
         tolerance = 2.0**-24 if values.dtype == np.float32 else 0.0
-        values = values.astype(np.float64)
-        if name in COUNT_METRICS:
-            return coin_distribution(name, self.window).percentiles(
-                values, self.complete, tolerance
-            )
-        coin = simulated_distribution(name, self.window, predictor=self.predictor)
-        return np.where(self.complete, coin.percentiles(values, tolerance), np.nan)
+        coin = distribution(name, self.window)
+        found = coin.percentiles(values.astype(np.float64), tolerance)
+        return np.where(self.complete, found, np.nan)
 
 
 def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:

@@ -11,8 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError
-from sep_engine.qfh import COUNT_METRICS, Stream, StreamMetrics, encode, rolling
-from sep_engine.signals.rule import METRICS, Rule
+from sep_engine.qfh import (
+    CHEAP_METRICS,
+    COUNT_METRICS,
+    METRICS,
+    Stream,
+    StreamMetrics,
+    encode,
+    rolling,
+)
+from sep_engine.qfh.calibration import distribution
+from sep_engine.signals.rule import Gate, Rule
 
 SELL, HOLD, BUY = -1, 0, 1
 
@@ -24,8 +33,10 @@ class Decision:
     Attributes:
         direction: 1 buy, -1 sell, 0 hold.
         reason: one line for a person.
-        metrics: raw values by name; None where there is none yet, or a gap took it.
-        percentiles: coin percentiles of the count metrics, 0..100; None likewise.
+        metrics: raw values by name, of the cheap metrics and of those that the rule's gates look
+            at; None where there is none yet, or a gap took it.
+        percentiles: coin percentiles, 0..100, of the count metrics and of those that gates look at
+            by percentile; None likewise.
     """
 
     direction: int
@@ -35,13 +46,25 @@ class Decision:
 
 
 class RuleEvaluator:
-    """A rule fed with one complete bar after another."""
+    """A rule fed with one complete bar after another.
+
+    A bar costs the metrics that its gates ask for and no others: the path metrics take time in
+    proportion to the window.
+    """
 
     def __init__(self, rule: Rule, tick: float) -> None:
         """tick: the grid of the closes to come, > 0."""
         self.rule = rule
         self.tick = float(tick)
-        self._stream = Stream(tick=self.tick, window=rule.window, encoding=rule.encoding)
+        asked = (*CHEAP_METRICS, *rule.columns)
+        self._metrics = tuple(name for name in METRICS if name in asked)
+        by_percentile = [gate.column for gate in rule.gates if gate.of == "percentile"]
+        self._percentiles = tuple(dict.fromkeys([*COUNT_METRICS, *by_percentile]))
+        for name in by_percentile:
+            distribution(name, rule.window)  # made now: the first bar does not wait for it
+        self._stream = Stream(
+            tick=self.tick, window=rule.window, encoding=rule.encoding, metrics=self._metrics
+        )
         self._bits_seen = 0
 
     def on_bar(self, close: float, gap: bool = False) -> Decision:
@@ -56,8 +79,8 @@ class RuleEvaluator:
         now = self._stream.update(close, gap)
         is_new = now.bits_seen > self._bits_seen
         self._bits_seen = now.bits_seen
-        metrics = {name: _number(_metric(now, name)) for name in METRICS}
-        percentiles = {name: _number(now.percentile(name)) for name in COUNT_METRICS}
+        metrics = {_spoken(name): _number(getattr(now, name)) for name in self._metrics}
+        percentiles = {_spoken(name): _number(now.percentile(name)) for name in self._percentiles}
         direction, reason = self._decide(now, is_new=is_new)
         return Decision(direction, reason, metrics, percentiles)
 
@@ -69,7 +92,8 @@ class RuleEvaluator:
         """Go on where `snapshot` was taken.
 
         Raises:
-            ArgumentError: the bytes are no snapshot, or one of another window, encoding or tick.
+            ArgumentError: the bytes are no snapshot, or one of another window, encoding or tick, or
+                of other metrics.
         """
         stream = Stream.restore(snapshot)
         found = (stream.window, stream.encoding, stream.tick)
@@ -77,6 +101,11 @@ class RuleEvaluator:
         if found != needed:
             raise ArgumentError(
                 f"snapshot must be of window, encoding and tick {needed}, was of {found}"
+            )
+        if _computed(stream) != _computed(self._stream):
+            raise ArgumentError(
+                f"snapshot must be of the metrics {_computed(self._stream)}, "
+                f"was of {_computed(stream)}"
             )
         self._stream = stream
         self._bits_seen = stream.metrics.bits_seen
@@ -91,11 +120,11 @@ class RuleEvaluator:
         passed = []
         for gate in rule.gates:
             if gate.of == "percentile":
-                value, label = now.percentile(gate.metric), f"{gate.metric} percentile"
+                value, label = now.percentile(gate.column), f"{gate.metric} percentile"
             else:
-                value, label = _metric(now, gate.metric), gate.metric
+                value, label = getattr(now, gate.column), gate.metric
             if math.isnan(value):
-                return HOLD, f"{label} unknown: a gap lies in the window"
+                return HOLD, f"{label} unknown: {self._why_unknown(now, gate)}"
             if not gate.passes(value):
                 return HOLD, f"{label} {value:.4g} outside {gate.low:g}..{gate.high:g}"
             passed.append(f"{label} {value:.4g} in {gate.low:g}..{gate.high:g}")
@@ -103,6 +132,12 @@ class RuleEvaluator:
         if direction and rule.invert:
             direction, why = -direction, f"{why}, inverted"
         return direction, "; ".join([why, *passed])
+
+    def _why_unknown(self, now: StreamMetrics, gate: Gate) -> str:
+        needed = self.rule.bits_needed(gate.metric)
+        if now.bits_seen < needed:
+            return f"{now.bits_seen} of {needed} bits seen"
+        return "a gap lies in the window"
 
     def _direction(self, now: StreamMetrics) -> tuple[int, str]:
         up_or_down = "up" if now.last_bit else "down"
@@ -117,7 +152,7 @@ class RuleEvaluator:
                     return HOLD, "no run: the newest two bits differ or a gap parts them"
                 return with_bit, f"run of {now.run_length} bits {up_or_down}"
             case name:
-                value = _metric(now, name)
+                value = getattr(now, name)
                 if math.isnan(value):
                     return HOLD, f"{name} unknown: a gap lies in the window"
                 if value == 0:
@@ -140,7 +175,14 @@ def directions(
     if closes.size <= rule.window:
         return result
     encoded = encode(closes, tick=tick, encoding=rule.encoding, gap=gaps)
-    metrics = rolling(closes, tick=tick, window=rule.window, encoding=rule.encoding, gap=gaps)
+    metrics = rolling(
+        closes,
+        tick=tick,
+        window=rule.window,
+        encoding=rule.encoding,
+        gap=gaps,
+        metrics=rule.columns,
+    )
     at = encoded.index[rule.window - 1 :]  # bars with a bit of their own and a full window
     bits = encoded.bits[rule.window - 1 :]
 
@@ -160,16 +202,23 @@ def directions(
     if rule.invert:
         chosen = -chosen
     for gate in rule.gates:
-        name = "lambda_" if gate.metric == "lambda" else gate.metric
-        values = metrics.percentile(name) if gate.of == "percentile" else getattr(metrics, name)
+        by_percentile = gate.of == "percentile"
+        values = metrics.percentile(gate.column) if by_percentile else metrics.columns[gate.column]
         values = values[at]
         chosen = np.where((values >= gate.low) & (values <= gate.high), chosen, HOLD)
     result[at] = chosen
     return result
 
 
-def _metric(now: StreamMetrics, name: str) -> float:
-    return float(getattr(now, "lambda_" if name == "lambda" else name))
+def _computed(stream: Stream) -> str:
+    return (
+        f"{', '.join(stream.computed)} (predictor {stream.predictor}, "
+        f"collapse share {stream.collapse_share:g})"
+    )
+
+
+def _spoken(column: str) -> str:
+    return "lambda" if column == "lambda_" else column
 
 
 def _number(value: float) -> float | None:

@@ -13,8 +13,10 @@ Directions (each says buy or sell; `invert` turns it round):
     balance: the sign of the metric `balance`.
     damped: the sign of the metric `damped`.
 
-A gate lets a decision pass when its metric lies in a closed range, of coin percentiles (count
-metrics with the encoding `moves` only) or of raw values. All gates must pass.
+A gate lets a decision pass when its metric lies in a closed range, of coin percentiles (with the
+encoding `moves` only; `flat_ratio` has none) or of raw values. A metric that is not known, because
+the window is not full or has a gap in it, passes no gate. All gates must pass. Predictions are
+those of the predictor `markov`, and `collapse` (0 or 1) is that of a share of 0.6.
 """
 
 import math
@@ -24,7 +26,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final, get_args
 
 from sep_engine.errors import RuleError
-from sep_engine.qfh import COUNT_METRICS, ENCODINGS, Encoding
+from sep_engine.qfh import CALIBRATED_METRICS, ENCODINGS, Encoding
 
 DIRECTIONS: Final = (
     "last_bit_reversal",
@@ -34,9 +36,16 @@ DIRECTIONS: Final = (
     "damped",
 )
 # `lambda` is a keyword of Python, so arrays and streams call it `lambda_`.
-METRICS: Final = (*COUNT_METRICS, "lambda", "damped", "damped_anchored", "flat_ratio")
+PERCENTILE_METRICS: Final = tuple(name.rstrip("_") for name in CALIBRATED_METRICS)
+METRICS: Final = (*PERCENTILE_METRICS, "flat_ratio")
+# Judged over a window, each prediction from the window before it.
+PREDICTION_METRICS: Final = ("qbsa_error", "confidence", "confidence_low")
+# Lambda is a figure of the newest bits, and these are sums that it weights.
+_OF_LAMBDA: Final = ("lambda", "damped", "damped_anchored", "path_confidence", "path_similarity")
+LAMBDA_BITS = 20
 
 WINDOW_MIN, WINDOW_MAX = 8, 1024
+COLLAPSE_WINDOW_MIN = 32
 HORIZON_BARS_MAX = 10_000
 DISTANCE_TICKS_MAX = 1_000_000
 GATES_MAX = 16
@@ -80,7 +89,7 @@ RULE_SCHEMA: Final[dict[str, Any]] = {
                         "additionalProperties": False,
                         "required": ["metric", "percentile"],
                         "properties": {
-                            "metric": {"enum": list(COUNT_METRICS)},
+                            "metric": {"enum": list(PERCENTILE_METRICS)},
                             "percentile": {
                                 **_RANGE_SCHEMA,
                                 "prefixItems": [
@@ -125,7 +134,7 @@ class Gate:
     """A closed range that a metric must lie in.
 
     Attributes:
-        metric: one of METRICS; of COUNT_METRICS when `of` is "percentile".
+        metric: one of METRICS; of PERCENTILE_METRICS when `of` is "percentile".
         of: "percentile" (of a fair coin, 0..100) or "value" (raw).
         low, high: the range, low <= high, finite.
     """
@@ -134,6 +143,11 @@ class Gate:
     of: str
     low: float
     high: float
+
+    @property
+    def column(self) -> str:
+        """The metric's name in arrays and streams."""
+        return "lambda_" if self.metric == "lambda" else self.metric
 
     def passes(self, value: float) -> bool:
         """Return whether `value` lies in the range; NaN does not."""
@@ -179,8 +193,13 @@ class Rule:
             _check_one_of(
                 f"{path}.metric",
                 gate.metric,
-                COUNT_METRICS if gate.of == "percentile" else METRICS,
+                PERCENTILE_METRICS if gate.of == "percentile" else METRICS,
             )
+            if gate.metric == "collapse" and self.window < COLLAPSE_WINDOW_MIN:
+                raise RuleError(
+                    f"{path}: collapse needs a window of at least {COLLAPSE_WINDOW_MIN}, "
+                    f"was {self.window}"
+                )
             if gate.of == "percentile":
                 if self.encoding != "moves":
                     raise RuleError(
@@ -196,6 +215,24 @@ class Rule:
                     f"{path}.{gate.of} must be low..high with low <= high, "
                     f"was {gate.low:g}..{gate.high:g}"
                 )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The metrics that decide, by their names in arrays and streams, each once."""
+        by_direction = [self.direction] if self.direction in ("balance", "damped") else []
+        return tuple(dict.fromkeys([*by_direction, *(gate.column for gate in self.gates)]))
+
+    @property
+    def bits_back(self) -> int:
+        """How many bits a decision looks back on at most."""
+        metrics = (self.direction, *(gate.metric for gate in self.gates))
+        return max(self.bits_needed(metric) for metric in metrics)
+
+    def bits_needed(self, metric: str) -> int:
+        """Return the newest bits that a metric depends on; before there are so many it is NaN."""
+        if metric in PREDICTION_METRICS:
+            return 2 * self.window
+        return max(self.window, LAMBDA_BITS) if metric in _OF_LAMBDA else self.window
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Rule":

@@ -127,6 +127,10 @@ def test_a_single_value_and_a_single_list_of_gates_stand_for_a_list_of_one() -> 
         ({"window": [64, 7]}, "window must be a whole number in 8..1024, was 7"),
         ({"entry": "high"}, "entry must be one of open, close; was 'high'"),
         ({"encoding": ["moves", "strict_up"]}, "gates[0]: encoding 'strict_up' has no coin"),
+        (
+            {"window": [64, 16], "gates": [[{"metric": "collapse", "value": [0, 0]}]]},
+            "gates[0]: collapse needs a window of at least 32, was 16",
+        ),
         ({"stops": 3}, "stops is not known; known are costs, encoding, window,"),
         ({"gates": "all"}, "gates must be a list of lists of gates, was 'all'"),
         ({"gates": [[], [{"metric": "flip"}]]}, "gates[0] must have either percentile or value"),

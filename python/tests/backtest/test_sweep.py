@@ -31,9 +31,9 @@ from sep_engine.backtest import (
 from sep_engine.backtest.sweep_plan import blocks
 from sep_engine.data import Bars, load_bars, load_sample
 from sep_engine.errors import ArgumentError
-from sep_engine.qfh import COUNT_METRICS, ENCODINGS
+from sep_engine.qfh import ENCODINGS
 from sep_engine.signals import Gate, Rule
-from sep_engine.signals.rule import DIRECTIONS, METRICS
+from sep_engine.signals.rule import DIRECTIONS, METRICS, PERCENTILE_METRICS
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 HOUR_NS = 3600 * 10**9
@@ -68,10 +68,13 @@ def random_rule(seed: random.Random) -> Rule:
     for _ in range(seed.choice((0, 0, 1, 2))):
         if encoding == "moves" and seed.random() < 0.6:
             low, high = sorted(seed.choices((0.0, 5.0, 20.0, 50.0, 80.0, 95.0, 100.0), k=2))
-            gates.append(Gate(seed.choice(COUNT_METRICS), "percentile", low, high))
+            gates.append(Gate(seed.choice(PERCENTILE_METRICS), "percentile", low, high))
         else:
             low, high = sorted((seed.uniform(-0.2, 1.0), seed.uniform(-0.2, 1.0)))
             gates.append(Gate(seed.choice(METRICS), "value", low, high))
+    windows = [8, 20, 31, 64, 65, 200]
+    if any(gate.metric == "collapse" for gate in gates):
+        windows = windows[3:]
     return Rule(
         direction=seed.choice(DIRECTIONS),
         horizon_bars=seed.choice((1, 2, 3, 5, 16, 60, 500)),
@@ -79,7 +82,7 @@ def random_rule(seed: random.Random) -> Rule:
         target_ticks=seed.choice((None, 1, 20, 100)),
         units=Decimal(1),
         encoding=encoding,
-        window=seed.choice((8, 20, 31, 64, 65, 200)),
+        window=seed.choice(windows),
         invert=seed.random() < 0.5,
         gates=tuple(gates),
     )

@@ -32,6 +32,18 @@ MORE = (
         units=Decimal(1),
     ),
     Rule(direction="balance", window=16, horizon_bars=5, stop_ticks=None, units=Decimal(1)),
+    Rule(
+        direction="last_bit_momentum",
+        window=40,
+        gates=(
+            Gate("path_similarity", "percentile", 20.0, 100.0),
+            Gate("confidence", "value", 0.4, 1.0),
+            Gate("collapse", "percentile", 0.0, 99.0),
+        ),
+        horizon_bars=5,
+        stop_ticks=None,
+        units=Decimal(1),
+    ),
 )
 
 
@@ -51,8 +63,19 @@ def test_the_stream_of_a_rule_is_its_batch() -> None:
     assert family.stream is not None
     batch = family.directions(WITH_GAPS)
     assert np.abs(batch).sum(axis=0).min() > 10
-    for number in range(3):
+    for number in range(4):
         assert np.array_equal(family.stream(number, WITH_GAPS), batch[:, number])
+
+
+def test_a_family_shows_the_gate_every_metric_that_it_decides_by() -> None:
+    family = rule_family((DEFAULT_RULE, *MORE))
+    # Predictions over 40 moves look back on 80.
+    assert family.window == 80
+    columns = family.columns(0, MARKET)
+    for name in ("path_similarity moves 40", "confidence moves 40", "collapse moves 40"):
+        assert name in columns
+    subject = Subject("more", lambda m: family.columns(3, m), bars_min=family.window + 1)
+    assert inspect(subject, WITH_GAPS, truncations=60).findings == ()
 
 
 def test_the_default_family_has_145_rules_with_the_traded_one_first() -> None:

@@ -40,14 +40,36 @@ def test_updates_give_the_bytes_of_the_batch(
 
 def test_percentiles_equal_those_of_the_batch() -> None:
     prices = walk(300, 2)
-    batch = qfh.rolling(prices, tick=TICK)
-    stream = qfh.Stream(tick=TICK)
-    for price in prices:
+    options = {"tick": TICK, "window": 40, "metrics": qfh.METRICS, "predictor": "majority8"}
+    batch = qfh.rolling(prices, **options)
+    stream = qfh.Stream(**options)
+    seen = 0
+    for k, price in enumerate(prices):
         metrics = stream.update(price)
-    for name in qfh.COUNT_METRICS:
-        assert metrics.percentile(name) == batch.percentile(name)[-1]
-    with pytest.raises(ArgumentError, match="metric must be one with a coin percentile"):
-        metrics.percentile("damped")
+        for name in qfh.CALIBRATED_METRICS:
+            found, expected = metrics.percentile(name), batch.percentile(name)[k]
+            assert found == expected or (math.isnan(found) and math.isnan(expected)), (name, k)
+            seen += not math.isnan(found)
+    assert seen > 3_000
+    for name in ("flat_ratio", "luck"):
+        with pytest.raises(ArgumentError, match=f"not of '{name}'"):
+            metrics.percentile(name)
+
+
+def test_it_says_what_it_computes() -> None:
+    assert qfh.Stream(tick=TICK).computed == qfh.CHEAP_METRICS
+    stream = qfh.Stream(
+        tick=TICK, metrics=["path_similarity", "qbsa_error"], predictor="persistence"
+    )
+    # Metrics of one group come together, and the path's come with the damped sums' own figures.
+    again = qfh.Stream.restore(stream.snapshot())
+    for one in (stream, again):
+        assert one.computed == (
+            *("path_confidence", "path_similarity"),
+            *("qbsa_error", "confidence", "confidence_low", "flat_ratio"),
+        )
+        assert (one.predictor, one.collapse_share) == ("persistence", 0.6)
+    assert math.isnan(stream.update(1.1).percentile("entropy"))
 
 
 def test_it_has_no_percentile_before_it_is_full_and_none_for_strict_up() -> None:

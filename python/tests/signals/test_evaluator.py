@@ -7,7 +7,9 @@ import pytest
 
 from sep_engine.data import load_sample
 from sep_engine.errors import ArgumentError
+from sep_engine.qfh import COUNT_METRICS, rolling
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator, directions
+from sep_engine.signals.rule import METRICS
 
 TICK = 0.01
 
@@ -108,6 +110,18 @@ def test_an_off_tick_close_is_refused_and_changes_nothing() -> None:
     assert evaluator.snapshot() == before
 
 
+# One of each group, in ranges that some windows of 8 and 64 bits are in and some are not.
+BY_VALUE = (
+    (Gate("lambda", "value", 0.2, 0.45), Gate("flat_ratio", "value", 0.0, 0.5)),
+    (Gate("damped_anchored", "value", -1.5, 1.0),),
+    (Gate("path_confidence", "value", 0.3, 1.0), Gate("path_similarity", "value", 0.1, 0.9)),
+    (Gate("qbsa_error", "value", 0.4, 0.6), Gate("confidence_low", "value", 0.1, 1.0)),
+)
+BY_PERCENTILE = (
+    (Gate("lambda", "percentile", 20.0, 100.0), Gate("damped", "percentile", 10.0, 80.0)),
+    (Gate("path_similarity", "percentile", 30.0, 100.0),),
+    (Gate("confidence", "percentile", 30.0, 100.0),),
+)
 RULES = [
     Rule(direction, 1, 10, Decimal(1), encoding=encoding, window=window, gates=gates)
     for direction, encoding, window in product(
@@ -118,8 +132,18 @@ RULES = [
     for gates in (
         (),
         (Gate("coherence", "percentile" if encoding == "moves" else "value", 0.05, 70.0),),
-        (Gate("lambda", "value", 0.2, 0.45), Gate("flat_ratio", "value", 0.0, 0.5)),
+        BY_VALUE[0],
     )
+]
+RULES += [rule("last_bit_momentum", window=w, gates=g) for w in (8, 64) for g in BY_PERCENTILE]
+RULES += [
+    rule("last_bit_momentum", window=window, gates=gates, encoding=encoding)
+    for window, gates in product((8, 64), BY_VALUE[1:])
+    for encoding in ("moves", "strict_up")
+]
+RULES += [
+    rule("last_bit_reversal", window=64, gates=(Gate("collapse", of, 0.0, high),))
+    for of, high in (("value", 0.0), ("percentile", 99.0))
 ]
 
 
@@ -137,16 +161,80 @@ def test_a_batch_decides_as_the_evaluator_does_bar_by_bar(seed: int, bars: int) 
         assert batch.tolist() == stream, tested
 
 
-def test_a_restored_evaluator_goes_on_as_if_never_stopped() -> None:
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_that_is_not_known_passes_no_gate(metric: str) -> None:
+    # The widest range passes whatever is a number. Gaps take some windows, and so does the start.
+    closes, _ = walk(3, 500)
+    gaps = np.zeros(500, dtype=bool)
+    gaps[[200, 203, 206, 209, 212, 215, 218, 221, 224, 227, 230]] = True
+    for of, low, high in (("value", -1e300, 1e300), ("percentile", 0.0, 100.0)):
+        if (metric, of) == ("flat_ratio", "percentile"):
+            continue
+        gate = Gate(metric, of, low, high)
+        tested = rule("last_bit_momentum", window=32, gates=(gate,))
+        free = directions(replace(tested, gates=()), closes, tick=TICK, gaps=gaps)
+        rolled = rolling(closes, tick=TICK, window=32, gap=gaps, metrics=[gate.column])
+        values = rolled.columns[gate.column] if of == "value" else rolled.percentile(gate.column)
+        expected = np.where(np.isnan(values), 0, free)
+        assert directions(tested, closes, tick=TICK, gaps=gaps).tolist() == expected.tolist()
+        evaluator = RuleEvaluator(tested, TICK)
+        decided = [evaluator.on_bar(*bar) for bar in zip(closes, gaps.tolist(), strict=True)]
+        assert [decision.direction for decision in decided] == expected.tolist()
+        assert np.any(expected != 0)
+        if (metric, of) != ("flat_ratio", "value"):
+            assert np.any((expected == 0) & (free != 0))
+
+
+def test_a_gate_on_predictions_waits_for_two_windows_and_says_so() -> None:
+    tested = rule("last_bit_momentum", gates=(Gate("confidence", "value", 0.0, 1.0),))
+    evaluator = RuleEvaluator(tested, TICK)
+    decisions = [evaluator.on_bar(close) for close in closes_of("u" * 16)]
+    assert decisions[8].reason == "confidence unknown: 8 of 16 bits seen"
+    assert [decision.direction for decision in decisions] == [0] * 16 + [1]
+    # After eight moves up every guess is up: none is wrong.
+    assert decisions[-1].reason == "last bit up, momentum; confidence 1 in 0..1"
+    assert (decisions[-1].metrics["confidence"], decisions[7].metrics["confidence"]) == (1.0, None)
+
+
+def test_a_decision_shows_the_metrics_that_its_gates_look_at() -> None:
+    plain = RuleEvaluator(rule("last_bit_momentum", window=32), TICK).on_bar(100.0)
+    assert "path_similarity" not in plain.metrics
+    assert list(plain.percentiles) == list(COUNT_METRICS)
+    gates = (Gate("path_similarity", "percentile", 0.0, 90.0), Gate("collapse", "value", 0.0, 0.0))
+    shown = RuleEvaluator(rule("last_bit_momentum", window=32, gates=gates), TICK).on_bar(100.0)
+    assert set(shown.metrics) == {*plain.metrics, "path_similarity", "collapse"}
+    assert list(shown.percentiles) == [*COUNT_METRICS, "path_similarity"]
+    # Rules, decisions and the wire say `lambda`.
+    gates = (Gate("lambda", "percentile", 0.0, 90.0),)
+    shown = RuleEvaluator(rule("last_bit_momentum", window=32, gates=gates), TICK).on_bar(100.0)
+    assert list(shown.percentiles) == [*COUNT_METRICS, "lambda"]
+    assert "lambda_" not in shown.metrics
+
+
+def test_a_snapshot_without_the_metrics_of_the_gates_is_refused() -> None:
+    # Its predictions were not judged: the share of wrong ones would be too low for two windows.
+    gated = replace(DEFAULT_RULE, gates=(Gate("qbsa_error", "value", 0.0, 0.4),))
+    with pytest.raises(ArgumentError, match=r"snapshot must be of the metrics .*qbsa_error.*, was"):
+        RuleEvaluator(gated, TICK).restore(RuleEvaluator(DEFAULT_RULE, TICK).snapshot())
+
+
+@pytest.mark.parametrize(
+    "tested",
+    [
+        DEFAULT_RULE,
+        replace(DEFAULT_RULE, gates=(*BY_VALUE[2], *BY_VALUE[3], *BY_PERCENTILE[2])),
+    ],
+)
+def test_a_restored_evaluator_goes_on_as_if_never_stopped(tested: Rule) -> None:
     closes, gaps = walk(7, 400)
     bars = [(float(close), bool(gap)) for close, gap in zip(closes, gaps, strict=True)]
-    whole = RuleEvaluator(DEFAULT_RULE, TICK)
+    whole = RuleEvaluator(tested, TICK)
     expected = [whole.on_bar(*bar) for bar in bars]
     for stop in (1, 63, 64, 65, 250):
-        first = RuleEvaluator(DEFAULT_RULE, TICK)
+        first = RuleEvaluator(tested, TICK)
         for bar in bars[:stop]:
             first.on_bar(*bar)
-        second = RuleEvaluator(DEFAULT_RULE, TICK)
+        second = RuleEvaluator(tested, TICK)
         second.restore(first.snapshot())
         assert [second.on_bar(*bar) for bar in bars[stop:]] == expected[stop:]
 
@@ -167,7 +255,9 @@ def test_prices_after_a_bar_change_nothing_at_that_bar() -> None:
         moved = bars.close_ticks[stop:3_000] + rng.integers(-500, 500, 3_000 - stop)
         changed[stop:] = np.round(moved * tick, 5)
         assert not np.array_equal(changed, bars.close[:3_000])
-        for tested in (DEFAULT_RULE, rule("balance"), rule("run_persistence"), rule("damped")):
+        by_path = replace(DEFAULT_RULE, gates=(*BY_PERCENTILE[1], *BY_PERCENTILE[2]))
+        ways = (rule("balance"), rule("run_persistence"), rule("damped"))
+        for tested in (DEFAULT_RULE, by_path, *ways):
             before = directions(tested, bars.close[:3_000], tick=tick)[:stop]
             assert np.array_equal(directions(tested, changed, tick=tick)[:stop], before)
             alone = directions(tested, bars.close[:stop], tick=tick)

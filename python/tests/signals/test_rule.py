@@ -4,8 +4,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from sep_engine import qfh
 from sep_engine.errors import RuleError
 from sep_engine.signals import DEFAULT_RULE, RULE_SCHEMA, Gate, Rule
+from sep_engine.signals.rule import METRICS
 
 DOCUMENT = {
     "encoding": "moves",
@@ -45,7 +47,8 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     (with_gate(metric="coherence"), r"gates\[0\] must have either percentile or value"),
     (with_gate(metric="coherence", value=[0, 1], percentile=[0, 5]), r"gates\[0\] must have"),
     (with_gate(metric="luck", value=[0, 1]), r"gates\[0\]\.metric must be one of"),
-    (with_gate(metric="damped", percentile=[0, 5]), r"gates\[0\]\.metric must be one of"),
+    (with_gate(metric="flat_ratio", percentile=[0, 5]), r"gates\[0\]\.metric must be one of"),
+    (with_gate(metric="lambda_", value=[0, 1]), r"gates\[0\]\.metric must be one of"),
     (with_gate(metric="coherence", percentile=[5]), r"gates\[0\]\.percentile must be \[low, high"),
     (with_gate(metric="coherence", percentile=["a", 5]), r"gates\[0\]\.percentile must hold"),
     (with_gate(metric="coherence", percentile=[80, 101]), r"gates\[0\]\.percentile must lie in"),
@@ -55,6 +58,10 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
 BEYOND_SCHEMA: list[tuple[dict[str, Any], str]] = [
     ({"units": "0"}, "units must be > 0"),
     (with_gate(metric="coherence", percentile=[90, 80]), r"gates\[0\]\.percentile must be low"),
+    (
+        {**with_gate(metric="collapse", value=[0, 0]), "window": 31},
+        r"gates\[0\]: collapse needs a window of at least 32, was 31",
+    ),
     ({"encoding": "strict_up"}, r"gates\[0\]: encoding 'strict_up' has no coin percentile"),
 ]
 
@@ -78,6 +85,35 @@ def test_a_rule_survives_the_way_through_json() -> None:
     )
     assert Rule.from_json(rule.to_json()) == rule
     assert rule.to_json()["units"] == "0.5"
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_a_gate_by_value_and_by_percentile(metric: str) -> None:
+    for of in ("value", "percentile"):
+        document = DOCUMENT | with_gate(metric=metric, **{of: [0, 50]})
+        if (metric, of) == ("flat_ratio", "percentile"):
+            continue  # it is no metric of bits: a coin has none
+        rule = Rule.from_json(document)
+        assert rule.gates == (Gate(metric, of, 0.0, 50.0),)
+        jsonschema.validate(rule.to_json(), RULE_SCHEMA)
+
+
+def test_the_metrics_of_gates_are_those_that_rolling_gives() -> None:
+    assert sorted(Gate(name, "value", 0, 1).column for name in METRICS) == sorted(qfh.METRICS)
+
+
+def test_a_rule_says_how_many_bits_it_looks_back_on() -> None:
+    # Predictions are judged over a window, each from the window before it; lambda is of 20 bits.
+    def bits_back(window: int, *metrics: str, direction: str = "last_bit_reversal") -> int:
+        gates = tuple(Gate(metric, "value", 0.0, 1.0) for metric in metrics)
+        return Rule(direction, 1, None, Decimal(1), window=window, gates=gates).bits_back
+
+    assert bits_back(64) == 64
+    assert bits_back(64, "lambda", "path_similarity", "collapse", "flat_ratio") == 64
+    assert bits_back(64, "entropy", "confidence_low") == 128
+    assert bits_back(12, "entropy") == 12
+    assert bits_back(12, "damped_anchored") == bits_back(12, direction="damped") == 20
+    assert bits_back(12, "qbsa_error") == 24
 
 
 def test_a_part_that_is_left_out_has_its_default() -> None:

@@ -1,13 +1,13 @@
 import { useMutation } from '@tanstack/react-query';
 
 import { idempotencyKey } from '../../shared/api/commands';
-import { rule as ruleSchema, type Rule, type Status } from '../../shared/api/model';
+import type { Status } from '../../shared/api/model';
 import { startRun } from '../../shared/api/research';
-import { sizeText, wordsOf } from '../../shared/format';
 import { notify } from '../../shared/notices';
 import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
 import { LiveGateButton } from './live-gate';
+import { ruleText } from './rule-text';
 import './strategy.css';
 
 /** What trades by itself, and what is known about its worth. */
@@ -78,25 +78,4 @@ function JudgeButton({ strategy }: { strategy: number }) {
       Judge this rule
     </button>
   );
-}
-
-/** A rule in words; one that the page has no words for is shown as it is stored. */
-function ruleText(stored: Record<string, unknown>): string {
-  const { success, data } = ruleSchema.safeParse(stored);
-  return success ? inWords(data) : JSON.stringify(stored);
-}
-
-function inWords(rule: Rule): string {
-  const gates = rule.gates.map(
-    ({ metric, percentile: [low, high] }) =>
-      `${wordsOf(metric)} percentile ${high >= 100 ? `≥ ${low}` : `${low} to ${high}`}`,
-  );
-  const stop = rule.stop_ticks === null ? 'no stop' : `stop ${rule.stop_ticks} ticks`;
-  return [
-    `${wordsOf(rule.direction)} over ${rule.window} ${rule.encoding}`,
-    ...gates,
-    `${sizeText(rule.units)} units`,
-    stop,
-    `${rule.horizon_bars} bars`,
-  ].join(', ');
 }

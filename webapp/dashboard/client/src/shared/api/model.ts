@@ -109,12 +109,19 @@ export type Qfh = z.infer<typeof qfh>;
 export const tradingStateName = z.enum(['ACTIVE', 'REDUCING', 'HALTED']);
 export type TradingStateName = z.infer<typeof tradingStateName>;
 
+const range = z.tuple([z.number(), z.number()]);
+
 /** A strategy's rule, as far as the page tells it in words. */
 export const rule = z.object({
   encoding: z.string(),
   window: z.number(),
   direction: z.string(),
-  gates: z.array(z.object({ metric: z.string(), percentile: z.tuple([z.number(), z.number()]) })),
+  gates: z.array(
+    z.union([
+      z.object({ metric: z.string(), percentile: range }),
+      z.object({ metric: z.string(), value: range }),
+    ]),
+  ),
   horizon_bars: z.number(),
   stop_ticks: z.number().nullable(),
   units: decimalText,
