@@ -175,7 +175,7 @@ if DATABASE_URL:
         raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// address, or unset: SQLite")
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
-        "options": "-c lock_timeout=5000 -c statement_timeout=30000"
+        "options": "-c lock_timeout=2000 -c statement_timeout=30000"
         " -c idle_in_transaction_session_timeout=60000"
         # A claim that a crash of the server can take back is no claim.
         " -c synchronous_commit=on",

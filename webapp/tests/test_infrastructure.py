@@ -153,7 +153,7 @@ def test_c9_a_claim_that_waits_for_a_lock_gives_up_and_claims_nothing(sample: Fe
     order = queued(sample)
     with connection.cursor() as cursor:
         for name, value in (
-            ("lock_timeout", "5s"),
+            ("lock_timeout", "2s"),
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "1min"),
             ("synchronous_commit", "on"),
