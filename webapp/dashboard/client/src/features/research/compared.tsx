@@ -1,10 +1,10 @@
 import { useQuery } from '@tanstack/react-query';
 
-import { comparedQuery } from '../../shared/api/research';
+import { comparedQuery, type Run } from '../../shared/api/research';
 import { Link } from '../../shared/route';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { RunMark } from './run-marks';
-import { dataText, figureText, KINDS } from './wording';
+import { dataText, figureText, KINDS, shortId } from './wording';
 
 /** Two to four runs side by side: what each found, figure by figure. */
 export function Compared({ ids }: { ids: string[] }) {
@@ -35,6 +35,16 @@ export function Compared({ ids }: { ids: string[] }) {
                   </tr>
                 </thead>
                 <tbody>
+                  {differences(runs).map(([name, texts]) => (
+                    <tr key={name}>
+                      <th scope="row">{name}</th>
+                      {texts.map((text, place) => (
+                        <td key={ids[place]} className="number">
+                          {text}
+                        </td>
+                      ))}
+                    </tr>
+                  ))}
                   {figures.map(({ name, unit, values }) => (
                     <tr key={name}>
                       <th scope="row">{name}</th>
@@ -53,4 +63,18 @@ export function Compared({ ids }: { ids: string[] }) {
       </Panel>
     </>
   );
+}
+
+/** What runs were asked in different ways: their names alone do not say it. */
+function differences(runs: Run[]): [string, string[]][] {
+  const facts: [string, (run: Run) => string][] = [
+    ['data hash', (run) => shortId(run.data_sha256)],
+    ['prices', (run) => run.data.price_side],
+    ['seed', (run) => String(run.seed)],
+    ['strategy', (run) => run.strategy?.name ?? 'none'],
+    ['code', (run) => run.code_version],
+  ];
+  return facts
+    .map(([name, text]): [string, string[]] => [name, runs.map(text)])
+    .filter(([, texts]) => new Set(texts).size > 1);
 }

@@ -108,7 +108,7 @@ test('what is wrong is told at its field', async () => {
 });
 
 test('chosen runs stand side by side', async () => {
-  const rows = [ONE, TWO].map((id) => runWith({ id, state: 'DONE', edge: false }));
+  const rows = [ONE, TWO].map((id, seed) => runWith({ id, seed, state: 'DONE', edge: false }));
   serve(({ path }) =>
     path.startsWith('/api/runs/compare')
       ? { body: { runs: rows, figures: [{ name: 'trades', unit: '', values: [12, null] }] } }
@@ -121,5 +121,6 @@ test('chosen runs stand side by side', async () => {
   await click(buttonNamed(place, 'Compare 2'));
   expect(location.search).toBe(`?ids=${ONE},${TWO}`);
   const cells = [...place.querySelectorAll('tbody td')].map(({ textContent }) => textContent);
-  expect(cells).toEqual(['12', '–']);
+  // The seed is all that they were asked differently by.
+  expect(cells).toEqual(['0', '1', '12', '–']);
 });
