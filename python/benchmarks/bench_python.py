@@ -18,6 +18,8 @@ WINDOW = 64
 TICK = 1e-5
 TEN = (*qfh.COUNT_METRICS, "lambda_", "damped")
 BITS = np.random.default_rng(1).integers(0, 2, 1 << 22, dtype=np.uint8)
+# Columns of more than 32 MiB: the C library takes smaller ones from memory that was freed before.
+MANY_BITS = np.random.default_rng(1).integers(0, 2, 9 << 20, dtype=np.uint8)
 
 
 def measure(benchmark: Any, call: Callable[[], object], *, items: int, rounds: int = 3) -> None:
@@ -49,23 +51,26 @@ def test_rolling_peer(benchmark: Any, peer: str) -> None:
 
 @pytest.mark.parametrize("arrays", ["given", "fresh"])
 def test_stores(benchmark: Any, arrays: str) -> None:
-    given = [np.zeros(len(BITS), dtype=np.float32) for _ in TEN]
+    size = len(BITS if arrays == "given" else MANY_BITS)
+    given = [np.zeros(size, dtype=np.float32) for _ in TEN]
 
     def stores() -> None:
         columns = given if arrays == "given" else [np.empty_like(column) for column in given]
         for column in columns:
             column.fill(1.0)
 
-    measure(benchmark, stores, items=len(BITS), rounds=9)
+    measure(benchmark, stores, items=size, rounds=9)
 
 
 def test_rolling_fresh(benchmark: Any) -> None:
     measure(
         benchmark,
         lambda: (
-            qfh.rolling_bits(BITS, window=WINDOW, metrics=TEN, dtype=np.float32, threads=1).columns
+            qfh.rolling_bits(
+                MANY_BITS, window=WINDOW, metrics=TEN, dtype=np.float32, threads=1
+            ).columns
         ),
-        items=len(BITS),
+        items=len(MANY_BITS),
         rounds=9,
     )
 
