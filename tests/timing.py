@@ -42,9 +42,9 @@ from sep_engine.model import Instrument, Quote
 from sep_engine.risk import LIMIT_NAMES, Approved, Exposure, Intent, check_order
 from sep_oanda_server.wire import Json, read_time
 from tests.stack import ROOT, Stack, free_port, running_stack
+from tests.world import WAIT_S, Unreached, until
 
 MS = 1_000_000  # nanoseconds
-WAIT_S = 30.0
 BEFORE_S = 2.0  # how long before a click the rate of sends is counted
 AFTER_S = 1.5  # how long orders are asked for after it
 RESTING = 10  # limit orders that work at the venue when the click comes
@@ -102,10 +102,6 @@ class Click:
     last_send_ms: float
     working: int
     cancelled_ms: float | None
-
-
-class Unreached(Exception):
-    """What was to be measured did not come about; the message says what was missing."""
 
 
 class Stopped(Unreached):
@@ -271,10 +267,10 @@ def world(var_path: Path, *, silences: int) -> Iterator[World]:
             SEP_OANDA_URL=f"http://127.0.0.1:{port}",
         )
         login = prepare()
-        await_true(lambda: listens(port), "the venue listens")
+        until(lambda: listens(port), "the venue listens")
         with running_stack(var_path, broker="oanda-local") as stack:
             log = var_path / "log" / "trader.log"
-            await_true(lambda: "armed" in log.read_text(errors="replace"), "the trader is armed")
+            until(lambda: "armed" in log.read_text(errors="replace"), "the trader is armed")
             yield World(stack, login, ledger)
     finally:
         venue.terminate()
@@ -306,19 +302,6 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def await_true(question: Callable[[], bool], what: str, *, seconds: float = WAIT_S) -> None:
-    """Wait until the answer is yes.
-
-    Raises:
-        Unreached: it was not in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not question():
-        if time.monotonic() > deadline:
-            raise Unreached(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
-
-
 def ask(units: int, **terms: Any) -> Any:
     """Record an intent of `units`, a market order if nothing else is said; return the order."""
     from django.utils import timezone
@@ -343,7 +326,7 @@ def trade(units: int) -> None:
 
     for _ in range(20):
         key = ask(units).pk
-        await_true(Order.objects.filter(pk=key, state__in=ENDED).exists, "a market order ended")
+        until(Order.objects.filter(pk=key, state__in=ENDED).exists, "a market order ended")
         order = Order.objects.get(pk=key)
         if order.state == "FILLED":
             return
@@ -468,7 +451,7 @@ def click(one: World, token: str, rate: float) -> Pressed:
     prices = [Decimal("1.06000") - Decimal(n) / 10_000 for n in range(RESTING)]
     keys = [ask(100, type=OrderType.LIMIT, price=price).pk for price in prices]
     rest = Order.objects.filter(pk__in=keys)
-    await_true(lambda: not rest.exclude(state="ACCEPTED").exists(), "the limit orders work")
+    until(lambda: not rest.exclude(state="ACCEPTED").exists(), "the limit orders work")
     orders = Orders(one, token, rate=rate)
     orders.start()
     try:
@@ -484,7 +467,7 @@ def click(one: World, token: str, rate: float) -> Pressed:
         orders.stop()
     unended = Order.objects.filter(type__in=("LIMIT", "MARKET")).exclude(state__in=ENDED)
     with contextlib.suppress(Unreached):  # the ledger then shows what stayed
-        await_true(lambda: not unended.exists(), "all orders ended")
+        until(lambda: not unended.exists(), "all orders ended")
     found = read_click(one.lines(first), click_ns, before_s=BEFORE_S)
     return Pressed(found, answer_ms, queued)
 
@@ -559,7 +542,7 @@ def losses(count: int, took: list[float]) -> None:
         limit.update(value=Decimal("0.01"))
         breach_ns = time.time_ns()
         row = TradingState.objects.filter(scope="ACCOUNT", state="REDUCING")
-        await_true(row.exists, "the account reduces")
+        until(row.exists, "the account reduces")
         took.append(row.get().changed_at.timestamp() * 1000 - breach_ns / MS)
         say(f"loss {number + 1}: {took[-1]:.0f} ms")
         limit.update(value=LIMITS["daily_loss_max"])
@@ -589,7 +572,7 @@ def doubts(one: World, count: int, took: list[float]) -> None:
         ).raise_for_status()
         order = ask(-1000 if held() > 0 else 1000)
         ended = Order.objects.filter(pk=order.pk, state__in=ENDED)
-        await_true(ended.exists, "an order whose answer was lost ended")
+        until(ended.exists, "an order whose answer was lost ended")
         found_ns = time.time_ns()
         taken = [line for line in one.lines(first) if line["type"] == "MARKET_ORDER"]
         if ended.get().state != "FILLED":
@@ -604,7 +587,7 @@ def silences(one: World, count: int, took: list[float]) -> None:
 
     from webapp.trading.models import EventLog, Reconciliation
 
-    await_true(Reconciliation.objects.filter(cause="stream").exists, "the stream is heard")
+    until(Reconciliation.objects.filter(cause="stream").exists, "the stream is heard")
     for number in range(count):
         first = one.last_id()
         last = EventLog.objects.aggregate(last=Max("pk"))["last"] or 0
@@ -613,10 +596,10 @@ def silences(one: World, count: int, took: list[float]) -> None:
         heard = alerts.filter(data__text__icontains="transaction stream is heard again")
         trade(1 if held() <= 0 else -1)
         line_ns = read_time(one.lines(first)[0]["time"])
-        await_true(lost.exists, "the silence was noticed")
+        until(lost.exists, "the silence was noticed")
         took.append(lost.get().time.timestamp() * 1000 - line_ns / MS)
         say(f"silence {number + 1}: {took[-1]:.0f} ms")
-        await_true(heard.exists, "the stream was heard again")
+        until(heard.exists, "the stream was heard again")
 
 
 def until_ended(part: Callable[[], None]) -> str:

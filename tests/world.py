@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,24 @@ ACCOUNT = "101-004-1435156-001"
 ENDED = ("FILLED", "CANCELLED", "REJECTED", "EXPIRED", "EXPIRED_UNSENT", "DENIED", "REPLACED")
 START_S = 60.0
 LEASE_HELD = 3  # the exit code of a trader whose account has another one
+WAIT_S = 30.0
+
+
+class Unreached(Exception):
+    """What was waited for did not come about in time."""
+
+
+def until(question: Callable[[], bool], what: str, *, seconds: float = WAIT_S) -> None:
+    """Wait until the answer is yes.
+
+    Raises:
+        Unreached: it was not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > deadline:
+            raise Unreached(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
 
 
 @dataclass

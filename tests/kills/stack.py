@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from tests.kills.places import Deed, Place
-from tests.world import ENDED, World, audit, state_of
+from tests.world import ENDED, WAIT_S, Unreached, World, audit, state_of, until
 from webapp import embedded_valkey
 
 VICTIMS = ("EUR_USD", "AUD_USD", "NZD_USD", "EUR_GBP", "USD_CHF", "USD_CAD")
@@ -41,7 +41,6 @@ BIDS = {
 # A Monday, so that every calendar is open whenever this runs.
 MONDAY = datetime(2030, 1, 7, 10, tzinfo=UTC)
 QUOTE_GAP_S = 0.5
-WAIT_S = 30.0
 AGAIN_S = 120.0
 # What no recovery mends: an order twice at the venue or without an intent, a broken log.
 FINAL = ("I1", "I5", "I6", "I7", "I8", "feed")
@@ -99,23 +98,6 @@ class Prices(threading.Thread):
     def stop(self) -> None:
         self._enough.set()
         self.join()
-
-
-class Unreached(Exception):
-    """What was waited for did not come about in time."""
-
-
-def until(question: Callable[[], bool], what: str, *, seconds: float = WAIT_S) -> None:
-    """Wait until the answer is yes.
-
-    Raises:
-        Unreached: it was not in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not question():
-        if time.monotonic() > deadline:
-            raise Unreached(f"not within {seconds:g} s: {what}")
-        time.sleep(0.02)
 
 
 class KillStack:
