@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 # Losing this cluster at a power cut costs nothing, so nothing waits for the disk.
 DURABILITY = ("fsync", "full_page_writes", "synchronous_commit")
 
@@ -59,14 +61,20 @@ class Cluster:
     def create(self) -> None:
         self._run("initdb", "-U", "sep", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
 
-    def start(self) -> None:
-        settings = (f"-c {setting}=off" for setting in DURABILITY)
+    def start(self, *, durable: bool = False) -> None:
+        """Start it. `durable`: let it write to the disk as a server that is not for tests does."""
+        settings = (f"-c {setting}={'on' if durable else 'off'}" for setting in DURABILITY)
         options = " ".join([f"-k {self.folder}", "-h ''", *settings])
         self._run("pg_ctl", "-l", f"{self.folder}/log", "-w", "-o", options, "start")
 
     def stop(self) -> None:
         """Stop without a checkpoint, as a crash does: the next start recovers from the log."""
         self._run("pg_ctl", "-m", "immediate", "-w", "stop")
+
+    def backends(self) -> list[int]:
+        """Return the processes of the server but its first, which starts the others anew."""
+        first = int(Path(self.folder, "data", "postmaster.pid").read_text().splitlines()[0])
+        return [child.pid for child in psutil.Process(first).children()]
 
     def _run(self, program: str, *words: str) -> None:
         subprocess.run(

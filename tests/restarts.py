@@ -21,7 +21,15 @@ from typing import Any
 
 from scripts.postgres_for_tests import Cluster, running, server_binaries
 from tests.kills.places import Deed, Place
-from tests.kills.stack import BYSTANDER, Kill, KillStack, Unreached, kill_stack, until
+from tests.kills.stack import (
+    BYSTANDER,
+    Kill,
+    KillStack,
+    Unreached,
+    can_trace,
+    kill_stack,
+    until,
+)
 from tests.timing import Row, machine, table
 from tests.world import ENDED, World, audit, state_of
 from webapp.launcher import BACK_OFF_S
@@ -32,6 +40,7 @@ GOALS = {
     "Valkey is killed and starts": "5 s",
     "Valkey is flushed": "5 s",
     "everything is killed at once": "30 s",
+    "a write of PostgreSQL to the disk fails": "15 s",
 }
 
 
@@ -64,11 +73,13 @@ class Servers:
 
     Attributes:
         asked: keys of all orders that were asked for: their commit was acknowledged.
+        tracer: what lets a sync fail; it ends with the processes that it holds.
     """
 
     stack: KillStack
     cluster: Cluster
     asked: list[int] = field(default_factory=list)
+    tracer: "subprocess.Popen[bytes] | None" = None
 
     def order(self) -> Any:
         """Ask for an order as soon as the database takes one; return it.
@@ -110,6 +121,22 @@ class Servers:
     def crash_database(self) -> None:
         self.cluster.stop()
         self.cluster.start()
+
+    def fail_a_sync(self) -> None:
+        """Let the next sync of PostgreSQL's log fail, of whichever process makes it.
+
+        The server cannot know what is on the disk then: it ends all its sessions and recovers by
+        itself. Whoever waited for a commit does not know whether it was made.
+        """
+        pids = self.cluster.backends()
+        fail = ("strace", "-qq", "-e", "trace=fdatasync",
+                "-e", "inject=fdatasync:error=EIO:when=1")  # fmt: skip
+        self.tracer = subprocess.Popen(
+            [*fail, *(word for pid in pids for word in ("-p", str(pid)))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: all(not alive or traced for alive, traced in map(seen, pids)), "strace holds")
 
     def kill_valkey(self) -> None:
         end(self.stack.world.valkey)
@@ -196,6 +223,15 @@ def run(*words: str | Path) -> None:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
+def seen(pid: int) -> tuple[bool, bool]:
+    """Return whether a process lives, and whether it is traced."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False, False
+    return True, "TracerPid:\t0\n" not in status
+
+
 def end(process: "subprocess.Popen[bytes] | None") -> None:
     assert process is not None
     process.kill()
@@ -203,13 +239,22 @@ def end(process: "subprocess.Popen[bytes] | None") -> None:
 
 
 def measure(one: Servers, count: int) -> list[Row]:
-    strikes = (one.crash_database, one.kill_valkey, one.flush_valkey, one.kill_all)
+    strikes = [one.crash_database, one.kill_valkey, one.flush_valkey, one.kill_all]
+    if can_trace():
+        strikes.append(one.fail_a_sync)
     rows = []
-    for (what, goal), strike in zip(GOALS.items(), strikes, strict=True):
+    for (what, goal), strike in zip(GOALS.items(), strikes, strict=False):
         took = []
+        if strike == one.fail_a_sync:
+            one.cluster.stop()
+            one.cluster.start(durable=True)
         for number in range(count):
             took.append(1000 * one.seconds(strike))
             print(f"{what} {number + 1}: {took[-1]:.0f} ms", file=sys.stderr, flush=True)
+            if strike == one.fail_a_sync:
+                assert one.tracer is not None
+                one.tracer.wait(10)
+                assert "PANIC:  could not fdatasync" in Path(one.cluster.folder, "log").read_text()
         rows.append(Row(f"{what}, until an order is filled and told", goal, tuple(took)))
     return rows
 

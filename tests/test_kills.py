@@ -18,7 +18,9 @@ needs_postgresql = pytest.mark.skipif(
 
 
 @needs_postgresql
-def test_c1_c2_c6_c18_c20_o4_o5_kills_and_restarts_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_c1_c2_c6_c12_c18_c20_o4_o5_kills_and_restarts_lose_and_double_nothing(
+    tmp_path: Path,
+) -> None:
     # A process of its own: its settings name another database than those of other tests.
     writes = "2" if can_trace() else "0"
     done = subprocess.run(
@@ -31,9 +33,10 @@ def test_c1_c2_c6_c18_c20_o4_o5_kills_and_restarts_lose_and_double_nothing(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["faults"] == []
-    # One place of the order path, the writes, and three servers that went and came.
+    # One place of the order path, the writes, three servers that went and came, and all at once;
+    # a sync that fails needs strace.
     assert result["kills"] == 1 + int(writes)
-    assert result["restarts"] == 4
+    assert result["restarts"] == 4 + can_trace()
 
 
 def test_the_table_of_kills_counts_by_place() -> None:
