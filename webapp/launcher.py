@@ -40,6 +40,9 @@ DISK_FREE_BYTES_MIN = 1_000_000_000
 LOG_BYTES_MAX = 20_000_000
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 4.0
+# What holds positions or ends them outlives pages and computations when memory runs out.
+LAST_TO_GO = ("trader", "killswitch", "valkey", "venue")
+OOM_SCORE = "500"
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -160,7 +163,7 @@ class Launcher:
                 # A session of its own: Ctrl-C in the terminal reaches the launcher alone, which
                 # then stops the others in order.
                 start_new_session=True,
-                preexec_fn=_as_child(os.getpid()),
+                preexec_fn=_as_child(os.getpid(), first_to_go=child.name not in LAST_TO_GO),
             )
         child.started_at = time.monotonic()
         child.restart_at = None
@@ -176,7 +179,7 @@ class Launcher:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_as_child(os.getpid()),
+                preexec_fn=_as_child(os.getpid(), first_to_go=True),
             )
         self.children.append(Child("prepare", [], process))
         try:
@@ -372,8 +375,16 @@ def only_one(var_path: Path) -> Iterator[None]:
         yield
 
 
-def _as_child(parent: int):  # type: ignore[no-untyped-def]
+def _as_child(parent: int, *, first_to_go: bool):  # type: ignore[no-untyped-def]
+    """Return what a child does before it becomes its program.
+
+    first_to_go: when the machine has no memory left the kernel ends it before the others.
+    """
+
     def prepare() -> None:
+        if first_to_go:
+            with contextlib.suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         embedded_valkey.die_with_parent()
         if os.getppid() != parent:  # it ended before the kernel was asked

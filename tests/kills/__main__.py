@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from scripts.postgres_for_tests import running, server_binaries
 from tests.kills.places import PLACES
 from tests.kills.stack import Kill, KillStack, can_trace, environment_of, kill_stack
 from tests.world import ROOT
+from webapp import embedded_valkey
 
 SERIES = ("venue and Valkey", "database")
 WRITES_MAX = 500
@@ -53,13 +55,24 @@ def main() -> int:
         return 0
     stacks = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.kills", *sys.argv[1:], "--stack", str(number)], cwd=ROOT
+            [sys.executable, "-m", "tests.kills", *sys.argv[1:], "--stack", str(number)],
+            cwd=ROOT,
+            # Ctrl-C reaches this command alone, which then ends each of them once.
+            start_new_session=True,
+            preexec_fn=embedded_valkey.die_with_parent,
         )
         for number in range(options.stacks)
     ]
-    codes = [stack.wait() for stack in stacks]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        codes, ended = [stack.wait() for stack in stacks], ""
+    except KeyboardInterrupt:
+        for stack in stacks:
+            stack.send_signal(signal.SIGINT)
+        codes = [stack.wait(60) for stack in stacks]
+        ended = "Broken off: the same command goes on where it was.\n"
     lines = read(options.results)
-    sys.stdout.write(table(lines))
+    sys.stdout.write(table(lines) + ended)
     broken = any(line["faults"] for line in lines)
     return 1 if broken or any(codes) else 0
 

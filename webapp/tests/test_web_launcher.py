@@ -294,6 +294,22 @@ def test_stopping_in_the_middle_of_the_start_leaves_nothing(
     assert processes_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["trader", "killswitch", "web", "worker"])
+def test_c14_when_memory_runs_out_the_page_goes_before_what_trades(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "log").mkdir()
+    starter = launcher.Launcher(tmp_path, 0, dict(os.environ), "paper")
+    read = "import sys; sys.stdout.write(open('/proc/self/oom_score_adj').read())"
+    child = starter._start(name, [sys.executable, "-c", read])
+    assert child.process is not None
+    assert child.process.wait(30) == 0
+    # What trades keeps the score that everything here began with.
+    own = Path("/proc/self/oom_score_adj").read_text().strip()
+    wanted = own if name in ("trader", "killswitch") else "500"
+    assert (tmp_path / "log" / f"{name}.log").read_text().strip() == wanted
+
+
 def test_a_busy_port_is_named_with_the_way_out(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

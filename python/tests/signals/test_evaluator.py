@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from decimal import Decimal
 from itertools import product
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from sep_engine.data import load_sample
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.qfh import COUNT_METRICS, rolling
 from sep_engine.signals import DEFAULT_RULE, Gate, Rule, RuleEvaluator, directions
 from sep_engine.signals.rule import METRICS
@@ -282,3 +283,25 @@ def test_the_sample_gives_its_first_signal_soon_after_its_history() -> None:
     first = int(np.flatnonzero(found[sample.history_bars :])[0])
     # At one bar a second the page must show a signal and its fill within 60 s.
     assert first == 11
+
+
+def test_d17_a_rule_is_data_whose_work_and_state_stay_as_they_are_with_every_bar() -> None:
+    # There is no code of a person in it that could hang: a rule is read from numbers and names.
+    with pytest.raises(RuleError):
+        Rule.from_json({**DEFAULT_RULE.to_json(), "code": "while True: pass"})
+    evaluator = RuleEvaluator(DEFAULT_RULE, 0.00001)
+    closes = np.round(1.1 + 0.00001 * (walk(3, 12_000)[0] * 100 - 10_000), 5).tolist()
+
+    def cpu_s(bars: list[float]) -> float:
+        started = time.process_time()
+        for close in bars:
+            evaluator.on_bar(close)
+        return time.process_time() - started
+
+    early = min(cpu_s(closes[start : start + 500]) for start in range(1_000, 3_500, 500))
+    size = len(evaluator.snapshot())
+    for close in closes[3_500:9_500]:
+        evaluator.on_bar(close)
+    late = min(cpu_s(closes[start : start + 500]) for start in range(9_500, 12_000, 500))
+    assert len(evaluator.snapshot()) == size
+    assert late < 3 * early
