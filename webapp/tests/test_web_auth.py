@@ -319,6 +319,18 @@ def test_every_error_has_the_one_shape(
 
 
 @pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("/api/orders/999", "There is no order 999."),
+        ("/api/candles/XXX", "There is no instrument XXX."),
+        ("/api/jobs/5b1f0c5e-0000-4000-8000-000000000000", "There is no such analysis job."),
+    ],
+)
+def test_what_is_missing_is_named(api: Any, address: str, message: str) -> None:
+    assert api.get(address).json()["message"] == message
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "/api/candles/%00",

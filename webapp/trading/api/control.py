@@ -1,5 +1,7 @@
 """The switches: trading state, closing positions, the feed, the configuration, analysis jobs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -78,7 +80,7 @@ class TradingStateSet(APIView):
         wanted = checked(TradingStateIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         account, strategy = _scope(wanted["scope"])
-        try:
+        with _refusal_at("proof"):
             row = trading_state_change(
                 scope=wanted["scope"],
                 account=account,
@@ -90,8 +92,6 @@ class TradingStateSet(APIView):
                 request=request._request,
                 now=timezone.now(),
             )
-        except second_factor.Refused as error:
-            raise ValidationError({"proof": [str(error)]}) from error
         return Response(trading_state_resource(row))
 
 
@@ -156,7 +156,7 @@ class SecondFactor(APIView):
         """Make a second factor; its address is shown this once and counts when confirmed."""
         wanted = checked(SecondFactorBeginIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        try:
+        with _refusal_at("password"):
             if second_factor.has_second_factor(request.user):
                 raise second_factor.Refused(
                     "There is a second factor already; an administrator can delete it."
@@ -168,8 +168,6 @@ class SecondFactor(APIView):
                 now=timezone.now(),
             )
             uri = second_factor.second_factor_begin(user=request.user)
-        except second_factor.Refused as error:
-            raise ValidationError({"password": [str(error)]}) from error
         qr = second_factor.qr_code(uri)
         secret = parse_qs(urlsplit(uri).query)["secret"][0]
         return Response({"uri": uri, "secret": secret, "qr": {"size": qr.size, "path": qr.path}})
@@ -185,15 +183,13 @@ class SecondFactorEnd(APIView):
         """Take the second factor away; from then on the password is the proof."""
         wanted = checked(SecondFactorEndIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        try:
+        with _refusal_at("proof"):
             second_factor.second_factor_end(
                 user=request.user,
                 proof=wanted["proof"],
                 request=request._request,
                 now=timezone.now(),
             )
-        except second_factor.Refused as error:
-            raise ValidationError({"proof": [str(error)]}) from error
         return Response(_second_factor(request.user))
 
 
@@ -207,13 +203,20 @@ class SecondFactorConfirm(APIView):
         """Count the second factor from now on, by its first code; recovery codes come this once."""
         wanted = checked(SecondFactorConfirmIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        try:
+        with _refusal_at("code"):
             codes = second_factor.second_factor_confirm(
                 user=request.user, code=wanted["code"], now=timezone.now()
             )
-        except second_factor.Refused as error:
-            raise ValidationError({"code": [str(error)]}) from error
         return Response({"enrolled": True, "recovery_codes": codes})
+
+
+@contextmanager
+def _refusal_at(field: str) -> Iterator[None]:
+    """Answer a proof that was refused at the field that held it."""
+    try:
+        yield
+    except second_factor.Refused as error:
+        raise ValidationError({field: [str(error)]}) from error
 
 
 def _second_factor(user: AbstractBaseUser) -> dict[str, Any]:

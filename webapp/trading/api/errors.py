@@ -1,6 +1,7 @@
 """Every error of the API has one shape: {"code", "message", "fields"}."""
 
 import logging
+import re
 import secrets
 from typing import Any
 
@@ -41,7 +42,7 @@ def error(code: str, message: str, fields: dict[str, list[str]] | None = None) -
 def exception_response(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Answer an exception that a view raised; None leaves it to `server_error`."""
     if isinstance(exc, Http404):
-        exc = exceptions.NotFound(str(exc) or None)
+        exc = exceptions.NotFound(_missing_text(str(exc), context.get("kwargs") or {}) or None)
     elif isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
     elif isinstance(exc, ValidationError):
@@ -54,6 +55,23 @@ def exception_response(exc: Exception, context: dict[str, Any]) -> Response | No
     if getattr(exc, "wait", None):
         headers["Retry-After"] = str(max(1, round(exc.wait)))  # type: ignore[attr-defined]
     return Response(_body(exc), status=exc.status_code, headers=headers)
+
+
+def _missing_text(said: str, address: dict[str, Any]) -> str:
+    """Return what was looked for and not found, with its name where the address holds it.
+
+    Args:
+        said: the text of Django's 404, which names the model.
+        address: the parts of the address by name, e.g. {"order_id": 7}.
+    """
+    found = re.fullmatch(r"No (\w+) matches the given query\.", said)
+    if found is None:
+        return said
+    words = re.sub(r"(?<=.)(?=[A-Z])", " ", found[1]).lower()
+    for name in (words, f"{words}_id"):
+        if name in address:
+            return f"There is no {words} {address[name]}."
+    return f"There is no such {words}."
 
 
 def _body(exc: exceptions.APIException) -> dict[str, Any]:
