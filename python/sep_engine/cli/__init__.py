@@ -55,9 +55,12 @@ def _options(
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="sep", standalone_mode=False)
     except TyperException as error:
-        _fail(error.format_message())
+        # Wrong use knows the command that it was of.
+        context = getattr(error, "ctx", None)
+        more = "" if context is None else f"; see {context.command_path} --help"
+        _fail(error.format_message().rstrip(".") + more)
     except SepError as error:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):

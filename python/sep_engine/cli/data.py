@@ -232,10 +232,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a data set from the store."""
+    from sep_engine.data.store import data_set, is_data_set, store_path
     from sep_engine.data.store import delete as delete_set
-    from sep_engine.data.store import store_path
 
-    if not yes:
+    if not yes and is_data_set(data_set(store_path(), name)):
         typer.confirm(f"Delete {name}?", abort=True, err=True)
     delete_set(store_path(), name)
     typer.echo(f"Deleted {name}")

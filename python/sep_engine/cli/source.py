@@ -93,12 +93,32 @@ class Source:
 
     def __post_init__(self) -> None:
         if (self.file is None) != self.use_sample:
-            raise ArgumentError("name a FILE, or ask for the data that comes along with --sample")
+            raise ArgumentError(
+                "name a FILE, or ask for the data that comes along with --sample, not both"
+            )
+        if self.use_sample and (told := self._told):
+            raise ArgumentError(f"the sample is read as it comes, without {' or '.join(told)}")
+        if self.time_zone is not None and not _is_zone(self.time_zone):
+            raise ArgumentError(
+                f"--time-zone {self.time_zone!r} is not known; use a name such as UTC"
+            )
         if self.is_stored and (self.columns is not None or self.time_zone is not None):
             raise ArgumentError(
                 f"{self.file}: stored data are read as they were stored, without --columns or "
                 "--time-zone"
             )
+
+    @property
+    def _told(self) -> list[str]:
+        """The options that say how a file is to be read."""
+        options = {
+            "--tick": self.tick,
+            "--calendar": None if self.calendar == "fx" else self.calendar,
+            "--columns": self.columns,
+            "--time-zone": self.time_zone,
+            "--accept": self.accept or None,
+        }
+        return [name for name, value in options.items() if value is not None]
 
     @property
     def is_stored(self) -> bool:
@@ -158,6 +178,16 @@ class Source:
             time_zone=self.time_zone,
             accept=self.accept or (),
         )
+
+
+def _is_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return False
+    return True
 
 
 def located(file: Path | None) -> Path | None:

@@ -140,7 +140,10 @@ def read_table(
 
 def _price_columns(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     if "time" not in names:
-        raise DataError(f"{path}: no column 'time'; found {', '.join(names) or 'none'}")
+        raise DataError(
+            f"{path}: no column 'time'; of those that bars and quotes are made of, it has "
+            f"{', '.join(names) or 'none'}"
+        )
     if set(BAR_COLUMNS) <= set(names):
         return BAR_COLUMNS + (("volume",) if "volume" in names else ())
     if set(QUOTE_COLUMNS) <= set(names):
