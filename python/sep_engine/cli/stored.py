@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -76,9 +76,9 @@ def compare(run: Run, other: Run, out: Folder = _OUT, as_json: AsJson = False) -
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("figure", run[-24:], other[-24:])
-    for name, left, right in differences:
-        table.add_row(name, str(left), str(right))
+    table = Table("figure", _name(run), _name(other))
+    for name, left, right in _gathered(differences):
+        table.add_row(name, left, right)
     Console(highlight=False).print(table)
 
 
@@ -199,6 +199,36 @@ def _result(document: Mapping[str, Any]) -> str:
         )
     figures = document["figures"]
     return f"{figures['trades']:,} trades, net {figures['net_ticks']:+,} ticks"
+
+
+def _name(run: str) -> str:
+    """Return what a run is called in the head of a table."""
+    return run.removesuffix(".json").rpartition("/")[2][-24:].lstrip("-")
+
+
+def _gathered(
+    differences: Sequence[tuple[str, object, object]],
+) -> Iterator[tuple[str, str, str]]:
+    """Yield single figures as they are, and of each list how many of its values differ."""
+    lists: dict[str, list[tuple[object, object]]] = {}
+    for path, left, right in differences:
+        lists.setdefault(path.partition("[")[0], []).append((left, right))
+    for name, pairs in lists.items():
+        if all(path != name for path, _, _ in differences):
+            yield name, f"{len(pairs):,} values differ", ""
+            continue
+        for left, right in pairs:
+            short = _short(left), _short(right)
+            # Figures that differ in the last bits only are shown with all of them.
+            yield name, *(short if short[0] != short[1] else (str(left), str(right)))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | dict):
+        return f"{len(value):,} values"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)
 
 
 def _differences(

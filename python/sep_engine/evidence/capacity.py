@@ -114,13 +114,13 @@ def _text(found: dict[str, Any], *, traded: bool) -> str:
         )
     if found["volume"] == "none":
         return f"cannot be estimated from these bars: they have no volumes. Turns over {turnover}"
-    counts = (
-        "updates of the price, not units"
+    why = (
+        "their volumes count updates of the price, not units"
         if found["volume"] == "updates"
-        else "nobody says what: --volume units or updates says it"
+        else "nobody says what their volumes count (--volume units or updates)"
     )
     return (
-        f"cannot be estimated from these bars: their volumes count {counts}. The bars with a fill "
+        f"cannot be estimated from these bars: {why}. The bars with a fill "
         f"have {found['volume_there']:,.4g} (median), all bars {found['volume_of_all']:,.4g}. "
         f"Turns over {turnover}"
     )

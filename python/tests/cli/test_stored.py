@@ -84,6 +84,29 @@ def test_two_runs_are_compared_figure_by_figure(sep: Sep, run: Callable[..., Pat
     assert sep("runs", "compare", one, one).out == "No difference.\n"
 
 
+def test_the_table_of_a_comparison_counts_the_values_of_lists(sep: Sep, tmp_path: Path) -> None:
+    for name, equity, net in (("one", [1, 2, 3], 3), ("two", [1, 4, 6], 6)):
+        document = {
+            "net": net,
+            "mean": net / 7,
+            "last": 0.1 + net / 1e17,
+            "seed": 1,
+            "money": {"equity": equity, "band": equity[: net // 3]},
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    shown = sep("runs", "compare", tmp_path / "one.json", tmp_path / "two.json").out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
+    # Two of the three values of one list differ; the other list has another length.
+    assert [row for row in rows if row] == [
+        ["last", "0.10000000000000003", "0.10000000000000006"],
+        ["mean", "0.428571", "0.857143"],
+        ["money.band", "1 values", "2 values"],
+        ["money.equity", "2 values differ", ""],
+        ["net", "3", "6"],
+    ]
+    assert " one " in shown
+
+
 def test_a_deleted_run_is_gone_with_its_page(sep: Sep, run: Callable[..., Path]) -> None:
     path = run()
     assert sep("runs", "delete", path, "--yes").code == 0

@@ -38,7 +38,7 @@ def test_units_traded_give_a_size() -> None:
     ("of", "words"),
     [
         ("updates", "their volumes count updates of the price, not units."),
-        ("unknown", "their volumes count nobody says what: --volume units or updates says it."),
+        ("unknown", "nobody says what their volumes count (--volume units or updates)."),
     ],
 )
 def test_what_is_not_units_gives_no_size(of: Counted, words: str) -> None:

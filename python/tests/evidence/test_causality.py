@@ -12,10 +12,12 @@ from scipy.signal import lfilter
 
 from python.tests.evidence import worlds
 from python.tests.evidence.worlds import decide, rolling_mean, rolling_std
+from sep_engine.backtest.trades import Entry
 from sep_engine.cli.jobs import among
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Subject, Trades, inspect, label_shift
 from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.simulation import Exit, round_trips
 
 MARKET = worlds.market()
 
@@ -344,6 +346,36 @@ def test_the_label_shift_curve_of_a_known_market() -> None:
     assert curve[1] == (0.0, 1)
     assert curve[-1] == (1.0, 1)
     assert curve[2] == (None, 0)
+
+
+def test_the_label_shift_of_entries_at_the_close_goes_from_close_to_close() -> None:
+    # Closes 10, 11, 12, 11 and opens that stand: the call at bar 0 is for close 1 to close 2.
+    closes, opens = np.array([10, 11, 12, 11]), np.full(4, 11)
+    bars = BarTicks(opens, np.full(4, 12), np.full(4, 10), closes)
+    small = Market(np.arange(4) * worlds.HOUR_NS, bars, np.zeros(4, dtype=bool), 1.0)
+    found = {s.shift: s.hit_rate for s in label_shift([1, 0, 0, 0], small, entry="close")}
+    assert (found[-1], found[0], found[1]) == (1.0, 1.0, 0.0)
+    assert {s.hit_rate for s in label_shift([1, 0, 0, 0], small)} == {None}
+
+
+@pytest.mark.parametrize("entry", ["open", "close"])
+def test_an_entry_may_know_its_bar_at_the_close_only(entry: Entry) -> None:
+    """Trades entered at closes: right where that was said, a leak where opens were."""
+    always = np.ones(len(MARKET), dtype=np.int8)
+
+    def at_closes(market: Market) -> Trades:
+        leave = Exit(3, stop=40, entry="close")
+        return round_trips(market.bars, always[: len(market)], leave)
+
+    subject = Subject(
+        "always",
+        lambda market: {"direction": always[: len(market)]},
+        trades=at_closes,
+        entry=entry,
+    )
+    found = inspect(subject, MARKET, truncations=20, truncations_min=20)
+    leaks = {(finding.check, finding.column) for finding in found.findings}
+    assert leaks == (set() if entry == "close" else {("entry", "entry")})
 
 
 def test_columns_must_be_whole() -> None:

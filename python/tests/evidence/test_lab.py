@@ -10,11 +10,12 @@ import pytest
 
 from python.tests.evidence import worlds
 from sep_engine.backtest.market import Costs as BacktestCosts
-from sep_engine.backtest.market import Side
+from sep_engine.backtest.market import PriceSide, Side
 from sep_engine.backtest.market import market as both_sides
-from sep_engine.backtest.trades import trade
+from sep_engine.backtest.trades import Entry, trade
 from sep_engine.data import load_sample
 from sep_engine.errors import ArgumentError
+from sep_engine.evidence.capacity import Volume
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.family import Family, default_rules, rule_family
 from sep_engine.evidence.lab import SECTIONS, Costs, Report, World, evaluate, null_worlds
@@ -256,6 +257,41 @@ def test_the_sample_shows_no_edge_after_costs() -> None:
     assert result.verdict.text == "No evidence of edge after costs."
     assert result.document["causality"]["passed"]
     assert result.document["costs"]["assumed"] is True
+
+
+@pytest.mark.parametrize(("side", "entry"), [("bid", "open"), ("ask", "close")])
+def test_every_rule_pays_by_the_side_of_its_bars_and_enters_when_asked(
+    side: PriceSide, entry: Entry
+) -> None:
+    market = replace(worlds.market(1200, seed=9), side=side)
+    spreads = 3 + np.arange(1200) * 5 % 19
+    document = evaluate(
+        market,
+        rule_family(RULES, [entry] * len(RULES)),
+        costs=replace(FREE, spread=12),
+        provenance={},
+        settings=QUICK,
+        spreads=spreads,
+        volume=Volume(np.full(1200, 50.0), "units"),
+    ).document
+    own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
+    both = both_sides(own, side=side, costs=BacktestCosts(spreads))
+    for row, rule in zip(document["rules"], RULES, strict=True):
+        trades = trade(
+            both,
+            directions(rule, market.closes, tick=market.tick),
+            horizon_bars=rule.horizon_bars,
+            stop_ticks=None,
+            target_ticks=None,
+            entry_at=entry,
+        )
+        assert row["trades"] == len(trades)
+        assert row["net"] == pytest.approx(np.mean([t.net_ticks for t in trades]))
+    assert (document["costs"]["side"], document["best"]["entry"]) == (side, entry)
+    assert document["causality"]["passed"], document["causality"]["findings"]
+    assert document["causality"]["trades_again"] == QUICK.gate_trades
+    # A hundredth of 50 units in every bar.
+    assert document["money"]["capacity"]["fill_units"] == {"median": 0.5, "low": 0.5}
 
 
 def test_every_rule_pays_the_spread_of_its_own_bars() -> None:
