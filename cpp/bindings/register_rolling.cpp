@@ -10,24 +10,27 @@ namespace sep::bindings {
 namespace {
 
 /// Prices that are handed over at once: as many as take a good part of the 200 ms within which
-/// Ctrl-C is heard. Threads begin and end with each call, which costs 0.1 ms.
+/// Ctrl-C is heard, because threads begin and end with each call, which costs 0.1 ms. Not more than
+/// the reference does in that time, for which gaps may leave all windows from one call to the next.
 class ChunkSize {
 public:
     /// The path metrics take time in proportion to the window.
     explicit ChunkSize(const Roller& roller)
-        : prices_(roller.spec().window.groups & group_path ? prices_min : std::size_t{1} << 18) {}
+        : threads_(static_cast<std::size_t>(std::clamp(roller.threads(), 1, 8))),
+          prices_(roller.spec().window.groups & group_path ? prices_min : threads_ << 18) {}
 
     std::size_t prices() const { return prices_; }
 
     void learn(std::chrono::steady_clock::duration taken) {
         using std::chrono::milliseconds;
-        if (taken < milliseconds(25)) prices_ = std::min(2 * prices_, prices_max);
-        if (taken > milliseconds(75)) prices_ = std::max(prices_ / 2, prices_min);
+        if (taken < milliseconds(25)) prices_ *= 2;
+        if (taken > milliseconds(75)) prices_ /= 2;
+        prices_ = std::clamp(prices_, prices_min, threads_ << 19);
     }
 
 private:
     static constexpr std::size_t prices_min = std::size_t{1} << 14;
-    static constexpr std::size_t prices_max = std::size_t{1} << 22;  // 2 MB for their bits
+    std::size_t threads_;
     std::size_t prices_;
 };
 

@@ -36,9 +36,9 @@ Words words_of(const Chunk::Series& series, std::uint64_t size) {
 }
 
 /// Chunks in the memory of the host: their words go to the device, the results come back.
-class Rolling final : public RollingBackend {
+class RollingFromHost final : public RollingBackend {
 public:
-    explicit Rolling(const WindowSpec& spec) : kernels_(spec, stream_) {}
+    explicit RollingFromHost(const WindowSpec& spec) : kernels_(spec, stream_) {}
 
     void run(const Chunk& chunk, const RollingOutputs& out) override {
         const std::uint64_t outputs = chunk.outputs();
@@ -164,7 +164,7 @@ private:
 }  // namespace
 
 std::unique_ptr<RollingBackend> make_rolling(const WindowSpec& spec) {
-    return std::make_unique<Rolling>(spec);
+    return std::make_unique<RollingFromHost>(spec);
 }
 
 }  // namespace sep::cuda

@@ -297,7 +297,10 @@ def test_many_series_of_any_lengths_are_taken_in_one_call() -> None:
 def test_progress_is_called_and_may_stop_the_work() -> None:
     prices = walk(600_000, 4)
     seen: list[tuple[int, int]] = []
-    qfh.rolling(prices, tick=TICK, progress=lambda done, total: seen.append((done, total)))
+    # Several threads take more at a time.
+    qfh.rolling(
+        prices, tick=TICK, threads=1, progress=lambda done, total: seen.append((done, total))
+    )
     assert seen[-1] == (600_000, 600_000)
     assert len(seen) > 1
 
