@@ -137,7 +137,7 @@ def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], v
     run = Run.objects.get()
     given = run_data.material(run.data)
     whole = lab.evaluate(
-        Market.of(given.bars),
+        Market.of(given.bars, side=given.side),
         run_work._family(run.configuration),
         costs=run_work._costs(run.configuration, given),
         provenance=in_pieces["provenance"],

@@ -11,12 +11,14 @@ import pytest
 import sep_engine
 from python.tests.backtest.test_sweep_gpu import memory_left, python
 from python.tests.evidence import worlds
-from python.tests.evidence.test_worlds import FAMILY, assert_same, found, with_gaps
+from python.tests.evidence.test_worlds import FAMILY, RULES, assert_same, found, with_gaps
 from sep_engine import _core
 from sep_engine.backtest.market import Costs as Spreads
-from sep_engine.backtest.market import Side
+from sep_engine.backtest.market import PriceSide, Side
 from sep_engine.backtest.sweep_plan import SweepBars
+from sep_engine.backtest.trades import Entry
 from sep_engine.errors import BackendError
+from sep_engine.evidence.family import rule_family
 from sep_engine.evidence.lab import Costs, evaluate
 from sep_engine.evidence.settings import Settings
 from sep_engine.evidence.simulation import Spread
@@ -44,6 +46,17 @@ def test_worlds_have_the_bytes_of_the_processor(kind: Kind, spread: Spread) -> N
         expected = found(market, family, backend="simd", **given)
         assert_same(found(market, family, backend="cuda", **given), expected)
         assert np.unique([world.rules for world in expected]).size > 10
+
+
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_worlds_know_the_side_and_the_entry(side: PriceSide) -> None:
+    market = replace(with_gaps(worlds.market(1_500, seed=3, reversal=0.1)), side=side)
+    entries: list[Entry] = ["close" if number % 2 else "open" for number in range(len(RULES))]
+    given: dict[str, Any] = {"spread": 5 + np.arange(1_500) % 17, "kind": "sign", "seed": 4}
+    given |= {"cuts": (8, 20, np.unique(market.days).size), "first": 0, "count": 37}
+    family = rule_family(RULES, entries)
+    expected = found(market, family, backend="simd", **given)
+    assert_same(found(market, family, backend="cuda", **given), expected)
 
 
 def test_worlds_in_little_memory_have_the_same_bytes() -> None:
