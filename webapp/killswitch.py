@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -42,6 +42,7 @@ from webapp.trading.brokers.base import (  # noqa: E402
     AccountReport,
     Broker,
     BrokerError,
+    Kind,
     OrderRequest,
     VenueOrder,
 )
@@ -56,8 +57,8 @@ EVERY_ADDRESS = "0.0.0.0"
 PORT = 8001
 CALL_S = 5.0
 ROUND_S = 0.5
-# A broker that does not answer for this long is asked again when a button is pressed again.
-TRY_S = 300.0
+# The longest pause before a broker, or one position, is tried again. It goes on until it is done.
+PAUSE_MOST_S = 10.0
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class Progress:
         positions: (instrument, signed units) of all that is held; None before the broker has
             answered.
         orders: working orders that could open; None before the broker has answered.
+        problems: what did not work when it was last tried, by the position or order.
         done_s: seconds from the press until nothing was left to do.
     """
 
@@ -76,6 +78,7 @@ class Progress:
     orders: int | None = None
     cancelled: int = 0
     error: str = ""
+    problems: dict[str, str] = field(default_factory=dict)
     done_s: float | None = None
 
     def line(self) -> str:
@@ -89,6 +92,7 @@ class Progress:
         ]
         if self.done_s is not None:
             words.append(f"done after {self.done_s:.1f} s")
+        words += [f"{what}: {why}" for what, why in sorted(self.problems.items())]
         if self.error:
             words.append(self.error)
         return ", ".join(words)
@@ -107,17 +111,19 @@ class Account:
     progress: Progress
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     _tries: dict[str, int] = field(default_factory=dict)
+    _again_at: dict[str, float] = field(default_factory=dict)
 
     async def work(self, *, flatten: bool, monotonic: Callable[[], float]) -> None:
-        """Cancel, and flatten if asked, until nothing is left or TRY_S have passed."""
+        """Cancel, and flatten if asked, until nothing is left; only another press ends it."""
         if self.row.kind == "paper":
             self.progress.error = "paper trades in its trader, which reads the flag"
             return
-        started = monotonic()
-        while monotonic() - started < TRY_S:
+        started, pause_s = monotonic(), ROUND_S
+        while True:
             try:
                 async with _broker(self.row) as broker:
-                    while not await self._round(broker, flatten=flatten):
+                    while not await self._round(broker, flatten=flatten, now=monotonic()):
+                        self.progress.error, pause_s = "", ROUND_S
                         await asyncio.sleep(ROUND_S)
                 self.progress.done_s = monotonic() - started
                 self.progress.error = ""
@@ -125,24 +131,53 @@ class Account:
             except (BrokerError, NoToken, TimeoutError) as error:
                 self.progress.error = str(error) or "the broker does not answer"
                 logger.warning("%s: %s", self.row.name, self.progress.error)
-                await asyncio.sleep(ROUND_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_MOST_S)
 
-    async def _round(self, broker: Broker, *, flatten: bool) -> bool:
-        """Do what is left; True if a look at the account found nothing to do."""
+    async def _round(self, broker: Broker, *, flatten: bool, now: float) -> bool:
+        """Try all that is left; True if a look at the account found nothing to do.
+
+        What does not work is told, and keeps nothing else from being tried.
+        """
         report = await self._look(broker)
         opening = [order for order in report.open_orders if may_open(order)]
+        closing = report.held if flatten else ()
+        left = {order.client_id for order in opening} | {_what(*held) for held in closing}
+        for done in self.progress.problems.keys() - left:
+            del self.progress.problems[done]
         for order in opening:
-            await asyncio.wait_for(broker.cancel(order.client_id), CALL_S)
-            self.progress.cancelled += 1
+            await self._try(order.client_id, self._cancel(broker, order))
+        for instrument, units in closing:
+            if now >= self._again_at.get(_what(instrument, units), now):
+                await self._try(
+                    _what(instrument, units), self._close(broker, instrument, units, now)
+                )
         if not flatten:
             return not opening
-        for instrument, units in report.held:
-            await self._close(broker, instrument, units)
         if not report.held:
             # A stop whose position is gone has nothing to protect.
             for order in report.open_orders:
-                await asyncio.wait_for(broker.cancel(order.client_id), CALL_S)
+                await self._try(order.client_id, self._cancel(broker, order))
         return not report.held and not report.open_orders
+
+    async def _try(self, what: str, attempt: Awaitable[str]) -> None:
+        """Keep why an attempt did not work, "" if it did as far as the venue says."""
+        try:
+            why = await attempt
+        except (BrokerError, TimeoutError) as error:
+            why = str(error) or "no answer"
+        if why:
+            self.progress.problems[what] = why
+            logger.warning("%s: %s: %s", self.row.name, what, why)
+        else:
+            self.progress.problems.pop(what, None)
+
+    async def _cancel(self, broker: Broker, order: VenueOrder) -> str:
+        facts = await asyncio.wait_for(broker.cancel(order.client_id), CALL_S)
+        refused = [fact.reason for fact in facts if fact.kind == Kind.CANCEL_REFUSED]
+        if not refused:
+            self.progress.cancelled += may_open(order)
+        return f"the cancel was refused: {refused[0]}" if refused else ""
 
     async def _look(self, broker: Broker) -> AccountReport:
         report = await asyncio.wait_for(broker.account(), CALL_S)
@@ -150,19 +185,19 @@ class Account:
         self.progress.orders = sum(may_open(order) for order in report.open_orders)
         return report
 
-    async def _close(self, broker: Broker, instrument: str, units: Decimal) -> None:
-        """Close a position by an order that can only reduce.
+    async def _close(self, broker: Broker, instrument: str, units: Decimal, now: float) -> str:
+        """Close a position by an order that can only reduce; return why it closed nothing.
 
         An order whose answer was lost is sent again under the same name, which the venue takes
         once; only one that has ended is followed by another.
         """
-        what = f"{instrument}-{'long' if units > 0 else 'short'}"
+        what = _what(instrument, units)
         number = self._tries.setdefault(what, 0)
         name = f"kill-{self.run}-{what}-{number}"
         known = await asyncio.wait_for(broker.order_by_client_id(name), CALL_S)
         if known is not None:
             if known.working:
-                return
+                return "an order waits at the venue"
             self._tries[what] += 1
             name = f"kill-{self.run}-{what}-{number + 1}"
         request = OrderRequest(
@@ -178,7 +213,19 @@ class Account:
             target_distance=None,
             reduce_only=True,
         )
-        await asyncio.wait_for(broker.submit(request), CALL_S)
+        facts = await asyncio.wait_for(broker.submit(request), CALL_S)
+        vain = [one for one in facts if one.kind in (Kind.CANCELLED, Kind.REJECTED, Kind.EXPIRED)]
+        if not vain:
+            return ""
+        # A pair that is halted is not asked twice a second for hours.
+        pause_s = min(ROUND_S * 2 ** self._tries[what], PAUSE_MOST_S)
+        self._again_at[what] = now + pause_s
+        tries = self._tries[what] + 1
+        return f"try {tries} was {vain[0].kind}, {vain[0].reason}; the next in {pause_s:g} s"
+
+
+def _what(instrument: str, units: Decimal) -> str:
+    return f"{instrument}-{'long' if units > 0 else 'short'}"
 
 
 @contextlib.asynccontextmanager

@@ -105,6 +105,32 @@ async def test_o10_a_lost_answer_closes_a_position_once(
     assert report.positions == {}
 
 
+async def test_d5_a_refused_cancel_and_a_halted_pair_keep_nothing_else_from_being_done(
+    kept: Any,
+    venue: Venue,
+    broker: OandaBroker,
+) -> None:
+    await with_orders(venue, broker)
+    # The first order cannot be cancelled, the pair is halted twice, and one answer is an error.
+    venue.fault(method="PUT", path=r".*/cancel", reject="ORDER_CANCEL_LOCKED", times=1)
+    venue.fault(method="PUT", path=r".*/cancel", status=503, times=1)
+    venue.fault(method="POST", path=r".*/orders", cancel="MARKET_HALTED", times=2)
+    switch = killswitch.KillSwitch(token="t")
+    await switch.press(flatten=True, reason="fire")
+    (progress,) = switch.progress
+    seen: set[str] = set()
+    while switch._tasks:
+        seen.update(progress.problems.values())
+        await asyncio.sleep(0.02)
+    report = await broker.account()
+    assert (report.positions, report.open_orders) == ({}, ())
+    assert any("refused: ORDER_CANCEL_LOCKED" in why for why in seen)
+    assert any(why.startswith("HTTP 503") for why in seen)
+    assert "try 1 was CANCELLED, MARKET_HALTED; the next in 0.5 s" in seen
+    assert "try 2 was CANCELLED, MARKET_HALTED; the next in 1 s" in seen
+    assert (progress.problems, progress.error, progress.cancelled) == ({}, "", 3)
+
+
 async def test_the_venue_is_asked_until_it_answers(
     kept: Any,
     venue: Venue,
