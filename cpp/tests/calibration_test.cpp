@@ -24,33 +24,6 @@ TEST(Calibration, CountsEverySequenceOfEightTosses) {
     }
 }
 
-TEST(Calibration, CountsLambdaOverTwentyTossesWhateverTheWindow) {
-    // A cycle in which each of the 2^20 words of 20 bits stands once: x^20 + x^3 + 1 has the
-    // longest period, 2^20 - 1, and leaves out the word of zeros, which one more zero brings.
-    constexpr std::size_t period = (std::size_t{1} << 20) - 1;
-    std::vector<std::uint8_t> cycle(20, 0);
-    cycle.push_back(1);
-    while (cycle.size() < period + 1) {
-        const std::size_t n = cycle.size();
-        cycle.push_back(cycle[n - 20] ^ cycle[n - 17]);
-    }
-    cycle.resize(cycle.size() + 19, 0);  // once around: it begins with zeros
-    std::vector<double> lambdas;
-    const auto rolled = tests::roll_bits(cycle, 8);
-    for (std::size_t i = 19; i < cycle.size(); ++i) lambdas.push_back(rolled.at(i).lambda);
-    ASSERT_EQ(lambdas.size(), period + 1);
-    std::sort(lambdas.begin(), lambdas.end());
-    for (const int window : {8, 64}) {
-        const CoinDistribution coin("lambda_", window);
-        for (const double x : coin.atoms()) {
-            const auto below =
-                std::upper_bound(lambdas.begin(), lambdas.end(), x + 0x1p-40) - lambdas.begin();
-            EXPECT_NEAR(coin.percentile(x), 100.0 * static_cast<double>(below) / (period + 1),
-                        1e-9);
-        }
-    }
-}
-
 TEST(Calibration, KnowsTheMeansOfAFairCoin) {
     EXPECT_NEAR(CoinDistribution("entropy", 64).mean(), 0.925, 5e-4);
     // A pair is 00 one time in four, and 01 or 10 one time in two.

@@ -25,7 +25,7 @@ from sep_engine.execution.core import Timing
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
 from sep_engine.model.hours import TradingHours
-from sep_engine.signals import DEFAULT_RULE, directions
+from sep_engine.signals import DEFAULT_RULE, Gate, directions
 from sep_engine.venues.replay import ReplayVenue
 from webapp.trading.audit import book_faults
 from webapp.trading.brokers.base import BrokerUnsure, OrderRequest, Transaction
@@ -197,6 +197,32 @@ def test_d16_a_strategy_with_hours_trades_what_the_backtester_says(trader: Any) 
     assert ends == [k for k in decided.tolist() if k < first + BARS]
     assert all(one.inputs["session"] == hours for one in Signal.objects.all())
     assert audit() == []
+
+
+def test_d16_gates_on_path_predictions_and_collapse_pass_what_the_backtester_says(
+    trader: Any,
+) -> None:
+    gates = (
+        Gate("path_similarity", "percentile", 20.0, 100.0),
+        Gate("confidence", "percentile", 10.0, 100.0),
+        Gate("collapse", "value", 0.0, 0.0),
+    )
+    rule = replace(DEFAULT_RULE, gates=gates)
+    Strategy.objects.update(rule=rule.to_json())
+    trader(playing(60))
+    sample = cached_sample("eur_usd_h1")
+    bars, first = sample.bars, sample.history_bars
+    found = directions(rule, bars.close, tick=float(bars.tick), gaps=bars.gaps())
+    free = directions(replace(rule, gates=()), bars.close, tick=float(bars.tick), gaps=bars.gaps())
+    expected = [first + k for k in np.flatnonzero(found[first : first + 60]).tolist()]
+    assert 10 < len(expected) < np.count_nonzero(free[first : first + 60])
+    number = {bar.start: k for k, bar in enumerate(cached_bars())}
+    told = list(Signal.objects.order_by("pk"))
+    assert [number[one.time - timedelta(hours=1)] for one in told] == expected
+    assert [one.direction for one in told] == found[expected].tolist()
+    # A signal keeps what its gates looked at.
+    assert all(20 <= one.percentiles["path_similarity"] <= 100 for one in told)
+    assert all(one.metrics["collapse"] == 0 for one in told)
 
 
 def test_d16_a_trader_that_was_restarted_decides_as_one_that_ran_through(
