@@ -325,6 +325,9 @@ def test_hours_and_the_entry_are_part_of_evidence(
         counts=within_hours(given),
     )
     assert rule["trades"] == alone.figures.trades > 0
+    # The sample's candles keep its volumes, of which nobody says what they count.
+    assert document["money"]["capacity"]["volume"] == "unknown"
+    assert document["money"]["capacity"]["volume_of_all"] > 0
 
 
 def test_hours_in_which_no_bar_ends_are_refused(api: Any, short: dict[str, Any]) -> None:

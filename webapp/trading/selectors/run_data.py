@@ -207,7 +207,7 @@ def _of_candles(reference: Mapping[str, Any]) -> Material:
     if "to" in reference:
         found = found.filter(start__lte=datetime.fromisoformat(reference["to"]))
     rows = list(
-        found.order_by("start").values_list("start", "open", "high", "low", "close")[
+        found.order_by("start").values_list("start", "open", "high", "low", "close", "volume")[
             : CANDLES_MAX + 1
         ]
     )
@@ -234,20 +234,23 @@ def _of_candles(reference: Mapping[str, Any]) -> Material:
         side=_side(str(side)),
         pip=instrument.pip,
         spread_pips=spread,
+        # A candle of OANDA counts the prices that were made.
+        volume_of="updates" if source == "oanda" else "unknown",
         origin={"origin": f"candles stored from {source}", "price_side": str(side)},
         synthetic=False,
     )
 
 
 def _bars(
-    rows: list[tuple[datetime, Decimal, Decimal, Decimal, Decimal]],
+    rows: list[tuple[datetime, Decimal, Decimal, Decimal, Decimal, Decimal | None]],
     *,
     instrument: Instrument,
     step: timedelta,
 ) -> Bars:
     times = nanoseconds([row[0] for row in rows])
     names = ("open", "high", "low", "close")
-    prices = np.array([row[1:] for row in rows], dtype=np.float64).T
+    prices = np.array([row[1:5] for row in rows], dtype=np.float64).T
+    volumes = [row[5] for row in rows]
     columns = dict(zip(names, prices, strict=True))
     label = instrument.name
     table = Table(
@@ -275,7 +278,7 @@ def _bars(
         high_ticks=ticks[1],
         low_ticks=ticks[2],
         close_ticks=ticks[3],
-        volume=None,
+        volume=None if None in volumes else np.array(volumes, dtype=np.float64),
         tick=instrument.tick.normalize(),
         duration=step,
         calendar=instrument.calendar,
