@@ -14,7 +14,6 @@ from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
 from sep_engine.execution.states import (
     PROTECTIVE,
-    TERMINAL,
     OrderState,
     OrderType,
     Origin,
@@ -342,7 +341,9 @@ class Order(models.Model):
     State = OrderState
 
     client_id = models.CharField(max_length=64, unique=True, help_text="Unique for ever.")
-    account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="orders")
+    account = models.ForeignKey(
+        BrokerAccount, on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="orders")
     strategy = models.ForeignKey(
         Strategy, null=True, blank=True, on_delete=models.PROTECT, related_name="orders"
@@ -430,11 +431,9 @@ class Order(models.Model):
     class Meta:
         ordering = ["-pk"]
         indexes = [
-            models.Index(
-                fields=["account", "state"],
-                condition=~Q(state__in=sorted(TERMINAL)),
-                name="order_open_by_account",
-            ),
+            # Not only of open orders: SQLite cannot see that a bound parameter fits a condition.
+            models.Index(fields=["account", "state"], name="order_by_account_and_state"),
+            models.Index(fields=["account", "venue_order_id"], name="order_by_venue_id"),
             models.Index(fields=["account", "-created_at"], name="order_by_account_and_time"),
         ]
         constraints = [

@@ -445,9 +445,14 @@ class _Books:
         self._instruments: dict[str, Instrument | None] = {}
         venue_ids = {fact.venue_order_id for fact in facts} | {fact.parent_id for fact in facts}
         client_ids = {fact.client_id for fact in facts}
-        named = Q(venue_order_id__in=venue_ids - {""}) | Q(client_id__in=client_ids - {""})
-        for order in self._ours().filter(named).order_by("pk"):
-            self.add(order)
+        # One after the other: with OR between them SQLite would read all orders of the account.
+        for named in (
+            Q(venue_order_id__in=venue_ids - {""}),
+            Q(client_id__in=client_ids - {""}),
+        ):
+            for order in self._ours().filter(named).order_by("pk"):
+                if order.pk not in self._orders:
+                    self.add(order)
 
     def _ours(self) -> QuerySet[Order]:
         orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
@@ -649,10 +654,12 @@ def stops_of(position: Position) -> list[Order]:
     """Return the stop orders that work for the position."""
     stops = Order.objects.filter(
         account_id=position.account_id,
-        instrument_id=position.instrument_id,
         type__in=sorted(STOPS),
-    ).exclude(state__in=TERMINAL)
-    return [stop for stop in stops if stop.units * position.units < 0]
+        state__in=sorted(set(OrderState) - TERMINAL),
+    )
+    # By the instrument SQLite would read all of its orders, however few of them are open.
+    here = (stop for stop in stops if stop.instrument_id == position.instrument_id)
+    return [stop for stop in here if stop.units * position.units < 0]
 
 
 def covered_units(position: Position, stops: list[Order]) -> Decimal:

@@ -115,7 +115,7 @@ def like_order_age_s(order: Order) -> Decimal | None:
         reduce_only=False,
         created_at__lte=order.created_at,
     )
-    others = alike.exclude(pk=order.pk).exclude(state__in=_CAME_TO_NOTHING).order_by("-pk")
+    others = alike.exclude(pk=order.pk).exclude(state__in=_CAME_TO_NOTHING).order_by("-created_at")
     before = others.values_list("created_at", flat=True).first()
     if before is None:
         return None

@@ -761,8 +761,7 @@ class Trader:
             order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
         new, working = (_S.CREATED, _S.QUEUED), (_S.ACCEPTED, _S.PARTIAL)
         rows = (
-            Order.objects.filter(account=self._account)
-            .exclude(state__in=sorted(TERMINAL))
+            Order.objects.filter(account=self._account, state__in=(*new, *working))
             .filter(Q(state__in=new) | Q(state__in=working, cancel_requested_at__isnull=False))
             .order_by("pk")
             .values_list(
