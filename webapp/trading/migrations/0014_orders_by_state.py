@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             state_operations=[migrations.AlterField("order", "account", ACCOUNT)],
             database_operations=[
                 migrations.RunSQL(
-                    "DROP INDEX trading_order_account_id_2113cd4c",
+                    "DROP INDEX IF EXISTS trading_order_account_id_2113cd4c",
                     "CREATE INDEX trading_order_account_id_2113cd4c ON trading_order (account_id)",
                 )
             ],
