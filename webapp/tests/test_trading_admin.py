@@ -162,6 +162,27 @@ def test_a_changed_rule_loses_its_verdict(root: Client, sample: Any) -> None:
     assert strategy.changed_at is not None
 
 
+def test_changed_hours_lose_the_verdict_and_must_be_hours(root: Client, sample: Any) -> None:
+    strategy = Strategy.objects.get()
+    Strategy.objects.update(verdict="passed")
+    body = {
+        "name": strategy.name,
+        "account": strategy.account_id,
+        "instrument": strategy.instrument_id,
+        "granularity": strategy.granularity,
+        "rule": json.dumps(strategy.rule),
+        "enabled": "on",
+    }
+    address = reverse("admin:trading_strategy_change", args=[strategy.pk])
+    wrong = root.post(address, body | {"session": "office hours"})
+    assert b"hours are days, spans and a zone" in wrong.content
+    hours = "mon-fri 08:00-17:00 Europe/London"
+    assert root.post(address, body | {"session": hours}).status_code == 302
+    strategy.refresh_from_db()
+    assert (strategy.session, strategy.verdict) == (hours, "unproven")
+    assert strategy.changed_at is not None
+
+
 def test_an_override_from_the_admin_asks_for_the_name(root: Client, sample: Any) -> None:
     strategy = Strategy.objects.get()
     address = reverse("admin:trading_liveoverride_add")
