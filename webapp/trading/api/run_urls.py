@@ -1,20 +1,15 @@
 """Addresses of research, below /api/."""
 
 from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from webapp.trading.api import runs
 
 
-class RunAddress:
+class RunAddress(StringConverter):
     """The hash that a run is addressed by."""
 
     regex = "[0-9a-f]{64}"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_url(self, value: str) -> str:
-        return value
 
 
 register_converter(RunAddress, "run")

@@ -1,21 +1,16 @@
 """Addresses below /api/."""
 
 from django.urls import include, path, register_converter
+from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from webapp.trading.api import account, auth, books, config, control, health, market, orders
 
 
-class InstrumentName:
+class InstrumentName(StringConverter):
     """What an instrument can be called; anything else is no address."""
 
     regex = "[A-Z0-9_]{1,32}"
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_url(self, value: str) -> str:
-        return value
 
 
 register_converter(InstrumentName, "name")

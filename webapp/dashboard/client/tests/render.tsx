@@ -23,7 +23,7 @@ export async function render(content: ReactNode, client = newClient()): Promise<
   return place;
 }
 
-export function newClient(): QueryClient {
+function newClient(): QueryClient {
   const networkMode = 'always';
   return new QueryClient({
     defaultOptions: { queries: { retry: false, networkMode }, mutations: { networkMode } },

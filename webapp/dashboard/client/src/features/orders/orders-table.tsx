@@ -161,7 +161,7 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
   );
 }
 
-export function fillsOf(orders: readonly Order[]) {
+function fillsOf(orders: readonly Order[]) {
   return orders
     .flatMap((order) => order.fills.map((fill) => ({ fill, order })))
     .sort((a, b) => b.fill.id - a.fill.id);

@@ -41,7 +41,7 @@ const RESOURCES: Record<string, QueryKey[]> = {
   alerts: [],
 };
 
-export const marketStream = (instrument: string): string => `market.${instrument}`;
+const marketStream = (instrument: string): string => `market.${instrument}`;
 
 /** Name of each stream that the page follows, and whether its events may never be skipped. */
 export function followedStreams(instrument: string): Record<string, { gapless: boolean }> {
@@ -53,7 +53,7 @@ export function followedStreams(instrument: string): Record<string, { gapless: b
 }
 
 /** Keys of the resources to read again when a stream's events were missed. */
-export function resourcesOf(stream: string): QueryKey[] {
+function resourcesOf(stream: string): QueryKey[] {
   if (!stream.startsWith('market.')) return RESOURCES[stream] ?? [];
   const instrument = stream.slice('market.'.length);
   return [

@@ -30,7 +30,6 @@ export const quote = z.object({
   mid: decimalText,
   assumed_spread: z.boolean(),
 });
-export type Quote = z.infer<typeof quote>;
 
 const qfhReading = z.object({
   metrics: figures,
@@ -40,7 +39,6 @@ const qfhReading = z.object({
   engine: z.string(),
   as_of: instant,
 });
-export type QfhReading = z.infer<typeof qfhReading>;
 
 const feedPosition = z.object({
   cursor: z.number(),
@@ -227,7 +225,7 @@ export const health = z.object({
   valkey: part,
   time: instant,
 });
-export type Health = z.infer<typeof health>;
+type Health = z.infer<typeof health>;
 export type ProcessHealth = Health['processes'][number];
 
 export const signal = z.object({

@@ -5,7 +5,7 @@ import { request } from './http';
 import * as model from './model';
 
 /** Bars and metric points that are read at once; the rest arrives live. */
-export const HISTORY_BARS = 2_000;
+const HISTORY_BARS = 2_000;
 const ROWS = 200;
 /** Figures that the socket feeds are read again only when it asks for it. */
 const LIVE = { staleTime: Infinity } as const;
