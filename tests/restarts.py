@@ -8,6 +8,7 @@ filled and its events are published; none that was asked for may be lost.
 import argparse
 import contextlib
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from scripts.postgres_for_tests import Cluster, running, server_binaries
 from tests.kills.places import Deed, Place
@@ -35,6 +38,7 @@ from tests.world import ENDED, World, audit, state_of
 from webapp.launcher import BACK_OFF_S
 
 GIVEN_UP_S = 120.0
+STARVED_S = 2.0
 GOALS = {
     "PostgreSQL crashes and starts": "15 s",
     "Valkey is killed and starts": "5 s",
@@ -159,6 +163,21 @@ class Servers:
         world.start_valkey()
         world.start_venue()
 
+    def starve(self, limit: int, used: Callable[[psutil.Process], int]) -> None:
+        """Let the trader have no more of something than it uses now, for STARVED_S.
+
+        limit: one of the RLIMIT_ constants. It may end by that, or only fail to send.
+        """
+        assert self.stack.world.trader is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            trader = psutil.Process(self.stack.world.trader.pid)
+            before, most = trader.rlimit(limit)
+            trader.rlimit(limit, (used(trader), most))
+            self.order()
+            time.sleep(STARVED_S)
+            trader.rlimit(limit, (before, most))
+        self.traded()
+
     def restore_backup(self, path: Path) -> None:
         """Back the database up, trade on, and go back to the backup, with no trader running."""
         from django.db import connection
@@ -238,17 +257,22 @@ def end(process: "subprocess.Popen[bytes] | None") -> None:
     process.wait(10)
 
 
-def measure(one: Servers, count: int) -> list[Row]:
+def measure(one: Servers, count: int, *, minutes: float = math.inf) -> list[Row]:
+    """Strike `count` times with each, or as often as fits in each one's share of the minutes."""
+    began = time.monotonic()
     strikes = [one.crash_database, one.kill_valkey, one.flush_valkey, one.kill_all]
     if can_trace():
         strikes.append(one.fail_a_sync)
     rows = []
-    for (what, goal), strike in zip(GOALS.items(), strikes, strict=False):
+    for place, ((what, goal), strike) in enumerate(zip(GOALS.items(), strikes, strict=False), 1):
+        until_s = began + 60 * minutes * place / len(strikes)
         took = []
         if strike == one.fail_a_sync:
             one.cluster.stop()
             one.cluster.start(durable=True)
         for number in range(count):
+            if number and time.monotonic() > until_s:
+                break
             took.append(1000 * one.seconds(strike))
             print(f"{what} {number + 1}: {took[-1]:.0f} ms", file=sys.stderr, flush=True)
             if strike == one.fail_a_sync:
@@ -269,6 +293,8 @@ def sample(var_path: Path, writes: int) -> int:
         ]
         one.restore_backup(var_path / "backup")
         with kept_alive(one.stack.world):
+            one.starve(psutil.RLIMIT_NOFILE, psutil.Process.num_fds)
+            one.starve(psutil.RLIMIT_AS, lambda trader: int(trader.memory_info().vms))
             rows = measure(one, 1)
             faults = one.faults()
         # What was traded after the backup was read from the venue again.
@@ -283,6 +309,9 @@ def sample(var_path: Path, writes: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10, help="of each (default: %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=8.0, help="begin nothing after (default: %(default)s)"
+    )
     parser.add_argument("--sample", type=int, metavar="WRITES", help=argparse.SUPPRESS)
     parser.add_argument("--var", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -293,7 +322,7 @@ def main() -> int:
         servers(Path(folder)) as one,
     ):
         with kept_alive(one.stack.world):
-            rows = measure(one, options.count)
+            rows = measure(one, options.count, minutes=options.minutes)
             faults = one.faults()
         faults += audit()
     print(f"{machine()}\n\n{table(rows, ())}\n\n{len(one.asked)} orders were asked for, "

@@ -18,7 +18,7 @@ needs_postgresql = pytest.mark.skipif(
 
 
 @needs_postgresql
-def test_c1_c2_c6_c12_c18_c20_o4_o5_kills_and_restarts_lose_and_double_nothing(
+def test_c1_c2_c6_c12_c14_c15_c18_c20_o4_o5_kills_and_restarts_lose_and_double_nothing(
     tmp_path: Path,
 ) -> None:
     # A process of its own: its settings name another database than those of other tests.
