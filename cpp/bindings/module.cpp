@@ -28,6 +28,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     sep::bindings::register_device_arrays(module);
     sep::bindings::register_device_rolling(module);
     sep::bindings::register_stream(module);
+    sep::bindings::register_iaaft(module);
     sep::bindings::register_sweep(module);
     sep::bindings::register_calibration(module);
     sep::bindings::register_legacy(module);

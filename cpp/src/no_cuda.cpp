@@ -1,6 +1,7 @@
 #include "backends.hpp"
 #include "sep/device.hpp"
 #include "sep/errors.hpp"
+#include "sep/iaaft.hpp"
 
 // Stands for cpp/cuda in a build without CUDA.
 namespace sep::cuda {
@@ -24,5 +25,9 @@ void wait_for_stream(std::uintptr_t, int) { refuse(); }
 std::unique_ptr<DeviceRoller> make_device_roller(const RollingSpec&, int) { refuse(); }
 
 std::unique_ptr<SweepBackend> make_sweep(const SweepBars&) { refuse(); }
+
+std::vector<IaaftOrder> iaaft_orders(const Iaaft&, std::uint64_t, std::uint64_t, std::size_t, int) {
+    refuse();
+}
 
 }  // namespace sep::cuda

@@ -22,6 +22,15 @@ def daily_t_values(
     sums: NDArray[np.int64], squares: NDArray[np.int64], days: int, /
 ) -> NDArray[np.float64]: ...
 
+class Iaaft:
+    """Surrogates of a (n,) float64 series with its values and nearly its spectrum."""
+
+    def __init__(self, series: NDArray[np.float64], /) -> None: ...
+    def order(self, seed: int, index: int, rounds_max: int, /) -> tuple[NDArray[np.int32], int]: ...
+    def orders_on_gpu(
+        self, seed: int, first: int, count: int, rounds_max: int, /
+    ) -> tuple[NDArray[np.int32], list[int]]: ...
+
 class SweepRules:
     """Rules as places in lists of decisions and exits; None: each decision with each exit."""
 

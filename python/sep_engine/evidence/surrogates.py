@@ -18,18 +18,20 @@ drawn from. A shard of a large run can therefore be computed anywhere, or twice.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, special
 
+from sep_engine import _core
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.market import BarTicks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
+ROUNDS_MAX: Final = 200  # of IAAFT
 Kind = Literal["sign", "block", "circular", "phase", "iaaft", "walk"]
 
 
@@ -98,32 +100,39 @@ def phase_randomised(series: npt.ArrayLike, *, seed: int, index: int) -> Floats:
     return np.asarray(fft.irfft(spectrum * phases, x.size))
 
 
-def iaaft_order(
-    series: npt.ArrayLike, *, seed: int, index: int, iterations_max: int = 200
-) -> tuple[Ints, int]:
-    """Return the order that makes an IAAFT surrogate of (n,) `series`, and the rounds it took
-    (`iterations_max`: the ranks had not settled).
+class Iaaft:
+    """Surrogates that hold exactly the values of a series, and nearly its spectrum.
 
-    `series[order]` holds exactly the values of `series`, arranged so that its spectrum is nearly
-    the same: its spectrum is imposed, then its ranks, until no rank changes.
+    The spectrum is imposed, then the ranks, until no rank changes. All processors and GPUs give the
+    same orders: the transforms are the engine's own.
 
     Source: Schreiber and Schmitz (1996), "Improved surrogate data for nonlinearity tests".
     """
-    x = np.asarray(series, dtype=np.float64)
-    by_value = np.argsort(x, kind="stable")
-    amplitude = np.abs(fft.rfft(x))
-    order = np.argsort(uniforms(x.size, seed=seed, index=index), kind="stable")
-    for rounds in range(iterations_max):
-        spectrum = fft.rfft(x[order])
-        size = np.abs(spectrum)
-        turned = np.where(size > 0, spectrum / np.where(size > 0, size, 1), 1) * amplitude
-        shaped = fft.irfft(turned, x.size)
-        ranked = np.empty_like(by_value)
-        ranked[_stable_order(shaped)] = by_value
-        if np.array_equal(ranked, order):
-            return order, rounds
-        order = ranked
-    return order, iterations_max
+
+    def __init__(self, series: npt.ArrayLike) -> None:
+        """Take a (n,) series, finite.
+
+        Raises:
+            ArgumentError: it has a NaN or an infinity, or more than 2**28 values.
+        """
+        self._core = _core.Iaaft(np.ascontiguousarray(series, dtype=np.float64))
+
+    def order(self, *, seed: int, index: int, rounds_max: int = ROUNDS_MAX) -> tuple[Ints, int]:
+        """Return the (n,) order of surrogate `index`, which is `series[order]`, and the rounds it
+        took (`rounds_max`: the ranks had not settled). Threads may call it side by side.
+        """
+        order, rounds = self._core.order(seed, index, rounds_max)
+        return order.astype(np.int64), rounds
+
+    def orders_on_gpu(
+        self, *, seed: int, first: int, count: int, rounds_max: int = ROUNDS_MAX
+    ) -> tuple[npt.NDArray[np.int32], list[int]]:
+        """Return what `order` gives for `first` to `first + count - 1`: (count, n), and the rounds.
+
+        Raises:
+            BackendError: there is no GPU, it has too little memory, or there are 2**24 values.
+        """
+        return self._core.orders_on_gpu(seed, first, count, rounds_max)
 
 
 def _stable_order(values: Floats) -> Ints:
@@ -148,8 +157,7 @@ def surrogate_bars(
     Args:
         block: block length in bars, the mean for kind "block", rounded for "circular".
     """
-    before = np.concatenate((bars.open[:1], bars.close[:-1]))
-    rows = np.stack([a - before for a in (bars.open, bars.high, bars.low, bars.close)], axis=1)
+    rows = _rows(bars)
     steps = rows[:, 3]
     if kind == "sign":
         flip = signs(len(bars), seed=seed, index=index)
@@ -163,7 +171,7 @@ def surrogate_bars(
         order[_stable_order(shaped)] = np.argsort(steps, kind="stable")
         rows = rows[order]
     elif kind == "iaaft":
-        rows = rows[iaaft_order(steps, seed=seed, index=index)[0]]
+        rows = rows[Iaaft(steps).order(seed=seed, index=index)[0]]
     elif kind == "walk":
         normal = special.ndtri(uniforms(len(bars), seed=seed, index=index))
         moved = np.rint(normal * steps.std()).astype(np.int64)
@@ -171,8 +179,28 @@ def surrogate_bars(
         rows = np.stack([zero, np.maximum(moved, 0), np.minimum(moved, 0), moved], axis=1)
     else:
         raise ArgumentError(f'kind must be one of {get_args(Kind)}, was "{kind}"')
-    closes = int(bars.open[0]) + np.cumsum(rows[:, 3])
-    before = np.concatenate((bars.open[:1], closes[:-1]))
+    return _bars(int(bars.open[0]), rows)
+
+
+def steps_of(bars: BarTicks) -> Floats:
+    """Return (n,) steps from close to close, the first from the first open: what IAAFT orders."""
+    return _rows(bars)[:, 3].astype(np.float64)
+
+
+def bars_in_order(bars: BarTicks, order: npt.NDArray[np.integer[Any]]) -> BarTicks:
+    """Return bars in another (n,) order, as `surrogate_bars` takes them."""
+    return _bars(int(bars.open[0]), _rows(bars)[order])
+
+
+def _rows(bars: BarTicks) -> Ints:
+    """(n, 4) open, high, low and close from the close before."""
+    before = np.concatenate((bars.open[:1], bars.close[:-1]))
+    return np.stack([a - before for a in (bars.open, bars.high, bars.low, bars.close)], axis=1)
+
+
+def _bars(start: int, rows: Ints) -> BarTicks:
+    closes = start + np.cumsum(rows[:, 3])
+    before = np.concatenate(([start], closes[:-1]))
     prices = before[:, None] + rows
     prices += max(0, 1 - int(prices.min()))
     return BarTicks(*(np.ascontiguousarray(prices[:, k]) for k in range(4)))

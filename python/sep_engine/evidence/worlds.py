@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -21,10 +22,16 @@ from sep_engine.backtest.market import Costs, Side
 from sep_engine.backtest.sweep_plan import SweepBars, compiled_rules
 from sep_engine.errors import ArgumentError, BackendError
 from sep_engine.evidence.family import Family
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import BarTicks, Market
 from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import DaySums, Spread, simulate_days
-from sep_engine.evidence.surrogates import Kind, surrogate_bars
+from sep_engine.evidence.surrogates import (
+    Iaaft,
+    Kind,
+    bars_in_order,
+    steps_of,
+    surrogate_bars,
+)
 from sep_engine.qfh import BackendName
 
 Ints = NDArray[np.int64]
@@ -32,6 +39,7 @@ Floats = NDArray[np.float64]
 
 _CELLS_MAX: Final = 20_000_000  # bars times rules of the worlds that are simulated together
 _WORLDS_OF_GPU: Final = 256  # that are swept together, so that progress is told now and then
+_ORDERED_MAX: Final = 100_000_000  # bars of the worlds whose order a GPU makes in one call
 _COMPILED_KINDS: Final = ("sign", "block", "circular")
 
 
@@ -149,8 +157,8 @@ def _best_of_swept(
             np.empty((*shape, days), dtype=np.int64),
         )
 
-    def world_of(index: int) -> NDArray[np.int32]:
-        bars = surrogate_bars(market.bars, kind=kind, seed=seed, index=index, block=block)
+    def world_of(made_of: Callable[[int], BarTicks], index: int) -> NDArray[np.int32]:
+        bars = made_of(index)
         prices = np.stack([bars.open, bars.high, bars.low, bars.close])
         if int(prices.max()) >= 2**29:
             raise ArgumentError("prices of a null world are too large; use a coarser tick")
@@ -164,18 +172,37 @@ def _best_of_swept(
             yield from map(BestByDays, *made)
         return
     # Transforms and sorts leave Python to other threads; more worlds are made meanwhile.
-    with ThreadPoolExecutor(workers) as pool:
-        coming = deque(pool.submit(world_of, index) for index in indices[: 2 * workers])
-        later = iter(indices[2 * workers :])
-        try:
-            while coming:
-                now = [coming.popleft().result() for _ in range(min(workers, len(coming)))]
-                coming.extend(pool.submit(world_of, index) for index in islice(later, len(now)))
-                made = results(len(now))
-                swept.best_by_days_of(compiled, np.stack(now), cuts, *made)
-                yield from map(BestByDays, *made)
-        finally:
-            pool.shutdown(cancel_futures=True)  # what nobody waits for any more
+    most = max(1, _ORDERED_MAX // len(market))
+    for start in range(0, len(indices), most):
+        part = indices[start : start + most]
+        make = partial(
+            world_of, _bars_of(market.bars, kind, seed, part, block, on_gpu=backend == "cuda")
+        )
+        with ThreadPoolExecutor(workers) as pool:
+            coming = deque(pool.submit(make, index) for index in part[: 2 * workers])
+            later = iter(part[2 * workers :])
+            try:
+                while coming:
+                    now = [coming.popleft().result() for _ in range(min(workers, len(coming)))]
+                    coming.extend(pool.submit(make, index) for index in islice(later, len(now)))
+                    made = results(len(now))
+                    swept.best_by_days_of(compiled, np.stack(now), cuts, *made)
+                    yield from map(BestByDays, *made)
+            finally:
+                pool.shutdown(cancel_futures=True)  # what nobody waits for any more
+
+
+def _bars_of(
+    bars: BarTicks, kind: Kind, seed: int, indices: range, block: float, *, on_gpu: bool
+) -> Callable[[int], BarTicks]:
+    """What makes the bars of a world; threads may call it side by side."""
+    if kind != "iaaft":
+        return lambda index: surrogate_bars(bars, kind=kind, seed=seed, index=index, block=block)
+    iaaft = Iaaft(steps_of(bars))
+    if on_gpu and len(bars) < 2**24:
+        orders, _ = iaaft.orders_on_gpu(seed=seed, first=indices[0], count=len(indices))
+        return lambda index: bars_in_order(bars, orders[index - indices[0]])
+    return lambda index: bars_in_order(bars, iaaft.order(seed=seed, index=index)[0])
 
 
 def _cuts(cuts: Sequence[int]) -> NDArray[np.int32]:

@@ -85,7 +85,7 @@ def test_iaaft_keeps_values_and_linear_reversal() -> None:
     rng = np.random.default_rng(6)
     x = rng.standard_t(4, 4000)
     x[1:] -= 0.3 * x[:-1]
-    order, rounds = su.iaaft_order(x, seed=1, index=0)
+    order, rounds = su.Iaaft(x).order(seed=1, index=0)
     assert np.array_equal(np.sort(order), np.arange(4000))
     assert rounds < 200
 
@@ -94,6 +94,44 @@ def test_iaaft_keeps_values_and_linear_reversal() -> None:
 
     assert lag_one(x[order]) == pytest.approx(lag_one(x), abs=0.01)
     assert abs(lag_one(rng.permutation(x))) < 0.06 < abs(lag_one(x))
+
+
+def iaaft_by_numpy(x: np.ndarray, *, seed: int, index: int) -> tuple[np.ndarray, int]:
+    """The definition on NumPy's transforms, which round otherwise: for values without ties."""
+    by_value, amplitude = np.argsort(x), np.abs(np.fft.rfft(x))
+    order = np.argsort(su.uniforms(x.size, seed=seed, index=index))
+    for rounds in range(200):
+        spectrum = np.fft.rfft(x[order])
+        shaped = np.fft.irfft(spectrum / np.abs(spectrum) * amplitude, x.size)
+        ranked = np.empty_like(by_value)
+        ranked[np.argsort(shaped)] = by_value
+        if np.array_equal(ranked, order):
+            return order, rounds
+        order = ranked
+    return order, 200
+
+
+# Transforms of one column and of many, of lengths with large primes (186,348 = 4 * 3 * 53 * 293),
+# and odd ones, which are not halved.
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 16, 31, 64, 65, 293, 1_000, 1_023, 5_000, 18_634])
+def test_iaaft_is_what_its_definition_gives(count: int) -> None:
+    x = np.random.default_rng(count).standard_normal(count)
+    order, rounds = su.Iaaft(x).order(seed=2, index=3)
+    expected, rounds_expected = iaaft_by_numpy(x, seed=2, index=3)
+    assert rounds == rounds_expected
+    assert np.array_equal(order, expected)
+
+
+@pytest.mark.parametrize("series", [[], [3.0], [2.0, 2.0, 2.0], [0.0, -0.0, 0.0, -0.0]])
+def test_iaaft_of_equal_values_is_some_order(series: list[float]) -> None:
+    order, _ = su.Iaaft(series).order(seed=2, index=3)
+    assert sorted(order) == list(range(len(series)))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_iaaft_refuses_what_is_not_finite(bad: float) -> None:
+    with pytest.raises(ArgumentError, match="finite"):
+        su.Iaaft([1.0, bad, 2.0])
 
 
 @pytest.mark.parametrize("kind", ["sign", "block", "circular", "phase", "iaaft", "walk"])

@@ -22,7 +22,7 @@ from sep_engine.evidence.family import rule_family
 from sep_engine.evidence.lab import Costs, evaluate
 from sep_engine.evidence.settings import Settings
 from sep_engine.evidence.simulation import Spread
-from sep_engine.evidence.surrogates import Kind
+from sep_engine.evidence.surrogates import Iaaft, Kind
 from sep_engine.evidence.worlds import world_backend
 from sep_engine.qfh import BackendName
 
@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["sign", "block", "circular", "walk"])
+@pytest.mark.parametrize("kind", ["sign", "block", "circular", "walk", "iaaft"])
 @pytest.mark.parametrize("spread", [0, 5 + np.arange(1_500) % 17])
 def test_worlds_have_the_bytes_of_the_processor(kind: Kind, spread: Spread) -> None:
     market = with_gaps(worlds.market(1_500, seed=3, reversal=0.1))
@@ -57,6 +57,28 @@ def test_worlds_know_the_side_and_the_entry(side: PriceSide) -> None:
     family = rule_family(RULES, entries)
     expected = found(market, family, backend="simd", **given)
     assert_same(found(market, family, backend="cuda", **given), expected)
+
+
+# Odd and even lengths, transforms of one and of several rows a block, ties, and 70 worlds, some of
+# which settle long before others.
+@pytest.mark.parametrize("count", [1, 2, 3, 100, 1_023, 5_000, 20_001, 131_074])
+def test_iaaft_has_the_order_of_the_processor(count: int) -> None:
+    steps = np.random.default_rng(count).integers(-30, 31, count).astype(np.float64)
+    iaaft, worlds_made = Iaaft(steps), 3 if count > 5_000 else 70
+    orders, rounds = iaaft.orders_on_gpu(seed=6, first=2**40, count=worlds_made)
+    for world in range(worlds_made):
+        order, taken = iaaft.order(seed=6, index=2**40 + world)
+        assert np.array_equal(orders[world], order)
+        assert rounds[world] == taken
+
+
+def test_iaaft_that_is_cut_short_has_the_order_of_the_processor() -> None:
+    iaaft = Iaaft(np.random.default_rng(1).standard_normal(4_000))
+    for rounds_max in (0, 1, 5):
+        orders, rounds = iaaft.orders_on_gpu(seed=6, first=0, count=2, rounds_max=rounds_max)
+        expected = [iaaft.order(seed=6, index=k, rounds_max=rounds_max)[0] for k in range(2)]
+        assert np.array_equal(orders, expected)
+        assert rounds == [rounds_max, rounds_max]
 
 
 def test_worlds_in_little_memory_have_the_same_bytes() -> None:

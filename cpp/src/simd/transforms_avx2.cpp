@@ -1,0 +1,2 @@
+#define SEP_TRANSFORMS transforms_avx2
+#include "transforms.inc"

@@ -1,0 +1,2 @@
+#define SEP_TRANSFORMS transforms_avx512
+#include "transforms.inc"
