@@ -1,4 +1,8 @@
-"""Instruments, the latest quote of each, and conversion into the account's currency."""
+"""Instruments, the latest quote of each, and conversion into the account's currency.
+
+The server shares no code with `sep_engine`, conversion included, so that a fault of one is not a
+fault of both.
+"""
 
 from __future__ import annotations
 
