@@ -24,17 +24,9 @@ import psutil
 
 from scripts.postgres_for_tests import Cluster, running, server_binaries
 from tests.kills.places import Deed, Place
-from tests.kills.stack import (
-    BYSTANDER,
-    Kill,
-    KillStack,
-    Unreached,
-    can_trace,
-    kill_stack,
-    until,
-)
+from tests.kills.stack import BYSTANDER, Kill, KillStack, can_trace, kill_stack
 from tests.timing import Row, machine, table
-from tests.world import ENDED, World, audit, state_of
+from tests.world import ENDED, Unreached, World, audit, state_of, until
 from webapp.launcher import BACK_OFF_S
 
 GIVEN_UP_S = 120.0
