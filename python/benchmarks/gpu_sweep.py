@@ -1,9 +1,10 @@
 """Measure sweeps and reality checks on the GPUs of this machine.
 
-Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--json FILE] [--repeats N]
+Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--spread] [--json FILE] [--repeats N]
 
 Without a file the shipped sample is taken. Times are from the call in Python to its result, the
-best of N; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work.
+best of N; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work;
+--spread measures only the two sweeps that are long enough to compare one, two and four of them.
 """
 
 import argparse
@@ -62,6 +63,19 @@ MOST: Final = replace(
         (Gate(gate.metric, "value", gate.low / 100, gate.high / 100),) for (gate,) in _GATES
     ),
 )
+# 64,000 and 256,000 decisions with 1,000 exits each.
+SPREAD: Final = tuple(
+    replace(
+        MANY_GUARDED,
+        gates=tuple(
+            (Gate(metric, "percentile", 80.0 * low / count, 80.0 * low / count + width),)
+            for metric in ("coherence", "entropy", "stability", "balance", "rupture_ratio")
+            for low in range(count)
+            for width in range(20 // count, 21, 20 // count)
+        ),
+    )
+    for count in (10, 20)
+)
 # 10,000 rules: 500 decisions, 20 exits.
 CHECKED: Final = Grid(
     direction=("run_persistence", "damped"),
@@ -103,12 +117,21 @@ def best_s(call: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def rows(bars: Bars, *, repeats: int = 3) -> list[Row]:
-    """Return what was measured on these bars."""
+def rows(bars: Bars, *, repeats: int = 3, spread: bool = False) -> list[Row]:
+    """Return what was measured on these bars; with `spread` the two longest sweeps only."""
     costs = Costs(10, 1)
     size = int(bars.times.size)
     small = replace(PLAIN, horizon_bars=(4,), entry=("open",))
     sweep(bars, small, costs, backend="cuda", top=1)  # the device wakes up
+    grids: tuple[tuple[str, Grid], ...] = (
+        ("sweep without stops", PLAIN),
+        ("sweep without stops", MANY_PLAIN),
+        ("sweep with stops", GUARDED),
+        ("sweep with stops", MANY_GUARDED),
+        ("sweep with stops", MOST),
+    )
+    if spread:
+        grids = tuple(("sweep with stops", grid) for grid in SPREAD)
     found = [
         Row(
             what,
@@ -117,15 +140,9 @@ def rows(bars: Bars, *, repeats: int = 3) -> list[Row]:
             1,
             best_s(partial(sweep, bars, grid, costs, side="bid", backend="cuda", top=10), repeats),
         )
-        for what, grid in (
-            ("sweep without stops", PLAIN),
-            ("sweep without stops", MANY_PLAIN),
-            ("sweep with stops", GUARDED),
-            ("sweep with stops", MANY_GUARDED),
-            ("sweep with stops", MOST),
-        )
+        for what, grid in grids
     ]
-    for worlds in (1_000, 8_000):
+    for worlds in () if spread else (1_000, 8_000):
         check = partial(reality_check, bars, CHECKED, costs, side="bid", backend="cuda")
         time_s = best_s(partial(check, count=worlds), repeats)
         found.append(Row("reality check, sign flips", len(CHECKED), size, worlds, time_s))
@@ -137,11 +154,12 @@ def main() -> None:
     parser.add_argument("bars", type=Path, nargs="?")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--spread", action="store_true", help="two long sweeps only")
     asked = parser.parse_args()
     bars = load_sample().bars if asked.bars is None else load_bars(asked.bars)
     gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
     print(f"cuda: {gpu.detail}; bars: {bars.name}")
-    measured = rows(bars, repeats=asked.repeats)
+    measured = rows(bars, repeats=asked.repeats, spread=asked.spread)
     for row in measured:
         print(row.line())
     if asked.json is not None:
