@@ -602,7 +602,8 @@ def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
         denied = await one._db(Order.objects.get, pk=before.pk)
         assert (denied.state, denied.denied_rule) == (OrderState.DENIED, "quote_age")
         await one._send([judged.pk])
-        assert await one._db(one._state_of, judged.pk) == OrderState.UNKNOWN
+        # Nothing was written, so there is no doubt to settle.
+        assert await one._db(one._state_of, judged.pk) == OrderState.EXPIRED_UNSENT
         assert [fact.client_id for fact in await one._broker.transactions_since(0)] == []
 
     trader(steps)
