@@ -10,11 +10,13 @@ void streams(std::span<const std::uint8_t> bytes) {
     Input input(bytes);
     choose_kernels(input);
     RollingSpec spec = rolling_spec(input);
-    spec.window.window = static_cast<int>(input.flag() ? input.in(8, 64) : input.in(8, 200));
+    // Short windows and few streams mostly: an input is to take milliseconds, not a second.
+    spec.window.window =
+        static_cast<int>(input.in(0, 7) == 0 ? input.in(63, 130) : input.in(8, 40));
     spec.window.collapse_share = 0.6;
     spec.tick = 0.25;
     spec.stride = 1;
-    const auto size = static_cast<std::size_t>(input.flag() ? input.in(16, 24) : input.in(1, 15));
+    const auto size = static_cast<std::size_t>(input.flag() ? input.in(16, 18) : input.in(1, 4));
     StreamBank bank(spec, std::vector<double>(size, spec.tick));
     std::vector<Stream> alone(size, Stream(spec));
     std::vector<std::vector<double>> taken(size);
@@ -22,7 +24,7 @@ void streams(std::span<const std::uint8_t> bytes) {
     std::vector<double> ticks(size, 1000);
     Rolled found(size);
     const RollingOutputs out = found.outputs(~0U, 0, true);
-    for (int step = 0; step < 300 && (step < 100 || input.left() > 0); ++step) {
+    for (int step = 0; step < 160 && (step < 40 || input.left() > 0); ++step) {
         // One byte moves all instruments, each in its own way; now and then one has no price.
         const auto byte = input.take<std::uint8_t>();
         std::vector<double> prices;
