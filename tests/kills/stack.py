@@ -144,10 +144,13 @@ class KillStack:
         )
 
     def rest(self, name: str) -> Any:
-        """Have a limit order work at the venue, far below the market; None if the trader died."""
+        """Have a limit order work at the venue, far below the market; None if the trader died.
+
+        500 pips below it: the gate's collar refuses more than 1,000.
+        """
         from sep_engine.execution.states import OrderType
 
-        price = (Decimal(BIDS[name]) * Decimal("0.9")).quantize(Decimal("0.00001"))
+        price = Decimal(BIDS[name]) - Decimal("0.05000")
         order = self.ask(name, type=OrderType.LIMIT, price=price)
         deadline = time.monotonic() + AGAIN_S
         while state_of(order) != "ACCEPTED" and time.monotonic() < deadline:
