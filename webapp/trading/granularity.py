@@ -1,10 +1,12 @@
 """Lengths of bars by their names, and times as the engine takes them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sep_engine.model.times import to_ns
 
 _SECONDS = {"M1": 60, "M5": 300, "M15": 900, "M30": 1800, "H1": 3600, "H4": 14_400, "D": 86_400}
 GRANULARITIES = tuple(_SECONDS)
@@ -25,6 +27,4 @@ def duration(granularity: str) -> timedelta:
 
 def nanoseconds(times: Sequence[datetime]) -> NDArray[np.int64]:
     """Return aware times as (n,) int64 nanoseconds since 1970, exact to the microsecond."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    microsecond = timedelta(microseconds=1)
-    return np.array([(time - epoch) // microsecond * 1000 for time in times], dtype=np.int64)
+    return np.array([to_ns(time) for time in times], dtype=np.int64)

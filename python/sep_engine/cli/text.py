@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+from sep_engine.model.times import second_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,10 +14,7 @@ if TYPE_CHECKING:
 
 def time_text(time_ns: int | None) -> str | None:
     """Return nanoseconds since 1970 as ISO-8601 UTC to the second."""
-    if time_ns is None:
-        return None
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return None if time_ns is None else second_text(time_ns)
 
 
 def duration_text(duration: timedelta | None) -> str:

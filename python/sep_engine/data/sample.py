@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from typing import Any
 from sep_engine.data.bars import Bars, load_bars
 from sep_engine.errors import DataError
 from sep_engine.model import Instrument, Ohlc, QuoteBar
+from sep_engine.model.times import from_ns
 
 DEFAULT_SAMPLE = "eur_usd_h1"
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +106,7 @@ def quote_bars(
     volumes = bars.volume.tolist() if bars.volume is not None else [None] * len(bars)
     result = []
     for time_ns, ticks, volume in zip(bars.times.tolist(), corners, volumes, strict=True):
-        start = _EPOCH + timedelta(microseconds=time_ns // 1000)
+        start = from_ns(time_ns)
         known = Ohlc(*(instrument.round_price(count * bars.tick) for count in ticks))
         shift = assumed_spread if price_side == "bid" else -assumed_spread
         other = Ohlc(*(price + shift for price in (known.open, known.high, known.low, known.close)))

@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from sep_engine.data.bars import Bars, Quotes, load_bars
 from sep_engine.data.table import BAR_COLUMNS
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.model.times import second_text
 from sep_engine.model.volume import Counted
 
 FORMAT = "sep-data-1"
 BARS = "bars.parquet"
 METADATA = "metadata.json"
-ASK_COLUMNS = tuple(f"ask_{name}" for name in BAR_COLUMNS)
 PRICE_SIDES = ("bid", "ask", "mid", "trade")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
@@ -228,8 +228,8 @@ def save(
             "instrument": instrument,
             "bars_of_s": bars.duration.total_seconds(),
             "rows": len(bars),
-            "first": _time_text(int(bars.times[0])),
-            "last": _time_text(int(bars.times[-1])),
+            "first": second_text(int(bars.times[0])),
+            "last": second_text(int(bars.times[-1])),
             "tick": str(bars.tick),
             "pip": str(pip),
             "calendar": calendar,
@@ -347,8 +347,3 @@ def write_bars(path: Path, columns: BarColumns) -> None:
         if getattr(columns, name) is not None:
             arrays[name] = getattr(columns, name)
     pq.write_table(pa.table(arrays), path, compression="zstd")
-
-
-def _time_text(time_ns: int) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -26,7 +26,7 @@ import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from html.parser import HTMLParser
 from pathlib import Path
@@ -35,9 +35,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sep_engine.data.table import BadRow
 from sep_engine.errors import DataError
+from sep_engine.model.times import to_ns
 
 SIZE_BYTES_MAX = 256 << 20
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # How far profit per price and unit may differ between rows and still be one exchange rate.
 _RATE_TOLERANCE = Decimal("0.001")
 _CENT = Decimal("0.01")  # profits are rounded to it
@@ -643,5 +643,4 @@ def _moment(of: Fields, name: str, zone: ZoneInfo | None) -> int:
         if aware.utcoffset() != aware.replace(fold=1).utcoffset():
             raise _Unreadable(f"{name} {text!r} does not exist once in {zone.key}")
         at = aware
-    whole = (at - _EPOCH) // timedelta(seconds=1) * 1_000_000_000
-    return whole + int((fraction or ".0")[1:].ljust(9, "0"))
+    return to_ns(at) + int((fraction or ".0")[1:].ljust(9, "0"))

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError
+from sep_engine.model.times import EPOCH, to_ns
 
 CALENDARS = ("fx", "always")
 
@@ -32,13 +33,13 @@ _SLOTS_AT_A_TIME = 2**20  # of missing bars: some 10 MiB
 
 def is_open(calendar: str, at: datetime) -> bool:
     """Return whether the market of `calendar` trades at the aware time `at`."""
-    at_ns = _nanoseconds(at)
+    at_ns = to_ns(at)
     return bool(open_mask(np.array([at_ns], dtype=np.int64), calendar)[0])
 
 
 def trading_day(at: datetime) -> date:
     """Return the trading day that the aware time `at` belongs to: at 17:00 a new one begins."""
-    at_ns = _nanoseconds(at)
+    at_ns = to_ns(at)
     return date(1970, 1, 1) + timedelta(days=int(trading_days(np.array([at_ns]))[0]))
 
 
@@ -131,12 +132,6 @@ def _duration_ns(duration: timedelta) -> int:
     return nanoseconds
 
 
-def _nanoseconds(at: datetime) -> int:
-    if at.utcoffset() is None:
-        raise ArgumentError(f"at must carry its time zone, was {at.isoformat()}")
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-
 def _new_york(times: NDArray[np.int64]) -> NDArray[np.int64]:
     hours, inverse = np.unique(times // _HOUR_NS, return_inverse=True)
     # Clocks in New York change on the hour, so one offset holds for each UTC hour. Asking once
@@ -155,7 +150,6 @@ def _new_york(times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @cache
 def _offset_ns(hour: int) -> int:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=hour)
-    offset = at.astimezone(_NEW_YORK).utcoffset()
+    offset = (EPOCH + timedelta(hours=hour)).astimezone(_NEW_YORK).utcoffset()
     assert offset is not None
     return int(offset.total_seconds()) * 1_000_000_000

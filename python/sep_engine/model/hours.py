@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError
+from sep_engine.model.times import EPOCH, to_ns
 
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _EPOCH_WEEKDAY: Final = 3  # 1970-01-01 was a Thursday
@@ -77,10 +78,7 @@ class TradingHours:
         Raises:
             ArgumentError: the time carries no zone.
         """
-        if at.utcoffset() is None:
-            raise ArgumentError(f"at must carry its time zone, was {at.isoformat()}")
-        since = at - datetime(1970, 1, 1, tzinfo=UTC)
-        return bool(self.contain(np.array([since // timedelta(microseconds=1) * 1000]))[0])
+        return bool(self.contain(np.array([to_ns(at)]))[0])
 
     def contain(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each time whether it lies within; the end of a span does not.
@@ -97,10 +95,10 @@ class TradingHours:
 
     def _local_minutes(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         quarters, place = np.unique(times // _QUARTER_NS, return_inverse=True)
-        zone, start = ZoneInfo(self.zone), datetime(1970, 1, 1, tzinfo=UTC)
+        zone = ZoneInfo(self.zone)
         offsets = []
         for quarter in quarters.tolist():
-            offset = (start + timedelta(minutes=15 * quarter)).astimezone(zone).utcoffset()
+            offset = (EPOCH + timedelta(minutes=15 * quarter)).astimezone(zone).utcoffset()
             assert offset is not None
             offsets.append(offset // timedelta(minutes=1))
         return times // _MINUTE_NS + np.array(offsets, dtype=np.int64)[place]

@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from sep_engine.data.store import (
     write_bars,
 )
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.model.times import from_ns, to_ns
 
 Page = Callable[[datetime], Awaitable[BarColumns | None]]
 ATTEMPTS_MAX = 6
@@ -103,11 +104,11 @@ async def paced(
         if found is None:
             return
         if len(found.times):
-            steps = np.diff(found.times, prepend=_ns(start) - 1)
+            steps = np.diff(found.times, prepend=to_ns(start) - 1)
             if (steps <= 0).any():
                 raise DataError(f"bars from {start.isoformat()} on came out of order")
             yield _before(found, until)
-            start = _EPOCH + timedelta(microseconds=int(found.times[-1]) // 1000) + length
+            start = from_ns(int(found.times[-1])) + length
         else:
             # A page may cover a holiday: nothing there, and more behind it.
             start = start + bars_a_page * length
@@ -164,7 +165,7 @@ async def download(
     start = wanted.since
     if parts:
         last = parts[-1]
-        start = _EPOCH + timedelta(microseconds=int(last.times[-1]) // 1000)
+        start = from_ns(int(last.times[-1]))
     asked_again = bool(parts)
     async for found in paced(
         page,
@@ -185,7 +186,7 @@ async def download(
             unfinished.rename(pages / f"{number:06d}.parquet")
             number += 1
             parts.append(fresh)
-            on_page(_EPOCH + timedelta(microseconds=int(fresh.times[-1]) // 1000))
+            on_page(from_ns(int(fresh.times[-1])))
     if not parts:
         shutil.rmtree(pages)
         raise DataError(f"{wanted.venue} has no complete bar of {wanted.instrument} in that range")
@@ -206,13 +207,6 @@ async def download(
     return metadata
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _ns(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
 def _after(kept: BarColumns, found: BarColumns) -> BarColumns:
     """Return what comes after the last kept bar, which must be the first found one."""
     if not len(found.times) or found.times[0] != kept.times[-1]:
@@ -229,7 +223,7 @@ def _after(kept: BarColumns, found: BarColumns) -> BarColumns:
 
 
 def _before(found: BarColumns, until: datetime) -> BarColumns:
-    return _rows(found, slice(0, int(np.searchsorted(found.times, _ns(until)))))
+    return _rows(found, slice(0, int(np.searchsorted(found.times, to_ns(until)))))
 
 
 def _rows(columns: BarColumns, rows: slice) -> BarColumns:

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +25,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.ledger import Tried
 from sep_engine.model.calendar import trading_days
 from sep_engine.model.hours import TradingHours
+from sep_engine.model.times import from_ns
 from sep_engine.signals import Rule
 from webapp.trading.selectors.run_data import Material, whole_ticks
 from webapp.trading.wire import time_text
@@ -488,7 +489,7 @@ def _trade_costs(configuration: Mapping[str, Any], given: Material) -> Costs:
 
 
 def _time(time_ns: int) -> str:
-    return time_text(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000))
+    return time_text(from_ns(time_ns))
 
 
 def _configuration(rule: Rule, entry: Entry) -> dict[str, object]:

@@ -6,10 +6,11 @@ one that is forming is only shown.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sep_engine.model import Quote, QuoteBar
+from sep_engine.model.times import EPOCH
 from sep_engine.venues.oanda.client import CANDLES_PER_REQUEST, MarketDataClient
 from sep_engine.venues.oanda.parse import quote_bars
 from webapp.trading.granularity import duration
@@ -44,8 +45,7 @@ class Forming:
 def bar_start(at: datetime, granularity: str) -> datetime:
     """Return when the bar began that the aware time `at` lies in; bars are aligned to UTC."""
     length = duration(granularity)
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (at - epoch) // length * length
+    return EPOCH + (at - EPOCH) // length * length
 
 
 async def complete_bars(

@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
 import sep_engine
 from sep_engine.execution.states import (
     PROTECTIVE,
@@ -25,7 +23,7 @@ from sep_engine.execution.states import (
 from sep_engine.model.calendar import gap_mask
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Decision, Rule, RuleEvaluator
-from webapp.trading.granularity import duration
+from webapp.trading.granularity import duration, nanoseconds
 from webapp.trading.models import Candle, Feed, Order, Signal, Strategy
 from webapp.trading.selectors.resources import numbers, signal_resource
 from webapp.trading.services import events
@@ -201,14 +199,10 @@ class RunningStrategy:
 def _is_gap(before: datetime, start: datetime, bar: timedelta, calendar: str) -> bool:
     if start - before <= bar:
         return False
-    times = np.array([_nanoseconds(before), _nanoseconds(start)], dtype=np.int64)
+    times = nanoseconds((before, start))
     return bool(gap_mask(times, bar, calendar, _gap_bars(bar))[1])
 
 
 def _gap_bars(bar: timedelta) -> int:
     """Return from how many missing bars on there is a gap: 15 minutes, at least one bar."""
     return max(1, -(-timedelta(minutes=15) // bar))
-
-
-def _nanoseconds(time: datetime) -> int:
-    return int(time.timestamp()) * 1_000_000_000

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from sep_engine.errors import ArgumentError, DataError, SepError
+from sep_engine.model.times import from_ns
 from sep_engine.venues.oanda.parse import (
     GRANULARITY_S,
     Candle,
@@ -33,7 +34,6 @@ from sep_engine.venues.oanda.parse import (
     read_stream_line,
     text,
     time_text,
-    to_datetime,
 )
 
 BODY_BYTES_MAX = 16 << 20
@@ -207,7 +207,7 @@ class MarketDataClient:
             page = await self.candles(
                 instrument, granularity, since=since, count=CANDLES_PER_REQUEST
             )
-            starts = [to_datetime(one.start_ns) for one in page]
+            starts = [from_ns(one.start_ns) for one in page]
             if any(start < since for start in starts):
                 raise DataError(f"{instrument}: a candle from before {since.isoformat()} came")
             wanted = [

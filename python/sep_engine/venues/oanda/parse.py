@@ -15,6 +15,7 @@ from typing import Any
 
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.model import Instrument, Ohlc, Quote, QuoteBar
+from sep_engine.model.times import from_ns, to_ns
 
 Json = Mapping[str, Any]
 
@@ -38,7 +39,6 @@ GRANULARITY_S: Mapping[str, int] = {
     "H1": 3600,
 }
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
 _UNIX = re.compile(r"(\d{1,11})\.(\d{9})", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?", re.ASCII)
@@ -112,16 +112,10 @@ def time_ns(source: Json, key: str) -> int:
                 at = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
             except ValueError:
                 raise DataError(f"{key} must be a time, was {_shown(text)}") from None
-            fraction_ns = int((found[2] or "").ljust(9, "0"))
-            return (at - _EPOCH) // timedelta(seconds=1) * NS_PER_S + fraction_ns
+            return to_ns(at) + int((found[2] or "").ljust(9, "0"))
         if found := _UNIX.fullmatch(text):
             return int(found[1]) * NS_PER_S + int(found[2])
     raise DataError(f"{key} must be a time in UTC, was {_shown(text)}")
-
-
-def to_datetime(at_ns: int) -> datetime:
-    """The aware UTC datetime, cut to microseconds."""
-    return _EPOCH + timedelta(microseconds=at_ns // 1000)
 
 
 def time_text(at: datetime) -> str:
@@ -215,7 +209,7 @@ class Price:
             return None
         if self.bid > self.ask:
             raise DataError(f"{self.instrument}: bid {self.bid} is above ask {self.ask}")
-        return Quote(self.instrument, to_datetime(self.time_ns), self.bid, self.ask)
+        return Quote(self.instrument, from_ns(self.time_ns), self.bid, self.ask)
 
 
 def read_price(source: Json) -> Price:
@@ -299,7 +293,7 @@ def quote_bars(candles: Iterable[Candle], instrument: str, granularity: str) -> 
             continue
         if one.bid is None or one.ask is None:
             raise DataError("candles need both sides: ask for price BA")
-        start = to_datetime(one.start_ns)
+        start = from_ns(one.start_ns)
         try:
             bars.append(
                 QuoteBar(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from sep_engine.model.times import from_ns
 from sep_engine.venues.oanda import parse
 from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 
@@ -67,7 +68,7 @@ def _transaction(
     fields: dict[str, Any] = {
         "id": line.id,
         "kind": Kind.OTHER,
-        "time": parse.to_datetime(line.time_ns),
+        "time": from_ns(line.time_ns),
         "venue_order_id": "" if line.order_id is None else str(line.order_id),
         "client_id": line.client_id,
         "instrument": line.instrument,
@@ -147,7 +148,7 @@ def _accepted(raw: Mapping[str, Any], line: parse.Transaction, order_type: str) 
         "price": line.price,
         "distance": parse.optional_decimal(raw, "distance"),
         "time_in_force": parse.text(raw, "timeInForce"),
-        "good_until": None if ends is None else parse.to_datetime(ends),
+        "good_until": None if ends is None else from_ns(ends),
         "replaces_id": str(raw.get("replacesOrderID", "")),
         "trade_id": _closed_trade(raw),
     }
