@@ -127,6 +127,7 @@ class Transaction:
         trades: what a fill did to the venue's trades, in order.
         financing, commission: of a fill, account currency; of a CHARGE `amount` is all there is.
         distance, time_in_force, good_until: of an order that was accepted.
+        notice: what a person should be told, "" for nothing.
         raw: the transaction as the venue wrote it.
     """
 
@@ -154,6 +155,7 @@ class Transaction:
     distance: Decimal | None = None
     time_in_force: str = ""
     good_until: datetime | None = None
+    notice: str = ""
     raw: dict[str, Any] = field(default_factory=dict)
 
     @property

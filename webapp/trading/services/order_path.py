@@ -519,6 +519,8 @@ class _Books:
 
 def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing) -> int | None:
     """Apply one transaction; return the instrument whose position or stop it changed."""
+    if fact.notice:
+        system.alert(level="warning", text=fact.notice, now=now)
     if fact.kind == Kind.OTHER:
         return None
     if fact.kind == Kind.CHARGE:
@@ -531,7 +533,8 @@ def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing)
         )
         return None
     if fact.kind == Kind.DEPENDENT:
-        return _dependent_open(books, fact, now).instrument_id
+        dependent = _dependent_open(books, fact, now)
+        return None if dependent is None else dependent.instrument_id
     order = _order_of(books, fact)
     if order is None:
         if fact.kind == Kind.REJECTED:
@@ -709,13 +712,21 @@ def _wanted(account: BrokerAccount, fact: Transaction) -> Decimal:
     return fact.units
 
 
-def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order:
+def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order | None:
     account, parent = books.account, books.by_venue_id(fact.parent_id)
     instrument = books.instrument(fact.instrument)
     if instrument is None:
-        raise Instrument.DoesNotExist(f"transaction {fact.id} is about {fact.instrument}")
+        _halt_for_unknown(account, fact, now)
+        return None
+    # Ours are named after the order that brings them. Each part of it that fills brings one of the
+    # same name, and somebody beside us names theirs as they like: those go by the venue's id.
+    ours = parent is not None and fact.client_id.startswith(f"{parent.client_id}-")
+    if not ours or books.by_client_id(fact.client_id) is not None:
+        name = f"venue-{account.pk}-{fact.venue_order_id}"
+    else:
+        name = fact.client_id
     order = Order(
-        client_id=fact.client_id or f"venue-{account.pk}-{fact.venue_order_id}",
+        client_id=name,
         account=account,
         instrument=instrument,
         strategy_id=parent.strategy_id if parent else None,
@@ -763,12 +774,7 @@ def _adopt(books: _Books, fact: Transaction, now: datetime) -> Order | None:
     account, instrument = books.account, books.instrument(fact.instrument)
     units = _wanted(account, fact)
     if instrument is None or units == 0:
-        trading_state_worsen(
-            account=account,
-            state=TradingMode.HALTED,
-            reason=f"transaction {fact.id} is about an order that we do not know",
-            now=now,
-        )
+        _halt_for_unknown(account, fact, now)
         return None
     system.alert(
         level="warning",
@@ -804,6 +810,15 @@ def _adopt(books: _Books, fact: Transaction, now: datetime) -> Order | None:
     order.save(force_insert=True)
     order_event(order, now=now)
     return order
+
+
+def _halt_for_unknown(account: BrokerAccount, fact: Transaction, now: datetime) -> None:
+    trading_state_worsen(
+        account=account,
+        state=TradingMode.HALTED,
+        reason=f"transaction {fact.id} is about an order that we do not know",
+        now=now,
+    )
 
 
 def _order_of(books: _Books, fact: Transaction) -> Order | None:

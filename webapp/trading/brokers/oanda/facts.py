@@ -17,6 +17,28 @@ ENTRY_TYPES = frozenset({"MARKET", "LIMIT", "STOP", "MARKET_IF_TOUCHED", "FIXED_
 DUPLICATE = "CLIENT_ORDER_ID_ALREADY_EXISTS"
 EXPIRED = "TIME_IN_FORCE_EXPIRED"
 GONE = "ORDER_DOESNT_EXIST"
+# The venue closes these by itself, though it writes them as the close of a trade.
+CLOSED_BY_VENUE = frozenset({"MARGIN_CLOSEOUT", "DELAYED_TRADE_CLOSE"})
+SAID = frozenset(
+    {
+        "MARGIN_CALL_ENTER",
+        "MARGIN_CALL_EXTEND",
+        "MARGIN_CALL_EXIT",
+        "DELAYED_TRADE_CLOSURE",
+        "CLOSE",
+        "REOPEN",
+    }
+)
+# They change nothing that our books hold.
+SILENT = frozenset(
+    {
+        "CREATE",
+        "CLIENT_CONFIGURE",
+        "ORDER_CLIENT_EXTENSIONS_MODIFY",
+        "TRADE_CLIENT_EXTENSIONS_MODIFY",
+        "RESET_RESETTABLE_PL",
+    }
+)
 
 
 def fills_wanted(lines: Iterable[Mapping[str, Any]]) -> set[int]:
@@ -53,12 +75,16 @@ def transactions_of(
     """
     ordered = sorted(lines, key=lambda line: parse.identifier(line, "id"))
     by_id = {parse.identifier(line, "id"): line for line in (*fills, *ordered)}
-    reissued = {
-        parse.identifier(line, "replacesOrderID")
-        for line in ordered
-        if "replacesOrderID" in line and "cancellingTransactionID" not in line
-    }
+    reissued = {parse.identifier(line, "replacesOrderID") for line in ordered if _goes_on(line)}
     return [_transaction(line, by_id, reissued) for line in ordered]
+
+
+def _goes_on(line: Mapping[str, Any]) -> bool:
+    """Whether this is what is left of an order that filled in part: under its name, one order to
+    us. Without a name the venue's id is all there is, and then it is another order.
+    """
+    named = parse.text(parse.child(line, "clientExtensions") or {}, "id")
+    return bool(named) and "replacesOrderID" in line and "cancellingTransactionID" not in line
 
 
 def _transaction(
@@ -77,10 +103,8 @@ def _transaction(
     }
     order_type = line.type.removesuffix("_REJECT").removesuffix("_ORDER")
     if line.creates_order and order_type in ENTRY_TYPES:
-        # What replaces a part-filled order goes on under the same name: one order to us.
-        goes_on = "replacesOrderID" in raw and "cancellingTransactionID" not in raw
         fields |= _accepted(raw, line, order_type)
-        if goes_on:
+        if _goes_on(raw):
             fields["kind"] = Kind.OTHER
     elif line.creates_order and order_type in PROTECTIVE_TYPES:
         fields |= _protective(raw, line, order_type, by_id)
@@ -136,6 +160,10 @@ def _transaction(
         )
         if not opens:
             fields |= {"kind": Kind.CHARGE, "amount": amount or Decimal(0), "reason": line.type}
+    elif line.type in SAID:
+        fields["notice"] = f"The venue says {line.type} (transaction {line.id})."
+    elif not line.is_reject and line.type not in SILENT:
+        fields["notice"] = f"Transaction {line.id} is of a kind that we do not know, {line.type}."
     return Transaction(**fields)
 
 
@@ -155,7 +183,9 @@ def _accepted(raw: Mapping[str, Any], line: parse.Transaction, order_type: str) 
 
 
 def _closed_trade(raw: Mapping[str, Any]) -> str:
-    """The trade that a market order closes, "" if it closes none."""
+    """The trade that somebody asked a market order to close, "" for none."""
+    if parse.text(raw, "reason") in CLOSED_BY_VENUE:
+        return ""
     return parse.text(parse.child(raw, "tradeClose") or {}, "tradeID")
 
 
