@@ -514,9 +514,11 @@ def cpu_s(process: psutil.Process) -> float:
 def set_state(scope: str, state: TradingMode) -> None:
     from django.utils import timezone
 
+    from webapp.trading import halt_flag
     from webapp.trading.models import BrokerAccount
     from webapp.trading.services.trading_state import trading_state_set
 
+    halt_flag.take_down()
     trading_state_set(
         scope=scope,
         account=BrokerAccount.objects.get() if scope == "ACCOUNT" else None,

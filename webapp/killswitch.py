@@ -23,6 +23,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -256,7 +257,7 @@ class KillSwitch:
 
     async def press(self, *, flatten: bool, reason: str) -> None:
         """Halt everything now; go on to the brokers in the background."""
-        halt_flag.put_up(reason)
+        halt_flag.put_up(reason, by="kill switch", now=datetime.now(UTC))
         for task in self._tasks:
             task.cancel()
         self.progress, self.error = [], ""

@@ -36,6 +36,8 @@ application = ProtocolTypeRouter(
             wsgi_application,
             threads=settings.SEP_HTTP_THREADS,
             body_bytes_max=settings.SEP_BODY_BYTES_MAX,
+            # However many orders wait for the database, a halt is heard.
+            aside=frozenset({"/api/trading/state"}),
         ),
         "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
     }

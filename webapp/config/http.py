@@ -30,12 +30,21 @@ class HttpInThreads:
     Args:
         wsgi: the application.
         threads: how many requests run at one time; others wait in order of arrival.
+        aside: paths whose requests have a thread of their own, so that no others are in their way.
         body_bytes_max: a longer request body is answered with 413.
     """
 
-    def __init__(self, wsgi: Callable[..., Any], *, threads: int, body_bytes_max: int) -> None:
+    def __init__(
+        self,
+        wsgi: Callable[..., Any],
+        *,
+        threads: int,
+        body_bytes_max: int,
+        aside: frozenset[str] = frozenset(),
+    ) -> None:
         self._wsgi = wsgi
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="http")
+        self._aside = dict.fromkeys(aside, ThreadPoolExecutor(1, thread_name_prefix="http-aside"))
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,9 +63,8 @@ class HttpInThreads:
                 return
             environ = wsgi_environ(scope, body, size_bytes)
             answer = _Answer()
-            part, more = await loop.run_in_executor(
-                self._threads, answer.start, self._wsgi, environ
-            )
+            threads = self._aside.get(scope["path"], self._threads)
+            part, more = await loop.run_in_executor(threads, answer.start, self._wsgi, environ)
             await send(
                 {
                     "type": "http.response.start",
@@ -67,11 +75,11 @@ class HttpInThreads:
             try:
                 while more:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
-                    part, more = await loop.run_in_executor(self._threads, answer.next_part)
+                    part, more = await loop.run_in_executor(threads, answer.next_part)
                 await send({"type": "http.response.body", "body": part, "more_body": False})
             finally:
                 if more:
-                    await loop.run_in_executor(self._threads, answer.close)
+                    await loop.run_in_executor(threads, answer.close)
 
     async def _read_body(self, scope: Scope, receive: Receive, body: IO[bytes]) -> int:
         """Read the body; one that is too long is read on and dropped, as far as that is cheap.

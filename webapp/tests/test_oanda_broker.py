@@ -21,9 +21,11 @@ from sep_engine.execution.states import OrderType
 from sep_engine.model import Quote
 from sep_engine.venues.oanda.backoff import Backoff
 from sep_engine.venues.oanda.client import local
+from webapp.trading import halt_flag
 from webapp.trading.brokers.base import (
     Broker,
     BrokerError,
+    BrokerUnsent,
     BrokerUnsure,
     Deaf,
     FedBroker,
@@ -377,6 +379,30 @@ async def test_what_cannot_be_sent_is_said_before_it_is_sent(
         with pytest.raises(BrokerError, match=message):
             await broker.submit(replace(request, client_id=venue.name()))
     assert venue.last_id == before
+
+
+async def test_d4_an_entry_that_had_to_wait_is_not_written_once_the_flag_is_up(
+    venue: Venue, broker: OandaBroker, settings: Any, tmp_path: Path
+) -> None:
+    settings.SEP_VAR_PATH = tmp_path
+    await broker.submit(replace(BUY, client_id=venue.name()))
+    before = venue.last_id
+    waits = iter([0.1, 0.0, 0.0])
+
+    def wait_s(now: float, *, protective: bool) -> float:
+        return next(waits)
+
+    broker._budget.wait_s = wait_s  # type: ignore[method-assign]
+    entry = asyncio.create_task(broker.submit(replace(BUY, client_id=venue.name())))
+    await asyncio.sleep(0)  # it waits for the budget now
+    halt_flag.put_up("test", by="alice", now=datetime.now(UTC))
+    with pytest.raises(BrokerUnsent, match="the halt flag was put up before the send"):
+        await entry
+    assert venue.last_id == before
+    # What only reduces was let through by its sender: close everything passes every halt.
+    close = replace(BUY, client_id=venue.name(), units=Decimal(-1000), reduce_only=True)
+    assert [fact.kind for fact in await broker.submit(close)] == [Kind.ACCEPTED, Kind.FILLED]
+    del broker._budget.wait_s
 
 
 async def test_the_local_venue_trades_at_the_prices_of_our_feed(

@@ -1,7 +1,11 @@
 """The kill switch: three levels, what they end, and what re-arming asks for."""
 
+import contextlib
 import io
 import re
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ import pyotp
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection, transaction
 from django.utils import timezone
 
 from sep_engine.execution.states import TradingMode
@@ -192,13 +197,145 @@ def test_the_admin_can_tighten_and_not_loosen(admin_client: Any, sample: Any) ->
 def test_d5_the_page_says_that_the_flag_is_up(api: Any, sample: Any, valkey: Any) -> None:
     call_command("halt", reason="fire", stdout=io.StringIO())
     trading = api.get("/api/status").json()["trading"]
-    assert (trading["state"], trading["reason"]) == ("HALTED", "Halt flag: fire")
+    assert trading["state"] == "HALTED"
+    assert re.fullmatch(r"Halt flag: 20\S+ \S+ UTC, shell: fire", trading["reason"])
     # Making everything active takes it down, and that is re-arming too.
     assert ask(api, "ACTIVE", scope="GLOBAL").status_code == 400
     assert halt_flag.is_set()
     assert ask(api, "ACTIVE", scope="GLOBAL", proof=PASSWORD).status_code == 200
     assert not halt_flag.is_set()
     assert api.get("/api/status").json()["trading"]["state"] == "ACTIVE"
+
+
+@pytest.fixture
+def waits_briefly(transactional_db: None) -> Iterator[None]:
+    """Let this thread's connection wait 0.5 s for a lock, as it otherwise waits some seconds."""
+    words = {
+        "sqlite": ("PRAGMA busy_timeout = 500", "PRAGMA busy_timeout = 5000"),
+        "postgresql": ("SET lock_timeout = 500", "SET lock_timeout = 2000"),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(words[0])
+        yield
+        cursor.execute(words[1])
+
+
+@contextlib.contextmanager
+def locked_until(done: Callable[[], bool]) -> Iterator[None]:
+    """Hold the states as somebody who writes to the database, until `done` says so or 10 s."""
+    held = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            list(TradingState.objects.select_for_update())
+            held.set()
+            deadline = time.monotonic() + 10
+            while not done() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def halt_by_api(api: Any, admin_client: Any) -> str:
+    answer = ask(api, "HALTED", scope="GLOBAL")
+    return answer.json()["message"] if answer.status_code == 503 else "recorded"
+
+
+def halt_by_admin(api: Any, admin_client: Any) -> str:
+    page = f"/admin/trading/tradingstate/{TradingState.objects.get(scope='GLOBAL').pk}/change/"
+    answer = admin_client.post(page, {"state": "HALTED", "reason": "because"}, follow=True)
+    found = re.search("Nothing is sent, the halt flag is up[^<]*", answer.content.decode())
+    return found[0] if found else "recorded"
+
+
+def halt_by_shell(api: Any, admin_client: Any) -> str:
+    try:
+        call_command("halt", scope="everything", reason="because", stdout=io.StringIO())
+    except CommandError as error:
+        return str(error)
+    return "recorded"
+
+
+ways = pytest.mark.parametrize(
+    ("halt", "who"), [(halt_by_api, "alice"), (halt_by_admin, "admin"), (halt_by_shell, "shell")]
+)
+
+
+@ways
+def test_d4_the_flag_stands_before_the_database_is_asked(
+    transactional_db: None, api: Any, admin_client: Any, sample: Any, halt: Any, who: str
+) -> None:
+    # Whoever writes lets go when the flag is up. A halt that waited for the row first would wait
+    # for the database's own limit, 5 s, and be refused.
+    with locked_until(halt_flag.is_set):
+        assert halt(api, admin_client) == "recorded"
+    assert state("GLOBAL") == "HALTED"
+    assert re.fullmatch(rf"20\S+ \S+ UTC, {who}: because", halt_flag.reason())
+
+
+@ways
+def test_d4_a_halt_that_the_database_does_not_take_says_so_and_stands(
+    waits_briefly: None, api: Any, admin_client: Any, sample: Any, halt: Any, who: str
+) -> None:
+    over = threading.Event()
+    with locked_until(over.is_set):
+        said = halt(api, admin_client)
+        over.set()
+    assert said.startswith("Nothing is sent, the halt flag is up; the database did not record it:")
+    assert state("GLOBAL") == "ACTIVE"
+    assert re.fullmatch(rf"20\S+ \S+ UTC, {who}: because", halt_flag.reason())
+
+
+def test_d6_letting_everything_reduce_takes_the_flag_down_and_needs_proof(
+    api: Any, sample: Any, valkey: Any
+) -> None:
+    ask(api, "HALTED", scope="GLOBAL")
+    assert halt_flag.is_set()
+    assert ask(api, "REDUCING", scope="GLOBAL").status_code == 400
+    assert (state("GLOBAL"), halt_flag.is_set()) == ("HALTED", True)
+    assert ask(api, "REDUCING", scope="GLOBAL", proof=PASSWORD).status_code == 200
+    assert (state("GLOBAL"), halt_flag.is_set()) == ("REDUCING", False)
+
+
+def test_d6_with_the_flag_up_everything_counts_as_halted_whatever_its_row_says(
+    api: Any, sample: Any, valkey: Any
+) -> None:
+    call_command("halt", reason="fire", stdout=io.StringIO())
+    # ACTIVE to REDUCING would be tighter, but nothing was sent until now and exits would be then.
+    assert ask(api, "REDUCING", scope="GLOBAL").status_code == 400
+    assert (state("GLOBAL"), halt_flag.is_set()) == ("ACTIVE", True)
+
+
+@pytest.mark.parametrize("scope", ["ACCOUNT", "STRATEGY"])
+def test_d4_a_halt_of_one_scope_leaves_the_others_alone(api: Any, sample: Any, scope: str) -> None:
+    assert ask(api, "HALTED", scope=scope).status_code == 200
+    assert not halt_flag.is_set()
+
+
+def test_d4_a_flag_that_was_put_up_again_meanwhile_is_not_taken_down(sample: Any) -> None:
+    halt_flag.put_up("first", by="alice", now=NOW)
+    seen = halt_flag.reason()
+    assert seen == "2026-01-05 12:00:00.000000 UTC, alice: first"
+    halt_flag.put_up("first", by="alice", now=NOW + timedelta(microseconds=1))
+    halt_flag.take_down(seen=seen)
+    assert halt_flag.is_set()
+    halt_flag.take_down(seen=halt_flag.reason())
+    assert not halt_flag.is_set()
+
+
+def test_d4_a_halt_is_recorded_although_the_flag_cannot_be_put_up(
+    api: Any, sample: Any, settings: Any, tmp_path: Path
+) -> None:
+    settings.SEP_VAR_PATH = tmp_path / "gone"
+    assert ask(api, "HALTED", scope="GLOBAL").status_code == 200
+    assert (state("GLOBAL"), halt_flag.is_set()) == ("HALTED", False)
 
 
 def shell(monkeypatch: pytest.MonkeyPatch, typed: str, *words: str) -> str:

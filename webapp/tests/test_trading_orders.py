@@ -1,6 +1,7 @@
 """Intents, claims and facts: what the order path lets happen in the database."""
 
 import io
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -195,7 +196,7 @@ def test_d5_no_claim_is_won_while_the_flag_is_up(
     settings.SEP_VAR_PATH = tmp_path
     order = queued(submit())
     call_command("halt", reason="fire", stdout=io.StringIO())
-    assert (tmp_path / "halted").read_text() == "fire\n"
+    assert re.fullmatch(r"20\S+ \S+ UTC, shell: fire\n", (tmp_path / "halted").read_text())
     assert not claim(order)
     halt_flag.take_down()
     assert claim(order)

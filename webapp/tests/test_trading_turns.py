@@ -120,7 +120,7 @@ class TestTheTrader:
 
             async def pulled(request: OrderRequest) -> list[Transaction]:
                 sent.append(request.units)
-                halt_flag.put_up("test")
+                halt_flag.put_up("test", by="alice", now=timezone.now())
                 return await submit(request)
 
             one._broker.submit = pulled  # type: ignore[method-assign]

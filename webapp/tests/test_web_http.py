@@ -1,6 +1,7 @@
 """HTTP through the WSGI handler inside an ASGI server."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -138,6 +139,38 @@ async def test_a_client_that_leaves_in_the_middle_of_an_answer_still_has_it_clos
     with pytest.raises(OSError, match="gone"):
         await HttpInThreads(wsgi, threads=1, body_bytes_max=100)(scope(), receive, send)
     assert closed == [True]
+
+
+async def test_d4_a_path_aside_is_answered_while_all_threads_are_busy() -> None:
+    busy, over = threading.Event(), threading.Event()
+
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/halt":
+            busy.set()
+            over.wait(10)
+        start_response("200 OK", [])
+        return [b"halted" if not over.is_set() else b"late"]
+
+    http = HttpInThreads(wsgi, threads=1, body_bytes_max=100, aside=frozenset({"/halt"}))
+    bodies: list[bytes] = []
+
+    async def ask(path: str) -> None:
+        async def receive() -> Message:
+            return WHOLE[0]
+
+        async def send(message: Message) -> None:
+            bodies.append(message.get("body", b""))
+
+        await http(scope() | {"path": path}, receive, send)
+
+    other = asyncio.create_task(ask("/orders"))
+    await asyncio.to_thread(busy.wait, 10)
+    try:
+        await asyncio.wait_for(ask("/halt"), 5)
+    finally:
+        over.set()
+    await other
+    assert bodies == [b"", b"halted", b"", b"late"]
 
 
 def never(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

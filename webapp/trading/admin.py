@@ -4,12 +4,13 @@ Orders, fills, facts, signals, positions and events are written by the order pat
 them by hand would make the books say what did not happen.
 """
 
+from functools import partial
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 from unfold.admin import ModelAdmin
 
@@ -17,12 +18,17 @@ from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.execution.states import TradingMode
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
-from webapp.trading import models
+from webapp.trading import halt_flag, models
 from webapp.trading.account_form import AccountAddForm
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
 from webapp.trading.services.live_gate import override_make, strategy_changed
-from webapp.trading.services.trading_state import loosens, trading_state_set
+from webapp.trading.services.trading_state import (
+    NotRecorded,
+    halt_recorded,
+    loosens,
+    trading_state_set,
+)
 
 
 class Record(ModelAdmin):
@@ -244,6 +250,31 @@ class TradingStateAdmin(Settled):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Put up the halt flag before the page's transaction waits for the database."""
+        page = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        rows = models.TradingState.objects.filter(pk=object_id or 0, scope="GLOBAL")
+        halts = request.method == "POST" and request.POST.get("state") == TradingMode.HALTED
+        if not (halts and self.has_change_permission(request) and rows.exists()):
+            return page()
+        halt_flag.put_up(
+            request.POST.get("reason", "")[:300],
+            by=request.user.get_username(),
+            now=timezone.now(),
+        )
+        try:
+            with halt_recorded():
+                return page()
+        except NotRecorded as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.path)
 
     def save_model(
         self, request: HttpRequest, obj: models.TradingState, form: Any, change: bool

@@ -4,6 +4,7 @@ The trader looks at it when it judges an order and again right before it sends o
 everything still passes, as it passes every other halt.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -25,19 +26,28 @@ def is_set() -> bool:
 
 
 def reason() -> str:
-    """Return why the flag is up, as far as it can be read."""
+    """Return what the flag says: when it was put up, by whom and why, as far as it can be read."""
     try:
         return path().read_text(encoding="utf-8", errors="replace").strip()[:300]
     except OSError as error:
         return f"the flag cannot be read: {error.strerror}"
 
 
-def put_up(reason: str) -> None:
-    """Halt every trader that uses this `var` folder."""
+def put_up(reason: str, *, by: str, now: datetime) -> None:
+    """Halt every trader that uses this `var` folder.
+
+    Raises:
+        OSError: it cannot be written; see `is_set` for whether it is there all the same.
+    """
+    when = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
     # The file is there, which is what counts, before its text is.
-    path().write_text(f"{reason}\n", encoding="utf-8")
+    path().write_text(f"{when}, {by}: {reason}\n", encoding="utf-8")
 
 
-def take_down() -> None:
-    """Let the states in the database decide again."""
-    path().unlink(missing_ok=True)
+def take_down(*, seen: str | None = None) -> None:
+    """Let the states in the database decide again.
+
+    seen: what `reason` told who lifts it; one that was put up again since then stays.
+    """
+    if seen is None or reason() == seen:
+        path().unlink(missing_ok=True)

@@ -61,7 +61,7 @@ from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
 from webapp.trading.services.orders import position_close
-from webapp.trading.services.trading_state import trading_state_change
+from webapp.trading.services.trading_state import NotRecorded, trading_state_change
 
 CLOSINGS_SHOWN = 5
 
@@ -70,28 +70,33 @@ class TradingStateSet(APIView):
     @extend_schema(
         operation_id="trading_state_set",
         request=TradingStateIn,
-        responses=with_errors({200: ScopeStateOut}, 400, 404, *SIGNED_IN),
+        responses=with_errors({200: ScopeStateOut}, 400, 404, 503, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
         """Halt, reduce or re-arm everything, the account or its strategy. The reason is kept.
 
         To re-arm needs `proof`: the code of the second factor, or the password of who has none.
+        Everything is HALTED at once, also while the database is busy: 503 then says that nothing is
+        sent and that it was not recorded.
         """
         wanted = checked(TradingStateIn, request.data)
         assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         account, strategy = _scope(wanted["scope"])
-        with _refusal_at("proof"):
-            row = trading_state_change(
-                scope=wanted["scope"],
-                account=account,
-                strategy=strategy,
-                state=TradingMode(wanted["state"]),
-                reason=wanted["reason"],
-                user=request.user,
-                proof=wanted["proof"],
-                request=request._request,
-                now=timezone.now(),
-            )
+        try:
+            with _refusal_at("proof"):
+                row = trading_state_change(
+                    scope=wanted["scope"],
+                    account=account,
+                    strategy=strategy,
+                    state=TradingMode(wanted["state"]),
+                    reason=wanted["reason"],
+                    user=request.user,
+                    proof=wanted["proof"],
+                    request=request._request,
+                    now=timezone.now(),
+                )
+        except NotRecorded as error:
+            raise Unavailable(str(error)) from error
         return Response(trading_state_resource(row))
 
 

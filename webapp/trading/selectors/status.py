@@ -69,12 +69,14 @@ def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -
     else:
         first = min(rows.values(), key=lambda row: _STRICTEST.index(TradingMode(row.state)))
         strictest, reason = first.state, first.reason
-    if halt_flag.is_set():
+    everything = rows.get("GLOBAL")
+    recorded = everything is not None and everything.state == TradingMode.HALTED
+    if halt_flag.is_set() and not recorded:
         strictest, reason = TradingMode.HALTED.value, f"Halt flag: {halt_flag.reason()}"
     return {
         "state": strictest,
         "reason": reason,
-        "global": _scope(rows.get("GLOBAL")),
+        "global": _scope(everything),
         "account": _scope(rows.get("ACCOUNT")),
         "strategy": _scope(rows.get("STRATEGY")),
     }

@@ -1,9 +1,12 @@
 """The kill switch at its three levels."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import Error, transaction
 from django.http import HttpRequest
 
 from sep_engine.execution.states import TradingMode
@@ -11,7 +14,48 @@ from webapp.trading import halt_flag
 from webapp.trading.models import BrokerAccount, Strategy, TradingState
 from webapp.trading.services import second_factor, system
 
+logger = logging.getLogger(__name__)
+
 _SEVERITY = list(TradingMode)
+
+
+class NotRecorded(Exception):
+    """The database did not take a halt of everything; the message says whether the flag is up."""
+
+
+def everything_halt(*, reason: str, changed_by: str, now: datetime) -> TradingState:
+    """Halt everything.
+
+    The flag, which every sender reads before each send, goes up before the database is asked. It
+    stays up until somebody with proof lets everything do more than HALTED.
+
+    Raises:
+        NotRecorded: the database did not take it.
+    """
+    try:
+        halt_flag.put_up(reason, by=changed_by, now=now)
+    except OSError as error:
+        logger.error("the halt flag cannot be put up: %s", error)
+    with halt_recorded():
+        return trading_state_set(
+            scope="GLOBAL", state=TradingMode.HALTED, reason=reason, changed_by=changed_by, now=now
+        )
+
+
+@contextmanager
+def halt_recorded() -> Iterator[None]:
+    """Let an error of the database within say what was halted all the same.
+
+    Raises:
+        NotRecorded: in place of the error.
+    """
+    try:
+        yield
+    except Error as error:
+        done = "Nothing is sent, the halt flag is up"
+        if not halt_flag.is_set():
+            done = "NOTHING IS HALTED, the halt flag could not be put up either"
+        raise NotRecorded(f"{done}; the database did not record it: {error}") from error
 
 
 def trading_state_change(
@@ -28,15 +72,20 @@ def trading_state_change(
 ) -> TradingState:
     """Set the state of one scope for a person. To tighten needs nothing, to loosen needs proof.
 
-    proof: the code of the second factor, or the password of who has none. Making everything
-        ACTIVE takes the halt flag down too.
+    While the halt flag is up everything is HALTED, whatever its row says: letting everything do
+    more takes the flag down too.
+
+    proof: the code of the second factor, or the password of who has none.
 
     Raises:
         second_factor.Refused: the state would be looser and the proof is missing or wrong.
+        NotRecorded: everything was to be halted and the database did not take it.
     """
+    if scope == "GLOBAL" and state == TradingMode.HALTED:
+        return everything_halt(reason=reason, changed_by=user.get_username(), now=now)
     row = TradingState.objects.get(scope=scope, account=account, strategy=strategy)
-    lifts_flag = scope == "GLOBAL" and state == TradingMode.ACTIVE and halt_flag.is_set()
-    if loosens(row, state) or lifts_flag:
+    flag = halt_flag.reason() if scope == "GLOBAL" and halt_flag.is_set() else None
+    if loosens(row, state) or flag is not None:
         second_factor.person_check(user=user, proof=proof, request=request, now=now)
     done = trading_state_set(
         scope=scope,
@@ -47,8 +96,8 @@ def trading_state_change(
         account=account,
         strategy=strategy,
     )
-    if lifts_flag:
-        halt_flag.take_down()
+    if flag is not None:
+        halt_flag.take_down(seen=flag)
         with transaction.atomic():
             system.status_changed(now=now)
     return done

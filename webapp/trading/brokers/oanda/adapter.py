@@ -45,6 +45,7 @@ from sep_engine.venues.oanda.orders import (
     Outcome,
     Stop,
 )
+from webapp.trading import halt_flag
 from webapp.trading.brokers.base import (
     AccountReport,
     BrokerError,
@@ -320,6 +321,9 @@ class OandaBroker:
             await asyncio.sleep(wait_s)
         while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
             await asyncio.sleep(wait_s)
+        if not protective and halt_flag.is_set():
+            # Its sender looked before it waited here.
+            raise BrokerUnsent("the halt flag was put up before the send")
         started, failed = time.monotonic(), True
         try:
             status, content = await self._asked(wire)

@@ -16,7 +16,12 @@ from webapp.trading.models import BrokerAccount, Closing, Strategy, TradingState
 from webapp.trading.selectors.closing import closing_left
 from webapp.trading.services import second_factor
 from webapp.trading.services.closing import FLAT, close_everything
-from webapp.trading.services.trading_state import trading_state_change, trading_state_set
+from webapp.trading.services.trading_state import (
+    NotRecorded,
+    everything_halt,
+    trading_state_change,
+    trading_state_set,
+)
 
 FLAT_WAIT_S = 60.0
 SCOPES = {"everything": "GLOBAL", "account": "ACCOUNT", "strategy": "STRATEGY"}
@@ -62,7 +67,7 @@ class Command(BaseCommand):
         elif options["state"]:
             raise CommandError("--state needs --scope everything, account or strategy")
         else:
-            halt_flag.put_up(reason)
+            halt_flag.put_up(reason, by="shell", now=timezone.now())
             self.stdout.write(f"Halted by {halt_flag.path()}: nothing is sent while it is there.")
 
     def _release(self, options: dict[str, Any]) -> None:
@@ -98,7 +103,14 @@ class Command(BaseCommand):
         scope = SCOPES[options["scope"]]
         wanted = TradingMode(options["state"] or TradingMode.HALTED)
         whose: dict[str, Any] = {"scope": scope, "account": account, "strategy": strategy}
-        if wanted == TradingMode.HALTED and options["user"] is None:
+        if wanted == TradingMode.HALTED and scope == "GLOBAL":
+            try:
+                everything_halt(
+                    reason=reason, changed_by=options["user"] or "shell", now=timezone.now()
+                )
+            except NotRecorded as error:
+                raise CommandError(str(error)) from error
+        elif wanted == TradingMode.HALTED and options["user"] is None:
             trading_state_set(
                 **whose, state=wanted, reason=reason, changed_by="shell", now=timezone.now()
             )
