@@ -18,6 +18,7 @@ from webapp.trading.wire import decimal_text, money_text, time_text
         ("-1000", 0, "-1000"),
         ("0E-10", 0, "0"),
         ("0E-10", 2, "0.00"),
+        ("-0.000", 2, "0.00"),
         ("1E-10", 0, "0.0000000001"),
     ],
 )

@@ -7,8 +7,10 @@ from decimal import Decimal
 def decimal_text(value: Decimal, *, decimals_min: int = 0) -> str:
     """Return a decimal without exponent, with at least `decimals_min` digits after the point.
 
-    Trailing zeros beyond that are dropped: 1.3000000000 is "1.3", or "1.30" with two.
+    Trailing zeros beyond that are dropped: 1.3000000000 is "1.3", or "1.30" with two. Zero has no
+    sign: a short position at its own price earns -0, which is 0.
     """
+    value = value or Decimal(0)
     exponent = value.normalize().as_tuple().exponent
     if not isinstance(exponent, int):
         raise ValueError(f"a decimal on the wire must be finite, was {value}")

@@ -10,10 +10,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-
-def decimal_text(value: Decimal) -> str:
-    """Return a decimal without exponent and trailing zeros: 1.30 is "1.3", 1E+3 is "1000"."""
-    return format(value.normalize(), "f") if value else "0"
+from webapp.trading.wire import decimal_text
 
 
 def dumps(value: Any) -> bytes:

@@ -137,7 +137,7 @@ def order_submit(
         )
         if value is not None
     }
-    text = json.dumps({name: _plain(value) for name, value in request.items()}, sort_keys=True)
+    text = json.dumps(request, sort_keys=True, default=decimal_text)
     request_hash = hashlib.sha256(text.encode()).hexdigest()
     if idempotency_key is not None:
         stored = _stored(created_by, idempotency_key, request_hash)
@@ -395,7 +395,3 @@ def _stored(created_by: Any, key: str, request_hash: str) -> Order | None:
     if order is not None and order.request_hash != request_hash:
         raise IdempotencyConflict(f"Idempotency-Key {key} was used for another request")
     return order
-
-
-def _plain(value: Any) -> Any:
-    return format(value.normalize(), "f") if isinstance(value, Decimal) else value
