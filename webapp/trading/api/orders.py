@@ -1,12 +1,11 @@
 """Orders and signals."""
 
-import re
 import time
 
 from django.db.models import Q
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,6 +20,7 @@ from sep_engine.execution.states import (
     TimeInForce,
 )
 from webapp.trading.api.errors import Conflict, Unprocessable
+from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
     SIGNED_IN,
@@ -51,13 +51,6 @@ from webapp.trading.services.orders import (
 # Nobody outside SEP has answered yet.
 UNDECIDED = (OrderState.CREATED, OrderState.QUEUED, OrderState.SENDING, OrderState.UNKNOWN)
 OUTCOME_POLL_S = 0.05
-KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    required=True,
-    description="A new random text for each order that you want; the same for a retry.",
-)
 
 
 class Signals(APIView):
@@ -137,7 +130,7 @@ class OrderDetail(APIView):
     def patch(self, request: Request, order_id: int) -> Response:
         """Ask for other terms: the answer is a new order that takes this one's place."""
         wait_s = checked(WaitIn, request.query_params.dict())["wait"]
-        key = _key(request)
+        key = key_of(request)
         changes = checked(OrderChangeIn, request.data)
         _order(order_id)
         try:
@@ -160,16 +153,13 @@ class PlaceOrder(APIView):
     @extend_schema(
         operation_id="place_order",
         request=OrderIn,
-        parameters=[
-            WaitIn,
-            KEY,
-        ],
+        parameters=[WaitIn, KEY],
         responses=with_errors({200: OrderOut, 202: OrderOut}, 400, 404, 422, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
         """Record an intent. 202 with the order as it is; 200 if its outcome came within `wait`."""
         wait_s = checked(WaitIn, request.query_params.dict())["wait"]
-        key = _key(request)
+        key = key_of(request)
         wanted = checked(OrderIn, request.data)
         instrument = Instrument.objects.filter(name=wanted.pop("instrument")).first()
         if instrument is None:
@@ -202,15 +192,6 @@ class PlaceOrder(APIView):
             raise Unprocessable(str(error), "idempotency_key_reused") from error
         order, done = _outcome(order, wait_s)
         return Response(order_resource(order), status=200 if done else 202)
-
-
-def _key(request: Request) -> str:
-    key = request.headers.get("Idempotency-Key", "")
-    if not re.fullmatch(r"[\x21-\x7e]{1,128}", key):
-        raise ValidationError(
-            {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
-        )
-    return key
 
 
 def _outcome(order: Order, wait_s: float) -> tuple[Order, bool]:

@@ -11,7 +11,14 @@ from sep_engine.backtest import ENTRIES, CostsChange, Grid
 from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import RULE_SCHEMA, Rule
-from webapp.trading.api.shapes import AmountText, AnyJson, Out, Strict
+from webapp.trading.api.shapes import (
+    AmountText,
+    AnyJson,
+    Out,
+    PageIn,
+    StrategyNameOut,
+    Strict,
+)
 from webapp.trading.granularity import GRANULARITIES
 from webapp.trading.wire import decimal_text
 
@@ -19,7 +26,6 @@ RUN_KINDS = ["evidence", "backtest", "sweep"]
 RUN_STATES = ["QUEUED", "RUNNING", "DONE", "FAILED", "CANCELLED"]
 RULES_MAX = 1_000
 GRID_MAX = 20_000
-COMPARED_MAX = 4
 _PLACES = re.compile(r"\[(\d+)\]")
 
 
@@ -192,9 +198,7 @@ class SweepIn(_OnBars):
         return attrs
 
 
-class RunsIn(Strict):
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=500)
-    offset = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+class RunsIn(PageIn):
     kind = serializers.ChoiceField(RUN_KINDS, required=False)
     state = serializers.ChoiceField(RUN_STATES, required=False)
 
@@ -238,11 +242,6 @@ class DataSetsOut(Out):
     data_sets = DataSetOut(many=True)
 
 
-class RunStrategyOut(Out):
-    id = serializers.IntegerField()
-    name = serializers.CharField()
-
-
 class SectionOut(Out):
     name = serializers.CharField()
     text = serializers.CharField()
@@ -261,7 +260,7 @@ class RunOut(Out):
     data_sha256 = serializers.CharField()
     code_version = serializers.CharField()
     seed = serializers.IntegerField()
-    strategy = RunStrategyOut(allow_null=True)
+    strategy = StrategyNameOut(allow_null=True)
     state = serializers.ChoiceField(RUN_STATES)
     progress = serializers.FloatField(min_value=0, max_value=1)
     edge = serializers.BooleanField(allow_null=True)

@@ -1,13 +1,12 @@
 """Research: asking for runs, their answers, and what they say of a strategy."""
 
-import re
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.exceptions import NotFound, Throttled, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +16,7 @@ from sep_engine.data.sample import DEFAULT_SAMPLE
 from sep_engine.errors import SepError
 from sep_engine.signals import DEFAULT_RULE
 from webapp.trading.api.errors import Conflict, Unprocessable
+from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.run_shapes import (
     BacktestIn,
@@ -45,13 +45,6 @@ Json = dict[str, Any]
 # A page of a run is made by SEP of figures and names. Should one ever carry a script, it cannot
 # run, and it can reach neither the login nor another address.
 PAGE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    str,
-    OpenApiParameter.HEADER,
-    required=True,
-    description="A new random text for each run that you want; the same for a retry.",
-)
 _ANSWERS = with_errors({200: RunOut, 202: RunOut}, 400, 404, 422, 429, *SIGNED_IN)
 
 
@@ -62,11 +55,7 @@ class _Submit(APIView):
     shape: type[Strict]
 
     def submit(self, request: Request) -> Response:
-        key = request.headers.get("Idempotency-Key", "")
-        if not re.fullmatch(r"[\x21-\x7e]{1,128}", key):
-            raise ValidationError(
-                {"Idempotency-Key": ["This header must have 1 to 128 printable characters."]}
-            )
+        key = key_of(request)
         wanted = checked(self.shape, request.data)
         if wanted.get("session") is None:
             wanted.pop("session", None)  # no hours are no part of the question
@@ -102,7 +91,7 @@ class Evidence(_Submit):
     shape = EvidenceIn
 
     @extend_schema(
-        operation_id="evidence", request=EvidenceIn, parameters=[_KEY], responses=_ANSWERS
+        operation_id="evidence", request=EvidenceIn, parameters=[KEY], responses=_ANSWERS
     )
     def post(self, request: Request) -> Response:
         """Judge rules: causality, nulls, costs, selection and a verdict made by rule."""
@@ -120,7 +109,7 @@ class Backtests(_Submit):
     shape = BacktestIn
 
     @extend_schema(
-        operation_id="backtest", request=BacktestIn, parameters=[_KEY], responses=_ANSWERS
+        operation_id="backtest", request=BacktestIn, parameters=[KEY], responses=_ANSWERS
     )
     def post(self, request: Request) -> Response:
         """Run one rule over bars."""
@@ -134,7 +123,7 @@ class Sweeps(_Submit):
     kind = Run.Kind.SWEEP
     shape = SweepIn
 
-    @extend_schema(operation_id="sweep", request=SweepIn, parameters=[_KEY], responses=_ANSWERS)
+    @extend_schema(operation_id="sweep", request=SweepIn, parameters=[KEY], responses=_ANSWERS)
     def post(self, request: Request) -> Response:
         """Run every rule of a grid over bars."""
         return self.submit(request)

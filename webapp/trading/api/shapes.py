@@ -319,12 +319,7 @@ class CandlesOut(Out):
     feed_cursor = serializers.IntegerField(allow_null=True)
 
 
-class MetricsIn(Strict):
-    granularity = serializers.ChoiceField(GRANULARITIES, default="H1")
-    limit = serializers.IntegerField(default=2000, min_value=1, max_value=5000)
-    before = serializers.DateTimeField(
-        required=False, help_text="Only candles that start before this time."
-    )
+class MetricsIn(CandlesIn):
     window = serializers.IntegerField(required=False, min_value=8, max_value=1024)
     encoding = serializers.ChoiceField(["moves", "strict_up"], required=False)
 
@@ -585,22 +580,18 @@ class WaitIn(Strict):
     )
 
 
-class OrdersIn(Strict):
+class PageIn(Strict):
     limit = serializers.IntegerField(required=False, min_value=1, max_value=500)
     offset = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+
+
+class OrdersIn(PageIn):
     state = serializers.ChoiceField([*ORDER_STATES, "OPEN"], required=False)
     instrument = serializers.CharField(required=False, max_length=32)
 
 
-class SignalsIn(Strict):
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=500)
-    offset = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+class SignalsIn(PageIn):
     instrument = serializers.CharField(required=False, max_length=32)
-
-
-class PageIn(Strict):
-    limit = serializers.IntegerField(required=False, min_value=1, max_value=500)
-    offset = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
 
 
 class OrdersOut(Out):
