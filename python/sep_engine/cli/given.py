@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.evidence.capacity import Volume
     from sep_engine.model.volume import Counted
+
+PIPS_MAX: Final = 1_000_000  # of a cost; ticks stay far below what an integer holds
 
 SideOption = Annotated[
     str | None,
@@ -172,8 +174,12 @@ def usual_pip(tick: Decimal) -> Decimal:
 
 def whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
     """Return pips as ticks; ArgumentError if they are no whole number of them or below 0."""
-    value = Decimal(0) if pips.strip("0.") == "" else decimal_option(name, pips)
-    assert value is not None
+    try:
+        value = Decimal(pips)
+    except InvalidOperation:
+        raise ArgumentError(f"{name} must be a number, was {pips!r}") from None
+    if not value.is_finite() or not 0 <= value <= PIPS_MAX:
+        raise ArgumentError(f"{name} must be in 0..{PIPS_MAX:,}, was {pips}")
     ticks = value * pip / tick
     if ticks != ticks.to_integral_value():
         raise ArgumentError(f"{name} must be a whole number of ticks of {tick}, was {pips} pips")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sep_engine.errors import ArgumentError, RuleError, SepError
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from sep_engine.signals import Rule
     from sep_engine.signals.strategy import StrategyBars, StrategyRule
 
+_T = TypeVar("_T")
 
 # Packages offer strategies to `sep verdict --strategy NAME` under this group of entry points.
 ENTRY_POINTS = "sep_engine.strategies"
@@ -161,10 +165,7 @@ def _installed_class(name: str) -> Any:
     """Return a class by "module:Class" or by the name of an entry point."""
     if ":" in name:
         module, _, attribute = name.partition(":")
-        try:
-            made = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # the user's code may raise anything
-            raise ArgumentError(f"{name}: {type(error).__name__}: {error}") from error
+        made = _called(name, lambda: getattr(importlib.import_module(module), attribute))
     else:
         offered = {one.name: one for one in metadata.entry_points(group=ENTRY_POINTS)}
         if name not in offered:
@@ -173,10 +174,7 @@ def _installed_class(name: str) -> Any:
                 f"{name}: a strategy is a .py or .json file, module:Class, or an entry point of "
                 f"{ENTRY_POINTS}; installed: {known}"
             )
-        try:
-            made = offered[name].load()
-        except Exception as error:  # the user's code may raise anything
-            raise ArgumentError(f"{name}: {type(error).__name__}: {error}") from error
+        made = _called(name, offered[name].load)
     if not inspect.isclass(made):
         raise ArgumentError(f"{name}: not a class")
     if not (hasattr(made, "on_bar") or hasattr(made, "prepare")):
@@ -196,11 +194,8 @@ def _class_in_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's code may raise anything
-        raise ArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+    loader, module = spec.loader, importlib.util.module_from_spec(spec)
+    _called(str(path), lambda: loader.exec_module(module))
     classes = [
         found
         for _, found in inspect.getmembers(module, inspect.isclass)
@@ -218,27 +213,41 @@ def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
     from sep_engine.evidence.simulation import Exit
     from sep_engine.signals.strategy import decide
 
-    for name in ("horizon_bars", "window"):
-        if not isinstance(getattr(made, name, None), int):
-            raise ArgumentError(f"{path}: {made.__name__}.{name} must be a whole number")
+    for name, least, needed in (
+        ("horizon_bars", 1, True),
+        ("window", 0, True),
+        ("stop_ticks", 1, False),
+        ("target_ticks", 1, False),
+    ):
+        value = getattr(made, name, None)
+        if value is None and not needed:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ArgumentError(
+                f"{path}: {made.__name__}.{name} must be a whole number >= {least}, was {value!r}"
+            )
     bar_by_bar, at_once = hasattr(made, "on_bar"), hasattr(made, "prepare")
 
     def stream(market: Market) -> NDArray[np.int8]:
-        found = _called(path, lambda: decide(made(), _bars(market)))
-        return cast("NDArray[np.int8]", found)
+        return _called(path, lambda: decide(made(), _bars(market)))
 
     def columns(market: Market) -> Mapping[str, NDArray[np.generic]]:
         if not at_once:
             return {"direction": stream(market)}
-        found = dict(_called(path, lambda: made().prepare(_bars(market))))
-        if "direction" not in found:
-            raise ArgumentError(f"{path}: prepare must return a column 'direction'")
-        return found
+        found = _called(path, lambda: made().prepare(_bars(market)))
+        if not isinstance(found, Mapping) or "direction" not in found:
+            raise ArgumentError(
+                f"{path}: prepare must return columns by name, 'direction' among them; "
+                f"returned {type(found).__name__}"
+            )
+        return {str(name): _column(path, str(name), values) for name, values in found.items()}
 
     def directions(market: Market) -> NDArray[np.int8]:
-        found = np.asarray(columns(market)["direction"])
+        found = columns(market)["direction"]
         if found.shape != (len(market),) or not np.isin(found, (-1, 0, 1)).all():
-            raise ArgumentError(f"{path}: directions must be one of -1, 0, 1 for each bar")
+            raise ArgumentError(
+                f"{path}: directions must be one of -1, 0, 1 for each of {len(market):,} bars"
+            )
         return found.astype(np.int8)[:, None]
 
     exit_at = Exit(
@@ -265,6 +274,19 @@ def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
     )
 
 
+def _column(path: str, name: str, values: object) -> NDArray[np.generic]:
+    """Return a column of `prepare` as an array; objects have no bytes to compare."""
+    import numpy as np
+
+    try:
+        found = np.asarray(values)
+    except ValueError as error:
+        raise ArgumentError(f"{path}: column {name}: {error}") from error
+    if found.dtype.hasobject:
+        raise ArgumentError(f"{path}: column {name} must hold numbers, text or times, not objects")
+    return found
+
+
 def _bars(market: Market) -> StrategyBars:
     import numpy as np
 
@@ -273,21 +295,30 @@ def _bars(market: Market) -> StrategyBars:
     def prices(ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         return ticks.astype(np.float64) * market.tick
 
+    # Arrays of its own: what a strategy writes into them changes nothing for anybody else.
     bars = market.bars
     return StrategyBars(
-        time_ns=market.times,
+        time_ns=market.times.copy(),
         open=prices(bars.open),
         high=prices(bars.high),
         low=prices(bars.low),
         close=prices(bars.close),
-        gap=market.gap,
+        gap=market.gap.copy(),
     )
 
 
-def _called(path: str, call: Any) -> Any:
+def _called(path: str, call: Callable[[], _T]) -> _T:
+    """Run the user's code. What it prints goes to stderr; what it raises becomes one line."""
     try:
-        return call()
-    except SepError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        raise ArgumentError(f"{path}: {type(error).__name__}: {error}") from error
+        with contextlib.redirect_stdout(sys.stderr):
+            return call()
+    except SepError as error:
+        raise ArgumentError(f"{_place(path, error)}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise ArgumentError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
+
+
+def _place(path: str, error: BaseException) -> str:
+    """Return the path with the line of it that the error came through, if it did."""
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == path]
+    return f"{path}, line {lines[-1]}" if lines else path

@@ -365,12 +365,16 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Given, Costs]:
         pip=options.pip,
         spread_pips=options.spread_pips,
         quotes=options.quotes,
-        spread_option="--costs",
+        spread_option="--costs or --spread-pips",
     )
     if options.measured and given.assumed:
         raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
     pip_ticks = float(given.pip / given.bars.tick)
     return given, Costs(int(np.median(given.spread)), pip_ticks, given.assumed, given.source)
+
+
+def _rules_text(count: int) -> str:
+    return "1 rule" if count == 1 else f"{count:,} rules"
 
 
 def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Path:
@@ -397,7 +401,7 @@ def _print(document: dict[str, Any], path: Path) -> None:
     console.print(Text(verdict["text"], style="bold"))
     costs = document["costs"]
     console.print(
-        f"{document['selection']['rules']:,} rules on {document['provenance']['name']}, "
+        f"{_rules_text(document['selection']['rules'])} on {document['provenance']['name']}, "
         f"{'assumed' if costs['assumed'] else 'measured'} spread "
         f"{costs['spread'] / costs['pip']:.2f} pips. Best: {document['best']['name']}"
     )

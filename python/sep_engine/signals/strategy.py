@@ -28,6 +28,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sep_engine.errors import ArgumentError
+
 
 @dataclass(frozen=True, slots=True)
 class StrategyBar:
@@ -102,7 +104,19 @@ class ColumnStrategy(Protocol):
 
 
 def decide(strategy: BarStrategy, bars: StrategyBars) -> NDArray[np.int8]:
-    """Return (n,) directions of a strategy that is given one bar after another."""
+    """Return (n,) directions of a strategy that is given one bar after another.
+
+    Raises:
+        ArgumentError: it returned something else than -1, 0 or 1.
+    """
     columns = (bars.time_ns, bars.open, bars.high, bars.low, bars.close, bars.gap)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return np.array([strategy.on_bar(StrategyBar(*row)) for row in rows], dtype=np.int8)
+    found = np.zeros(bars.close.size, dtype=np.int8)
+    for place, row in enumerate(rows):
+        direction = strategy.on_bar(StrategyBar(*row))
+        if direction not in (-1, 0, 1):
+            raise ArgumentError(
+                f"on_bar must return -1, 0 or 1, returned {direction!r} at bar {place}"
+            )
+        found[place] = direction
+    return found

@@ -137,17 +137,55 @@ def test_columns_that_look_ahead_are_named_and_fail(
         (
             "a.py",
             "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 2",
-            "directions must be one of -1, 0, 1",
+            "on_bar must return -1, 0 or 1, returned 2 at bar 0",
         ),
         (
             "a.py",
             "class A:\n    horizon_bars = window = 1\n    def prepare(self, bars): return {}",
-            "must return a column 'direction'",
+            "prepare must return columns by name, 'direction' among them; returned dict",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def prepare(self, bars): return [1]",
+            "prepare must return columns by name, 'direction' among them; returned list",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def prepare(self, bars):\n"
+            "        return {'direction': [1] * len(bars.close), 'why': [object()]}",
+            "column why must hold numbers, text or times, not objects",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return None",
+            "on_bar must return -1, 0 or 1, returned None at bar 0",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 0.9",
+            "on_bar must return -1, 0 or 1, returned 0.9 at bar 0",
+        ),
+        (
+            "a.py",
+            "import sys\nclass A:\n    horizon_bars = window = 1\n"
+            "    def on_bar(self, bar): sys.exit(0)",
+            "a.py, line 4: SystemExit: 0",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = 0\n    window = 1\n    def on_bar(self, bar): return 1",
+            "A.horizon_bars must be a whole number >= 1, was 0",
+        ),
+        (
+            "a.py",
+            "class A:\n    horizon_bars = window = 1\n    stop_ticks = 1.5\n"
+            "    def on_bar(self, bar): return 1",
+            "A.stop_ticks must be a whole number >= 1, was 1.5",
         ),
         (
             "a.py",
             "class A:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 1 / 0",
-            "ZeroDivisionError: division by zero",
+            "a.py, line 3: ZeroDivisionError: division by zero",
         ),
         ("a.json", "{", "not JSON"),
         ("a.json", "[{}]", "direction is missing"),
@@ -161,6 +199,48 @@ def test_a_strategy_that_cannot_be_used_is_one_line(
     assert shown.code == 2
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_what_a_strategy_prints_or_spoils_changes_no_document(
+    sep: Sep, arguments: Arguments, tmp_path: Path
+) -> None:
+    quiet = """
+class Momentum:
+    horizon_bars = window = 2
+
+    def prepare(self, bars):
+        return {"direction": [1 if b >= a else -1 for a, b in zip(bars.open, bars.close)]}
+"""
+    loud = quiet.replace(
+        "        return",
+        "        bars.gap[:] = True\n        bars.time_ns[:] = 0\n"
+        '        print("many bars")\n        return',
+    )
+    documents = []
+    for name, text in (("quiet.py", quiet), ("loud.py", loud)):
+        shown = sep(*arguments(written(tmp_path, text, name)), "--json")
+        document = shown.document
+        assert ("many bars" in shown.err) == (name == "loud.py")
+        documents.append({part: document[part] for part in ("direction", "money", "provenance")})
+    assert documents[0] == documents[1]
+
+
+@pytest.mark.parametrize(
+    ("spread", "message"),
+    [
+        ("-1", "must be in 0..1,000,000, was -1"),
+        ("1e30", "must be in 0..1,000,000, was 1e30"),
+        ("nan", "must be in 0..1,000,000, was nan"),
+        (".", "must be a number, was '.'"),
+        ("0.05", "must be a whole number of ticks of 0.00001, was 0.05 pips"),
+    ],
+)
+def test_a_spread_that_no_bar_can_have_is_one_line(
+    sep: Sep, small: Callable[[int], Path], spread: str, message: str
+) -> None:
+    shown = sep("verdict", small(300), "--costs", spread)
+    assert shown.code == 2
+    assert shown.err == f"sep: --costs or --spread-pips {message}\n"
 
 
 def test_a_verdict_needs_to_know_the_spread(sep: Sep, small: Callable[[int], Path]) -> None:
