@@ -138,7 +138,8 @@ def load_bars(
     quality = _accepted(table, calendar, accept, synthetic)
     duration = usual_duration(table.times)
     if duration is None:
-        raise DataError(f"{path}: no step between rows is usual, so the length of a bar is unknown")
+        why = "there is one row" if table.times.size == 1 else "no step between rows is usual"
+        raise DataError(f"{path}: {why}, so the length of a bar is unknown")
     prices = np.stack([table.columns[name] for name in BAR_COLUMNS])
     try:
         if tick is None:

@@ -154,15 +154,28 @@ def _price_columns(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _first_line(path: Path) -> str:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        return file.readline().decode("utf-8-sig").rstrip("\r\n")
+def _csv_bytes(path: Path) -> bytes:
+    """Return the text of a file in UTF-8; files that begin as UTF-16 does are that."""
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: byte 0x{content[error.start]:02x} is no text in {encoding}; "
+            "save the file as UTF-8"
+        ) from error
+    return content if encoding == "utf-8" else text.encode()
 
 
 def _read_csv(
     path: Path, columns: Sequence[str] | None
 ) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
-    first = _first_line(path)
+    content = _csv_bytes(path)
+    first = content[: content.find(b"\n") + 1 or None].decode("utf-8-sig").rstrip("\r\n")
     if not first.strip():
         raise DataError(f"{path}, line 1: empty; a header such as time,open,high,low,close belongs")
     delimiter = max(",;\t", key=first.count)
@@ -182,6 +195,7 @@ def _read_csv(
     for name in _ALIASES:
         if names.count(name) > 1:
             raise DataError(f"{path}, line 1: more than one column is '{name}'")
+    _price_columns(path, tuple(name for name in names if name in _ALIASES))
     # Columns that nobody asked for still need names of their own.
     names = [name if name in _ALIASES else f"{name} {place}" for place, name in enumerate(names)]
 
@@ -194,7 +208,7 @@ def _read_csv(
 
     header_lines = 1 if columns is None else 0
     table = pacsv.read_csv(
-        path,
+        pa.BufferReader(content),
         # Only one thread knows line numbers.
         read_options=pacsv.ReadOptions(
             column_names=names, skip_rows=header_lines, use_threads=False

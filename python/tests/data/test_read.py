@@ -30,6 +30,28 @@ def write(tmp_path: Path):
     return write_file
 
 
+def test_a_file_in_utf_16_is_the_same_bars(tmp_path: Path, write) -> None:
+    # As MetaTrader writes it: two bytes a character, the byte order first.
+    path = tmp_path / "exported.csv"
+    path.write_bytes((HEADER + "".join(ROWS)).encode("utf-16"))
+    same = load_bars(write(HEADER + "".join(ROWS)))
+    assert load_bars(path).content_sha256 == same.content_sha256
+
+
+@pytest.mark.parametrize("name", ["bars.csv", "bars.csv.gz"])
+def test_a_byte_that_is_no_text_is_told_with_its_line(tmp_path: Path, name: str) -> None:
+    content = (HEADER + "".join(ROWS)).encode() + b"\xff\xfa,1,2,3,4\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DataError, match=r"line 5: byte 0xff is no text in utf-8; save the file"):
+        load_bars(path)
+
+
+def test_a_file_of_one_row_says_so(write) -> None:
+    with pytest.raises(DataError, match="there is one row, so the length of a bar is unknown"):
+        load_bars(write(HEADER + ROWS[0]))
+
+
 def test_bars_are_read_with_their_ticks(write) -> None:
     bars = load_bars(write(HEADER + "".join(ROWS)))
     assert bars.times.tolist() == [SEVEN_NS, SEVEN_NS + HOUR_NS, SEVEN_NS + 2 * HOUR_NS]
