@@ -37,7 +37,8 @@ from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 
 from sep_engine.execution.states import PROTECTIVE, OrderType  # noqa: E402
-from webapp.config.sealing import SealBroken, write_private  # noqa: E402
+from webapp.config.private_file import write_private  # noqa: E402
+from webapp.config.sealing import SealBroken  # noqa: E402
 from webapp.trading import halt_flag, standby  # noqa: E402
 from webapp.trading.brokers.base import (  # noqa: E402
     AccountReport,

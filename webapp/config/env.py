@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from webapp.config.private_file import write_private
+
 
 def refuse_unknown(prefix: str, known: tuple[str, ...]) -> None:
     """Raise ImproperlyConfigured for a variable of this prefix that nobody reads."""
@@ -77,26 +79,14 @@ def secret(name: str, *, kept_in: Path | None) -> str:
     """
     value = text(name)
     if not value and kept_in is not None:
-        value = _kept_secret(kept_in)
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        if not kept_in.exists():
+            # Processes start together: one of them wins, and all read what it wrote.
+            write_private(kept_in, secrets.token_urlsafe(48), replace=False)
+        value = kept_in.read_text(encoding="utf-8").strip()
     if len(value) < 50 or len(set(value)) < 10:
         raise ImproperlyConfigured(
             f"{name} must be a random text of at least 50 characters; make one with "
             "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
     return value
-
-
-def _kept_secret(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secrets.token_urlsafe(48))
-    # Processes start together: linking a finished file lets exactly one of them win.
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    return path.read_text(encoding="utf-8").strip()

@@ -6,14 +6,14 @@ owner can read. They are read at each use: a rotation counts for processes that 
 """
 
 import json
-import os
-import secrets
 import stat
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+from webapp.config.private_file import write_private
 
 
 class SealBroken(Exception):
@@ -98,26 +98,3 @@ def _write(keys: list[str], *, first: bool = False) -> None:
     path = settings.SEP_SECRET_KEYS_PATH
     assert path is not None  # the environment has no keys, and `_keys` has refused without a path
     write_private(path, "\n".join(keys) + "\n", replace=not first)
-
-
-def write_private(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a file that only its owner reads, whole or not at all.
-
-    replace: False leaves a file that another process wrote meanwhile.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                return
-    finally:
-        draft.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core import serializers
 
 from webapp.config import sealing
+from webapp.config.private_file import write_private
 from webapp.trading.models import BrokerAccount, BrokerToken
 
 _PURPOSE = "accounts of the kill switch"
@@ -22,7 +23,7 @@ def path() -> Path:
 def write() -> None:
     """Keep every account and its token as they are now in the database."""
     rows = [*BrokerAccount.objects.order_by("pk"), *BrokerToken.objects.order_by("pk")]
-    sealing.write_private(path(), sealing.seal(_PURPOSE, serializers.serialize("json", rows)))
+    write_private(path(), sealing.seal(_PURPOSE, serializers.serialize("json", rows)))
 
 
 def accounts() -> list[BrokerAccount]:
