@@ -15,9 +15,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 
-from webapp.config.heartbeat import start_heartbeat
 from webapp.config.http import HttpInThreads
 from webapp.trading.routing import websocket_urlpatterns
+from webapp.trading.services.heartbeat import start_heartbeat
 
 
 async def lifespan(scope: dict[str, Any], receive: Any, send: Any) -> None:

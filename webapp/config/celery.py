@@ -23,6 +23,6 @@ def _beat_init(**_: object) -> None:
 
 
 def _beat_as(name: str) -> None:
-    from webapp.config.heartbeat import start_heartbeat
+    from webapp.trading.services.heartbeat import start_heartbeat
 
     start_heartbeat(name)
