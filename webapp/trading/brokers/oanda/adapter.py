@@ -150,7 +150,7 @@ class OandaBroker:
         silence_s: float = SILENCE_S,
         backoff: Backoff | None = None,
     ) -> None:
-        self._account_key = account_key
+        self._account, self._account_key = venue_account, account_key
         self._instruments: dict[str, Instrument] = {}
         self._budget = orders.RequestBudget()
         self._reads = SharedReads(self.transactions_since)
@@ -216,9 +216,8 @@ class OandaBroker:
         return self._venue_order(order, {})
 
     async def transactions_since(self, transaction_id: int) -> list[Transaction]:
-        body = await self._get(orders.transactions_since(transaction_id))
         try:
-            lines = parse.objects(body, "transactions")
+            lines = await self._lines_since(transaction_id)
             fills = []
             for fill_id in sorted(fills_wanted(lines)):
                 one = await self._get(orders.HttpRequest("GET", f"/transactions/{fill_id}"))
@@ -226,6 +225,28 @@ class OandaBroker:
             return transactions_of(lines, fills)
         except DataError as error:
             raise BrokerError(f"transactions cannot be read: {error}") from error
+
+    async def _lines_since(self, transaction_id: int) -> list[dict[str, Any]]:
+        """Read the ledger after a transaction to its end, in as many pages as the venue makes.
+
+        A page that brings nothing ends it: reads may lag behind what the venue says there is.
+        """
+        lines: list[dict[str, Any]] = []
+        read = transaction_id
+        while True:
+            before, body = read, await self._get(orders.transactions_since(read))
+            page = parse.objects(body, "transactions")
+            for line in sorted(page, key=lambda one: parse.identifier(one, "id")):
+                number = parse.identifier(line, "id")
+                if number <= read:
+                    continue
+                if number != read + 1:
+                    raise DataError(f"transaction {number} follows {read}: some are missing")
+                lines.append(line)
+                read = number
+            said = body.get("lastTransactionID", "0")
+            if read == before or read >= parse.identifier({"id": said}, "id"):
+                return lines
 
     async def account(self) -> AccountReport:
         body = await self._get(orders.HttpRequest("GET", ""))
@@ -282,7 +303,10 @@ class OandaBroker:
                 return await self._reads.since(first - 1)
             except BrokerError:
                 pass  # what the answer carries is known; the rest is found by the next read
-        return transactions_of([one.raw for one in answer.transactions])
+        try:
+            return transactions_of([one.raw for one in answer.transactions])
+        except DataError as error:
+            raise BrokerUnsure(f"the answer cannot be read: {error}") from error
 
     async def _change(self, wire: orders.HttpRequest, *, protective: bool) -> Answer:
         status, content = await self._exchange(wire, protective=protective)
@@ -449,7 +473,7 @@ class LocalOandaBroker(OandaBroker):
         except httpx.HTTPError as error:
             raise BrokerError(f"the local venue took no quote: {type(error).__name__}") from error
         status = self._read(response.status_code, response.content, allowed=(200,))
-        last = max((int(one) for one in status["accounts"].values()), default=0)
+        last = int(status["accounts"].get(self._account, 0))
         if self._seen is not None and last > self._seen:
             facts = await self.transactions_since(self._seen)
         else:

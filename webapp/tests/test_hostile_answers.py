@@ -1,0 +1,157 @@
+"""Answers of a venue that are whole in form and cannot be, or hold a part of what they name."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from sep_engine.execution.states import OrderType
+from sep_engine.venues.oanda.client import local
+from webapp.trading.brokers.base import BrokerError, BrokerUnsure, Kind, OrderRequest
+from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
+
+ACCOUNT = "101-004-1435156-001"
+D = Decimal
+BUY = OrderRequest(
+    client_id="sep-1",
+    instrument="EUR_USD",
+    type=OrderType.MARKET,
+    units=D(1000),
+    price=None,
+    price_bound=None,
+    stop_loss=None,
+    take_profit=None,
+    stop_distance=None,
+    target_distance=None,
+    reduce_only=False,
+)
+INSTRUMENTS = {
+    "instruments": [
+        {
+            "name": "EUR_USD",
+            "type": "CURRENCY",
+            "pipLocation": -4,
+            "displayPrecision": 5,
+            "tradeUnitsPrecision": 0,
+            "minimumTradeSize": "1",
+        }
+    ]
+}
+Respond = Callable[[httpx.Request], httpx.Response]
+
+
+def broker_with(respond: Respond, kind: type[OandaBroker] = OandaBroker) -> OandaBroker:
+    """The adapter on a venue that is a function."""
+    made = kind(
+        endpoint=local("http://127.0.0.1:9"), token="t", venue_account=ACCOUNT, account_key=1
+    )
+    made._http = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+    return made
+
+
+def answer(status: int, body: object) -> httpx.Response:
+    return httpx.Response(status, stream=httpx.ByteStream(json.dumps(body).encode()))
+
+
+def line(number: int, kind: str, **fields: Any) -> dict[str, Any]:
+    time = "2026-01-05T12:00:00.000000000Z"
+    return {"id": str(number), "batchID": str(number), "time": time, "type": kind} | fields
+
+
+def since(ledger: list[dict[str, Any]], request: httpx.Request, *, page: int) -> httpx.Response:
+    after = int(request.url.params["id"])
+    lines = [one for one in ledger if int(one["id"]) > after][:page]
+    return answer(200, {"transactions": lines, "lastTransactionID": ledger[-1]["id"]})
+
+
+LEDGER = [
+    line(1, "LIMIT_ORDER", instrument="EUR_USD", units="1000", price="1.1", timeInForce="GTC")
+    | {"clientExtensions": {"id": "sep-1"}, "reason": "CLIENT_ORDER"},
+    line(2, "ORDER_FILL", orderID="1", clientOrderID="sep-1", instrument="EUR_USD", units="400")
+    | {"price": "1.1", "pl": "0", "accountBalance": "1"},
+    line(3, "LIMIT_ORDER", instrument="EUR_USD", units="600", price="1.1", timeInForce="GTC")
+    | {"clientExtensions": {"id": "sep-1"}, "reason": "REPLACEMENT", "replacesOrderID": "1"},
+    line(4, "CLIENT_CONFIGURE"),
+    line(5, "CLIENT_CONFIGURE"),
+]
+
+
+@pytest.mark.parametrize("page", [1, 2, 4, 5, 1000])
+async def test_b3_a_ledger_that_comes_in_pages_is_read_to_its_end(page: int) -> None:
+    broker = broker_with(lambda request: since(LEDGER, request, page=page))
+    facts = await broker.transactions_since(0)
+    assert [fact.id for fact in facts] == [1, 2, 3, 4, 5]
+    # A page that ends between a fill and the rest of its order does not end the order.
+    assert (facts[1].kind, facts[1].final) == (Kind.FILLED, False)
+
+
+async def test_b3_a_ledger_that_lags_behind_what_it_says_is_given_as_far_as_it_goes() -> None:
+    asked = 0
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        lines = LEDGER[:2] if request.url.params["id"] == "0" else []
+        return answer(200, {"transactions": lines, "lastTransactionID": "5"})
+
+    assert [fact.id for fact in await broker_with(respond).transactions_since(0)] == [1, 2]
+    assert asked == 2
+
+
+async def test_b3_a_ledger_with_a_hole_in_it_is_not_read_past_the_hole() -> None:
+    holed = [LEDGER[0], LEDGER[1], LEDGER[3]]
+    broker = broker_with(lambda request: since(holed, request, page=1000))
+    with pytest.raises(BrokerError, match="transaction 4 follows 2: some are missing"):
+        await broker.transactions_since(0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"units": None}, {"price": "0"}, {"accountBalance": "much"}, {"tradeOpened": {"units": "1"}}],
+    ids=str,
+)
+async def test_o22_a_fill_in_an_answer_that_cannot_be_read_is_a_doubt(
+    broken: dict[str, Any],
+) -> None:
+    accepted = line(1, "MARKET_ORDER", instrument="EUR_USD", units="1000", timeInForce="FOK")
+    fill = line(2, "ORDER_FILL", orderID="1", instrument="EUR_USD", units="1000", price="1.1")
+    fill |= {"pl": "0", "accountBalance": "1"} | broken
+    body = {
+        "orderCreateTransaction": accepted,
+        "orderFillTransaction": fill,
+        "relatedTransactionIDs": ["1", "2"],
+        "lastTransactionID": "2",
+    }
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return answer(200, INSTRUMENTS)
+        return answer(201, body)
+
+    with pytest.raises(BrokerUnsure, match="the answer cannot be read"):
+        await broker_with(respond).submit(BUY)
+
+
+async def test_the_local_venue_s_other_accounts_say_nothing_of_ours() -> None:
+    """Its control address tells how far each account's ledger has grown."""
+    from datetime import UTC, datetime
+
+    from sep_engine.model import Quote
+
+    ledger = [line(1, "CREATE"), line(2, "CLIENT_CONFIGURE")]
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/control/quote":
+            return httpx.Response(200, json={"accounts": {"101-004-1-002": "50", ACCOUNT: "2"}})
+        return since(ledger, request, page=1000)
+
+    broker = broker_with(respond, LocalOandaBroker)
+    assert isinstance(broker, LocalOandaBroker)
+    broker._seen = 1
+    quote = Quote("EUR_USD", datetime(2026, 1, 5, 12, tzinfo=UTC), D("1.1"), D("1.2"))
+    facts = await broker.on_quote(quote, event=1, assumed_spread=False)
+    assert [fact.id for fact in facts] == [2]
+    assert broker._seen == 2
