@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.utils import timezone
 
 from sep_engine.execution.states import OrderType, Origin
@@ -12,19 +13,23 @@ from sep_engine.model import Quote
 from webapp.trading.models import (
     Blackout,
     BrokerAccount,
+    Charge,
     Fill,
     Instrument,
     Order,
+    PerformanceSnapshot,
     RiskLimit,
     Strategy,
     TradingState,
 )
+from webapp.trading.selectors.balance import day_realised, most_made
 from webapp.trading.services.configuration import configuration_set
 from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import recent
 from webapp.trading.trader.exposure import Book, Live, Received, exposure_for
 from webapp.trading.trader.setup import DEFAULT_LIMITS
+from webapp.trading.trader.trader import Trader
 
 D = Decimal
 
@@ -226,15 +231,125 @@ def test_accounts_made_before_a_limit_was_known_get_it(account: BrokerAccount) -
 def test_d3_a_drawdown_from_the_peak_sets_reducing(
     account: BrokerAccount, equity: str, state: str
 ) -> None:
-    from webapp.trading.trader.trader import Trader
-
     # 10 % of the highest equity of 100,000 is the limit.
     one = Trader(account_id=account.pk, with_relay=False)
-    one._account, one._peak_equity = account, D(100_000)
+    one._account = account
     one._book = Book.read(account, market_time=timezone.now())
-    one._book.balance = D(equity)
+    one._book.balance, one._book.realised = D(equity), D(equity) - 100_000
     one._watch_losses_now()
     row = TradingState.objects.get(scope="ACCOUNT")
     assert row.state == state
     if state == "REDUCING":
         assert row.reason == "10000.00 USD below the highest equity reached 10.00 %"
+
+
+def charge(account: BrokerAccount, amount: str, *, kind: str, minutes_ago: int = 1) -> None:
+    Charge.objects.create(
+        account=account,
+        transaction_id=1000 + Charge.objects.count(),
+        kind=kind,
+        amount=D(amount),
+        time=timezone.now() - timedelta(minutes=minutes_ago),
+    )
+
+
+def point(account: BrokerAccount, *, realised: str, paid_in: str = "100000") -> PerformanceSnapshot:
+    balance = D(paid_in) + D(realised)
+    return PerformanceSnapshot.objects.create(
+        account=account, time=timezone.now(), equity=balance, balance=balance,
+        realised_pl=D(realised), open_pl=D(0), drawdown=D(0), trades=0, wins=0,
+    )  # fmt: skip
+
+
+def watching(account: BrokerAccount) -> Trader:
+    """A trader that has read its books, as one that starts does."""
+    one = Trader(account_id=account.pk, with_relay=False)
+    one._account = account
+    one._most_made = most_made(account)
+    one._book = Book.read(account, market_time=timezone.now())
+    return one
+
+
+@pytest.mark.parametrize(
+    ("transferred", "lost", "state"),
+    [
+        # 100,000 and 2,000 made: the peak is 102,000, and 10 % of it is 10,200.
+        ("0", "10199.99", "ACTIVE"),
+        ("0", "10200", "REDUCING"),
+        # 20,000 taken out lose nothing: the peak is 82,000, and 10 % of it is 8,200.
+        ("-20000", "8199.99", "ACTIVE"),
+        ("-20000", "8200", "REDUCING"),
+        # 20,000 paid in win nothing back: the peak is 122,000, and 10 % of it is 12,200.
+        ("20000", "12199.99", "ACTIVE"),
+        ("20000", "12200", "REDUCING"),
+    ],
+)
+def test_d3_money_that_is_paid_in_or_out_is_no_profit_and_no_drawdown(
+    account: BrokerAccount, transferred: str, lost: str, state: str
+) -> None:
+    RiskLimit.objects.filter(name="daily_loss_max").update(value=D(1_000_000))
+    point(account, realised="2000")
+    filled(account, pl="2000", minutes_ago=3)
+    filled(account, pl=f"-{lost}", minutes_ago=2)
+    if transferred != "0":
+        charge(account, transferred, kind="TRANSFER_FUNDS")
+    watching(account)._watch_losses_now()
+    assert TradingState.objects.get(scope="ACCOUNT").state == state
+
+
+def test_d3_a_peak_is_not_forgotten_with_the_old_points_of_the_equity_line(
+    account: BrokerAccount,
+) -> None:
+    peak = point(account, realised="7000")
+    later = [point(account, realised=f"{n}000") for n in (1, 6, 2)]
+    watching(account)._drop_snapshots(later[1].pk)
+    assert list(PerformanceSnapshot.objects.order_by("pk").values_list("pk", flat=True)) == [
+        peak.pk,
+        later[2].pk,
+    ]
+    assert most_made(account) == 7000
+
+
+def test_d3_financing_counts_for_the_day_that_it_is_taken_on(account: BrokerAccount) -> None:
+    # 60 lost and 50 taken reach a limit of 110; what was paid out is not lost.
+    RiskLimit.objects.filter(name="daily_loss_max").update(value=D(110))
+    one = watching(account)
+    filled(account, pl="-60", minutes_ago=0)
+    charge(account, "-49.99", kind="DAILY_FINANCING", minutes_ago=0)
+    charge(account, "-5000", kind="TRANSFER_FUNDS", minutes_ago=0)
+    one._book.catch_up()
+    one._watch_losses_now()
+    assert TradingState.objects.get(scope="ACCOUNT").state == "ACTIVE"
+    charge(account, "-0.01", kind="DAILY_FINANCING", minutes_ago=0)
+    one._book.catch_up()
+    assert one._book.day_realised == day_realised(account, timezone.now()) == -110
+    one._watch_losses_now()
+    row = TradingState.objects.get(scope="ACCOUNT")
+    assert (row.state, row.reason) == ("REDUCING", "the day's loss 110.00 USD reached 110.00")
+
+
+def test_d15_a_loss_that_one_fill_made_is_seen_though_nothing_is_held_any_more(
+    account: BrokerAccount,
+) -> None:
+    RiskLimit.objects.filter(name="daily_loss_max").update(value=D(60))
+    one = watching(account)
+    looks = 0
+
+    async def at_once(work: Any, *args: Any) -> Any:
+        nonlocal looks
+        looks += work == one._watch_losses_now
+        return await sync_to_async(work)(*args)
+
+    one._db = at_once  # type: ignore[assignment]
+    watch = async_to_sync(one._watch_losses)
+    watch(timezone.now())
+    # The market opens far below the stop: the position is gone with the fill that lost 60.
+    one._watched = False
+    filled(account, pl="-60", minutes_ago=0)
+    one._book.catch_up()
+    assert one._book.positions == {}
+    watch(timezone.now())
+    assert TradingState.objects.get(scope="ACCOUNT").state == "REDUCING"
+    # And a flat account is not looked at with every quote.
+    watch(timezone.now())
+    assert looks == 2

@@ -14,7 +14,12 @@ from django.db.models import Count, Max, Q
 from sep_engine.model.calendar import trading_day, trading_days
 from webapp.trading.granularity import nanoseconds
 from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
-from webapp.trading.selectors.balance import account_balance, account_realised, day_realised
+from webapp.trading.selectors.balance import (
+    account_realised,
+    day_realised,
+    most_made,
+    paid_in,
+)
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.selectors.market import Market, market_latest
 from webapp.trading.selectors.resources import position_resource
@@ -92,16 +97,16 @@ def performance_current(
         market_time=Max("time"),
     )
     realised = account_realised(account)
-    balance = account_balance(account)
+    funds = paid_in(account)
+    balance = funds + realised
     open_total = open_profit(lots_held(account), quotes_of(markets), account.currency)
     equity = None if open_total is None else balance + open_total
     snapshots = PerformanceSnapshot.objects.filter(account=account)
-    peaks = snapshots.aggregate(equity=Max("equity"), drawdown=Max("drawdown"))
+    deepest = snapshots.aggregate(drawdown=Max("drawdown"))["drawdown"]
     drawdown = drawdown_max = None
     if equity is not None:
-        peak = max(account.opening_balance, peaks["equity"] or equity, equity)
-        drawdown = peak - equity
-        drawdown_max = max(drawdown, peaks["drawdown"] or Decimal(0))
+        drawdown = max(funds + most_made(account), equity) - equity
+        drawdown_max = max(drawdown, deepest or Decimal(0))
     trades, wins = totals["trades"], totals["wins"]
     quote_times = [
         market.data["quote"]["time"] for market in markets.values() if market is not None

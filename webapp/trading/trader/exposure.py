@@ -14,13 +14,16 @@ from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState, OrderT
 from sep_engine.model import Instrument, Quote
 from sep_engine.model.calendar import trading_day
 from sep_engine.risk import Exposure, home_rates
-from webapp.trading.models import BrokerAccount, Charge, Feed, Fill, Order, Position
+from webapp.trading.models import BrokerAccount, Charge, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
 from webapp.trading.selectors.balance import (
     TRANSFER,
     account_balance,
     account_realised,
+    charged,
+    charges_of,
     fills_realised,
+    this_pass,
 )
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.services.order_path import Terms
@@ -82,8 +85,9 @@ class Book:
         sides: by instrument name the units of each row of the books: one, or long and short.
         lots: what is open, at the price that it was opened at.
         balance: what the account holds; realised: of it, over all fills and charges, less fees.
+            The rest was paid in.
         trades, wins: over all fills; a trade is a fill that realised something.
-        day_start: when the trading day began that `day_realised` counts.
+        day_start: when the trading day began that `day_realised` counts, fills and charges.
         last_fill, last_charge: the keys of the newest rows that are counted.
     """
 
@@ -109,11 +113,8 @@ class Book:
             wins=Count("pk", filter=Q(realised_pl__gt=0)),
         )
         start = day_start(market_time)
-        today = fills.filter(time__gte=start)
-        feed = Feed.objects.exclude(run_started_at__isnull=True).order_by("-run_started_at").first()
-        if feed is not None:
-            # A replay that began again lives through the same market days once more.
-            today = today.filter(created_at__gte=feed.run_started_at)
+        filled = fills_realised(this_pass(fills.filter(time__gte=start)))
+        taken = charged(this_pass(charges_of(account).filter(time__gte=start)))
         return cls(
             account=account,
             positions=positions,
@@ -124,7 +125,7 @@ class Book:
             trades=totals["trades"],
             wins=totals["wins"],
             day_start=start,
-            day_realised=fills_realised(today),
+            day_realised=filled + taken,
             last_fill=_last(fills),
             last_charge=_last(Charge.objects.filter(account=account)),
         )
@@ -145,6 +146,8 @@ class Book:
             self.balance += charge.amount
             if charge.kind != TRANSFER:
                 self.realised += charge.amount
+                if charge.time >= self.day_start:
+                    self.day_realised += charge.amount
             self.last_charge = charge.pk
         self.positions, self.sides = _held(self.account)
         self.lots = lots_held(self.account)
@@ -168,6 +171,12 @@ class Book:
         """Return what the account is worth now; None if a price or rate is missing."""
         open_now = self.open_pl(quotes)
         return None if open_now is None else self.balance + open_now
+
+    def peak(self, most_made: Decimal) -> Decimal:
+        """Return the highest equity of an account that made at most so much, as if all that was
+        paid in or out had been so before: a transfer is no profit and no loss.
+        """
+        return self.balance - self.realised + most_made
 
     def day_pl(self, quotes: Mapping[str, Received]) -> Decimal | None:
         """Return the day's realised and open profit; None if it is not known."""

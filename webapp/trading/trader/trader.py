@@ -73,6 +73,7 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.retried import retried
+from webapp.trading.selectors.balance import MADE, most_made
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
 from webapp.trading.services import events, hints, order_path, system
@@ -123,6 +124,7 @@ FIRST_QUOTES_S = 5.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 SNAPSHOTS_KEPT = 20_000
+SNAPSHOTS_DROPPED_EVERY = 1_000
 BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
@@ -225,10 +227,15 @@ class Trader:
         self._lease_until = 0.0
         self._last_performance = 0.0
         self._protected = False
-        self._peak_equity = Decimal(0)
+        # The most that the account had made, realised and open; what was paid in is not of it.
+        self._most_made = Decimal(0)
+        # Whether the losses were looked at since the books last changed.
+        self._watched = False
         # The last transaction that our books are known to hold.
         self._applied = 0
         self._behind_s = 0.0
+        # When each order in doubt was doubted, by the steady clock.
+        self._doubted: dict[int, float] = {}
         # Since when the venue's stream is lost, and why; None while it is heard.
         self._deaf: tuple[float, str] | None = None
         self._prices: MarketDataClient | None = None
@@ -325,10 +332,7 @@ class Trader:
             self._feed.run_started_at = utc_now()
             self._feed.save(update_fields=["run_started_at"])
         self._instrument = instrument_value(self._feed.instrument)
-        peak = PerformanceSnapshot.objects.filter(account=self._account).aggregate(
-            equity=Max("equity")
-        )
-        self._peak_equity = max(self._account.opening_balance, peak["equity"] or Decimal(0))
+        self._most_made = most_made(self._account)
         self._market = MarketStream(self._instrument.name)
         self._bars, self._price_side = feeds.load_feed(self._feed)
         self._warm_up()
@@ -487,7 +491,7 @@ class Trader:
             return
         balance = book.balance
         equity = balance + open_pl
-        self._peak_equity = max(self._peak_equity, equity)
+        self._most_made = max(self._most_made, book.realised + open_pl)
         point = PerformanceSnapshot.objects.create(
             account=self._account,
             time=market_time,
@@ -495,12 +499,12 @@ class Trader:
             balance=balance,
             realised_pl=book.realised,
             open_pl=open_pl,
-            drawdown=self._peak_equity - equity,
+            drawdown=book.peak(self._most_made) - equity,
             trades=book.trades,
             wins=book.wins,
         )
-        if point.pk % 1000 == 0:
-            PerformanceSnapshot.objects.filter(pk__lte=point.pk - SNAPSHOTS_KEPT).delete()
+        if point.pk % SNAPSHOTS_DROPPED_EVERY == 0:
+            self._drop_snapshots(point.pk - SNAPSHOTS_KEPT)
         if time.monotonic() - self._last_performance >= 1.0:
             self._last_performance = time.monotonic()
             events.record(
@@ -509,6 +513,11 @@ class Trader:
                 data=performance_current(self._account, markets=self._markets(now), now=now),
                 now=now,
             )
+
+    def _drop_snapshots(self, until: int) -> None:
+        """Drop old points of the equity line, but for the one from which drawdown is counted."""
+        old = PerformanceSnapshot.objects.filter(account=self._account, pk__lte=until)
+        old.exclude(pk__in=[row.pk for row in old.order_by(MADE.desc(), "pk")[:1]]).delete()
 
     def _markets(self, now: datetime) -> dict[str, Market | None]:
         return {
@@ -632,16 +641,22 @@ class Trader:
         if self._price_loss:
             self._price_loss = ""
             await self._db(self._announce, "The venue's price stream is heard again.")
-        quote = price.quote()
         last = self._quotes.get(price.instrument)
+        try:
+            quote, wrong = price.quote(), ""
+        except DataError as error:
+            quote, wrong = None, str(error)
+        if not price.tradeable:
+            wrong = "not tradeable at the venue"
+        if wrong and last is not None:
+            self._quotes[price.instrument] = replace(last, stands=wrong)
         if quote is None or (last is not None and quote.time < last.quote.time):
-            return  # an empty book, or a price that a later one has overtaken
+            return  # nothing to trade at, or a price that a later one has overtaken
         if (doubt := self._spikes.doubt(quote.instrument, quote.mid)) and last is not None:
             # The last good price is kept and ages; nothing is opened, and no loss is seen in it.
             self._quotes[quote.instrument] = replace(last, stands=doubt)
             return
-        stands = "" if price.tradeable else "not tradeable at the venue"
-        self._quotes[quote.instrument] = Received(quote, utc_now(), stands)
+        self._receive(quote)
         if quote.instrument == self._instrument.name:
             self._show(quote)
         await self._watch_losses(quote.time)
@@ -843,7 +858,7 @@ class Trader:
             sent=self._sent,
             book=self._book,
             quotes=self._quotes,
-            peak_equity=self._peak_equity,
+            peak_equity=self._book.peak(self._most_made),
             unheard="" if self._deaf is None else "without the venue's transaction stream",
             now=now,
         )
@@ -1002,6 +1017,8 @@ class Trader:
     async def _happened(
         self, order_id: int, event: Doubted | Restarted | Absent | Found | Withdrawn | Lapsed
     ) -> tuple[Order, bool]:
+        if isinstance(event, Doubted | Restarted):
+            self._doubted[order_id] = time.monotonic()
         return await self._db(
             order_path.order_happened,
             order_id=order_id,
@@ -1012,10 +1029,13 @@ class Trader:
 
     async def _look_up_doubtful(self) -> None:
         """Ask the venue for every order in doubt: by its id, then by all that happened since."""
-        for order_id in await self._db(self._order_ids, *_DOUBT):
-            client_id = await self._db(
-                Order.objects.values_list("client_id", flat=True).get, pk=order_id
-            )
+        doubtful = await self._db(self._order_ids, *_DOUBT)
+        self._doubted = {key: at for key, at in self._doubted.items() if key in doubtful}
+        for order_id in doubtful:
+            asked = Order.objects.values_list("client_id", "doubt_since")
+            client_id, doubt_since = await self._db(asked.get, pk=order_id)
+            if doubt_since > utc_now():
+                await self._happened(order_id, Doubted("the clock was set back"))
             try:
                 found = await asyncio.wait_for(
                     self._broker.order_by_client_id(client_id), SEND_TIMEOUT_S
@@ -1029,10 +1049,18 @@ class Trader:
             if await self._db(self._successor_in_doubt, order_id):
                 continue  # the change may still arrive; it is settled by the order that it makes
             if found is None:
-                # This process has no send open: it holds the lock under which it sends.
-                await self._happened(order_id, Absent(send_closed=True))
+                await self._happened(order_id, Absent(send_closed=self._is_late(order_id)))
             elif found.working:
                 await self._happened(order_id, Found(found.venue_order_id))
+
+    def _is_late(self, order_id: int) -> bool:
+        """Return whether a send can arrive no more: what was written before is late by now.
+
+        This process has none open, it holds the lock under which it sends. The steady clock counts:
+        the other may be set forward by more than an order takes.
+        """
+        since = self._doubted.setdefault(order_id, time.monotonic())
+        return time.monotonic() - since >= self._timing.late.total_seconds()
 
     def _successor_in_doubt(self, order_id: int) -> bool:
         return Order.objects.filter(
@@ -1122,17 +1150,13 @@ class Trader:
     async def _on_news(self, news: News) -> None:
         """Read what the stream says there is; opening it, compare the books as at a start."""
         if isinstance(news, Deaf):
-            if self._deaf is None:
-                self._deaf = (time.monotonic(), news.reason)
-                await self._db(
-                    self._announce,
-                    f"The venue's transaction stream is lost: {news.reason}. Nothing is opened "
-                    "until it is heard again.",
-                    "warning",
-                )
+            await self._hears_no_more(news.reason)
             return
-        if isinstance(news, Listening):
-            await self._reconcile("stream")
+        if isinstance(news, Listening) or self._deaf is not None:
+            if not await self._reconcile("stream"):
+                # Who hears and cannot read knows no more than before; the next line asks again.
+                await self._hears_no_more("it is open, but the venue's books cannot be read")
+                return
             if self._deaf is not None:
                 deaf_s = time.monotonic() - self._deaf[0]
                 self._deaf = None
@@ -1143,6 +1167,17 @@ class Trader:
             return
         if news.transaction_id > self._applied:
             await self._read_facts_now()
+
+    async def _hears_no_more(self, reason: str) -> None:
+        if self._deaf is not None:
+            return
+        self._deaf = (time.monotonic(), reason)
+        await self._db(
+            self._announce,
+            f"The venue's transaction stream is lost: {reason}. Nothing is opened until it is "
+            "heard again.",
+            "warning",
+        )
 
     async def _read_facts_now(self) -> None:
         """Read the facts that there are; what cannot be read now is read after the next news."""
@@ -1159,7 +1194,7 @@ class Trader:
         try:
             await self._db(self._apply_now, facts)
         except FactGap:
-            await self._read_facts()
+            await self._read_facts_now()
         killpoint("facts_committed")
         self._tell.set()
 
@@ -1185,7 +1220,7 @@ class Trader:
         self._book_facts(facts)
         self._applied = max(self._applied, *(fact.id for fact in facts))
         self._book.catch_up()
-        self._protected = False
+        self._protected = self._watched = False
 
     @retried
     def _book_facts(self, facts: list[Transaction]) -> None:
@@ -1197,8 +1232,10 @@ class Trader:
     async def _watch_losses(self, market_time: datetime) -> None:
         if self._book.day_start != day_start(market_time):
             await self._db(self._read_book)
-        if self._book.positions:
+        # A flat account loses nothing more, but what its last fill lost has to be seen once.
+        if self._book.positions or not self._watched:
             await self._db(self._watch_losses_now)
+            self._watched = True
 
     def _watch_losses_now(self) -> None:
         """Let an account that lost its limit only reduce. Only a person makes it ACTIVE again."""
@@ -1212,8 +1249,9 @@ class Trader:
         percent, equity = limits.get("drawdown_percent_max"), self._book.equity(self._quotes)
         if percent is None or equity is None:
             return
-        lost = self._peak_equity - equity
-        if lost > 0 and 100 * lost >= percent * self._peak_equity:
+        peak = self._book.peak(self._most_made)
+        lost = peak - equity
+        if lost > 0 and 100 * lost >= percent * peak:
             self._only_reduce(
                 f"{money_text(lost)} {currency} below the highest equity reached "
                 f"{money_text(percent)} %"
