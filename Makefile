@@ -22,6 +22,9 @@ CLIENT_SOURCES := $(shell find $(CLIENT) -type f -not -path '*/node_modules/*' \
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONHOME
+# Set in many containers; every process of SEP would then compile every module that it imports, and
+# a start would take twice its time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -5,11 +5,6 @@ venue says that it does not take (`base.Terms`) is not asked of it.
 """
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,19 +12,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from sep_engine.execution.states import OrderType, PositionFill, TimeInForce
 from sep_engine.model import Quote
 from sep_engine.venues.oanda.client import local
+from webapp.tests import local_venue
 from webapp.tests.fake_exchange import Exchange, serving
 from webapp.trading.brokers.base import FedBroker, Kind, OrderRequest, Transaction
 from webapp.trading.brokers.ccxt.adapter import CcxtBroker, open_sandbox
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.brokers.paper import PaperBroker
 
-ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2030, 1, 7, 10, tzinfo=UTC)
 SPREAD = Decimal("0.0002")
 ORDER = OrderRequest(
@@ -146,36 +140,19 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
         yield one
         one.ask("close")
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = (sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused")
-    server = subprocess.Popen(
-        [*command, "--clock", "market", "--rate-limit", "0"],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            httpx.get(f"{url}/control", trust_env=False)
-            break
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    one = OneLoop(
-        LocalOandaBroker(
-            endpoint=local(url),
-            token="local",
-            venue_account="101-004-1435156-001",
-            account_key=1,
+    with local_venue.serving("--clock", "market") as url:
+        one = OneLoop(
+            LocalOandaBroker(
+                endpoint=local(url),
+                token="local",
+                venue_account=local_venue.ACCOUNT,
+                account_key=1,
+            )
         )
-    )
-    one.quote("1.1000")
-    yield one
-    one.ask("close")
-    one.loop.close()
-    server.terminate()
-    server.wait(10)
+        one.quote("1.1000")
+        yield one
+        one.ask("close")
+        one.loop.close()
 
 
 def test_a_working_order_is_found_by_its_name_and_cancelled_once(bench: Bench) -> None:

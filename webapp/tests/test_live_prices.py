@@ -2,22 +2,18 @@
 
 import asyncio
 import io
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from sep_engine.execution.states import Origin
+from webapp.tests.local_venue import at_venue, control, serving
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.models import (
@@ -39,53 +35,26 @@ from webapp.trading.trader.trader import Trader, cancelled
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
-VENUE_ACCOUNT = "101-004-1435156-001"
-HEADERS = {"Authorization": "Bearer local"}
-
 
 @pytest.fixture
 def url(settings: Any, tmp_path: Path) -> Iterator[str]:
     """A server whose clock is that of its quotes, with an hour of prices behind it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = (sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused")
-    server = subprocess.Popen(
-        [*command, "--clock", "market", "--rate-limit", "0"],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "python")},
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
     settings.SEP_VAR_PATH = tmp_path
-    settings.SEP_OANDA_URL = address
-    settings.SEP_OANDA_TOKEN = "local"
-    for _ in range(200):
-        try:
-            httpx.get(f"{address}/control", headers=HEADERS, trust_env=False).raise_for_status()
-            break
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    yield address
-    server.terminate()
-    server.wait(10)
-
-
-def at_venue(url: str, method: str, path: str, body: object = None) -> Any:
-    answer = httpx.request(method, f"{url}{path}", json=body, headers=HEADERS, trust_env=False)
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()
+    with serving("--clock", "market") as address:
+        settings.SEP_OANDA_URL = address
+        settings.SEP_OANDA_TOKEN = "local"
+        yield address
 
 
 def quote(url: str, bid: str, at: str = "") -> None:
     ask = str(Decimal(bid) + Decimal("0.00010"))
     body = {"instrument": "EUR_USD", "bid": bid, "ask": ask}
-    at_venue(url, "POST", "/control/quote", body | ({"time": at} if at else {}))
+    control(url, "POST", "/quote", body | ({"time": at} if at else {}))
 
 
 def order_at_venue(url: str, **fields: Any) -> Any:
     order = {"type": "MARKET", "instrument": "EUR_USD"} | fields
-    return at_venue(url, "POST", f"/v3/accounts/{VENUE_ACCOUNT}/orders", {"order": order})
+    return at_venue(url, "POST", "/orders", {"order": order})
 
 
 def add(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
@@ -163,7 +132,7 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         one = Trader(account_id=account.pk, with_relay=False)
 
         async def until(condition: Any) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not await one._db(condition):  # in the thread that closes its connection
                     await asyncio.sleep(0.05)
 
@@ -176,9 +145,7 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         quote(url, "1.10050", "2030-01-07T10:05:10Z")
         await until(lambda: "EUR_USD" in one._quotes and one._forming is not None)
         # Another pair that the books know is priced too, and makes no bar of the feed.
-        at_venue(
-            url, "POST", "/control/quote", {"instrument": "GBP_USD", "bid": "1.3", "ask": "1.4"}
-        )
+        control(url, "POST", "/quote", {"instrument": "GBP_USD", "bid": "1.3", "ask": "1.4"})
         await until(lambda: "GBP_USD" in one._quotes)
         quote(url, "1.10020", "2030-01-07T10:05:40Z")
         await until(lambda: one._forming.low == Decimal("1.10020"))
@@ -195,7 +162,7 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         async with one._writing:
             await one._work_orders()
         # The stream is cut: that is said, and said again when it is back.
-        at_venue(url, "POST", "/control/faults", [{"path": "pricing/stream", "status": 503}])
+        control(url, "POST", "/faults", [{"path": "pricing/stream", "status": 503}])
         await cancelled([following])
         following = asyncio.create_task(one._follow_prices())
         await until(lambda: told("price stream is lost: HTTP 503"))

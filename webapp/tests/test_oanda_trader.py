@@ -5,11 +5,6 @@ against, by the invariants of `webapp.trading.audit`.
 """
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -27,6 +22,7 @@ from sep_engine.execution.core import Timing
 from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.venues.oanda.client import local
 from sep_engine.venues.replay import ReplayVenue
+from webapp.tests.local_venue import ACCOUNT, at_venue, control, serving
 from webapp.trading.audit import book_faults
 from webapp.trading.brokers import breaker as breaker_module
 from webapp.trading.brokers import registry
@@ -59,8 +55,6 @@ from webapp.trading.trader.trader import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).resolve().parents[2]
-VENUE_ACCOUNT = "101-004-1435156-001"
 # Limits that would stop a large order before the one on the position.
 ROOMY = (
     "order_notional_max",
@@ -78,40 +72,8 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
     Indirect parameters are further options of the server.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "sep_oanda_server", "--port", str(port), "--paused"),
-            *("--clock", "market", "--rate-limit", "0"),
-            *getattr(request, "param", ()),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(200):
-        try:
-            control(address, "GET", "")
-            break
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    yield address
-    server.terminate()
-    server.wait(10)
-
-
-def control(url: str, method: str, path: str, body: object = None) -> Any:
-    answer = httpx.request(
-        method,
-        f"{url}/control{path}",
-        json=body,
-        headers={"Authorization": "Bearer local"},
-        trust_env=False,
-    )
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    with serving("--clock", "market", *getattr(request, "param", ())) as address:
+        yield address
 
 
 Play = Callable[[Callable[[Trader], Awaitable[None]]], None]
@@ -128,9 +90,9 @@ def trade(url: str, sample: Any, settings: Any, tmp_path: Path, monkeypatch: Any
         made: Any = LocalOandaBroker(
             endpoint=local(url),
             token="local",
-            venue_account=VENUE_ACCOUNT,
+            venue_account=ACCOUNT,
             account_key=account.pk,
-            timeout_s=1.0,
+            timeout_s=10.0,
         )
         # On loopback nothing is late once its connection is closed.
         made.timing = Timing(late=Timing().late * 0, read_gap=Timing().late * 0)
@@ -196,11 +158,7 @@ def test_the_books_are_those_of_the_venue_to_the_last_digit(trade: Play, url: st
     assert Fill.objects.count() >= 8
     assert state() == TradingMode.ACTIVE
     assert audit() == []
-    account = httpx.get(
-        f"{url}/v3/accounts/{VENUE_ACCOUNT}/summary",
-        headers={"Authorization": "Bearer local"},
-        trust_env=False,
-    ).json()["account"]
+    account = at_venue(url, "GET", "/summary")["account"]
     realised = sum((fill.realised_pl for fill in Fill.objects.all()), Decimal(0))
     assert realised == Decimal(account["pl"])
     assert Decimal(100_000) + realised == Decimal(account["balance"])
@@ -214,7 +172,7 @@ def test_o11_a_trader_that_starts_while_the_venue_is_away_waits_and_compares_bef
     # Twice no transactions, then no account to compare the books with, then all is well.
     rules = [
         {"method": "GET", "path": "/sinceid", "times": 2, "status": 503},
-        {"method": "GET", "path": f"/{VENUE_ACCOUNT}$", "times": 1, "cut": "before"},
+        {"method": "GET", "path": f"/{ACCOUNT}$", "times": 1, "cut": "before"},
     ]
     control(url, "POST", "/faults", rules)
 
@@ -315,7 +273,7 @@ def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
         async with httpx.AsyncClient(trust_env=False) as other:
             limit = {"type": "LIMIT", "instrument": "EUR_USD", "units": "5", "price": "0.9"}
             await other.post(
-                f"{url}/v3/accounts/{VENUE_ACCOUNT}/orders",
+                f"{url}/v3/accounts/{ACCOUNT}/orders",
                 json={"order": limit},
                 headers={"Authorization": "Bearer local"},
             )
@@ -330,16 +288,10 @@ def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
 def beside_us(url: str, units: str, price: str) -> None:
     """An order that somebody places at the venue without SEP."""
     order = {"type": "LIMIT", "instrument": "EUR_USD", "units": units, "price": price}
-    answer = httpx.post(
-        f"{url}/v3/accounts/{VENUE_ACCOUNT}/orders",
-        json={"order": order},
-        headers={"Authorization": "Bearer local"},
-        trust_env=False,
-    )
-    assert answer.status_code == 201, answer.text
+    at_venue(url, "POST", "/orders", {"order": order})
 
 
-async def until(one: Trader, condition: Callable[[], Any], *, seconds: float = 10) -> None:
+async def until(one: Trader, condition: Callable[[], Any], *, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not await one._db(condition):  # in the thread that closes its connection
             await asyncio.sleep(0.05)
@@ -393,19 +345,6 @@ def test_b1_nothing_is_opened_while_the_stream_is_lost(trade: Play, url: str) ->
     assert denied.denied_reason == (
         "feed: without the venue's transaction stream, allowed is running"
     )
-
-
-def at_venue(url: str, method: str, path: str, body: object = None) -> Any:
-    """What somebody does at the venue without SEP."""
-    answer = httpx.request(
-        method,
-        f"{url}/v3/accounts/{VENUE_ACCOUNT}{path}",
-        json=body,
-        headers={"Authorization": "Bearer local"},
-        trust_env=False,
-    )
-    assert answer.status_code in (200, 201), answer.text
-    return answer.json()
 
 
 async def ask(one: Trader, ask_for: Callable[..., Any], **fields: Any) -> Order:
