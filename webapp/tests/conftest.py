@@ -52,7 +52,7 @@ class ValkeyServer:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -96,8 +96,9 @@ def server() -> Iterator[str]:
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
     thread.start()
-    deadline = time.monotonic() + 10
-    while not running.started and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while not running.started:
+        assert time.monotonic() < deadline, "the server did not start within 60 s"
         time.sleep(0.01)
     port = running.servers[0].sockets[0].getsockname()[1]
     yield f"127.0.0.1:{port}"

@@ -167,13 +167,13 @@ def test_c9_a_claim_that_waits_for_a_lock_gives_up_and_claims_nothing(sample: Fe
         with transaction.atomic():
             Order.objects.select_for_update().get(pk=order.pk)
             holding.set()
-            enough.wait(10)
+            enough.wait(60)
         connections.close_all()
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert holding.wait(10)
+        assert holding.wait(60)
         with pytest.raises(OperationalError, match="lock timeout"):
             claim(order)
     finally:
@@ -234,12 +234,12 @@ def paused(client: Any, seconds: float) -> Iterator[None]:
 
 
 def test_c4_a_valkey_that_stands_still_holds_no_order_up(sample: Feed, valkey: Any) -> None:
-    with paused(valkey, 2.5):
+    with paused(valkey, 5.0):
         started = time.monotonic()
         order = queued(sample)
         assert claim(order)
         # The hint may cost the second after which a client gives up; the order path asks nothing.
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < 4.0
 
 
 # Builds and tables.

@@ -120,7 +120,7 @@ def test_the_group_of_the_stream_hears_the_envelopes_of_a_batch_at_once(valkey: 
         name = await layer.new_channel()
         await layer.group_add("events.orders", name)
         await relay.publish(client)
-        message = await asyncio.wait_for(layer.receive(name), 5)
+        message = await asyncio.wait_for(layer.receive(name), 60)
         await layer.group_discard("events.orders", name)
         await layer.flush()
         return message

@@ -96,13 +96,13 @@ class Run:
         raise AssertionError(f"no line {pattern!r} in:\n" + "\n".join(self.lines))
 
     def end(self) -> int:
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=60)
         self._reader.join()
         return code
 
     def get(self, path: str, **headers: str) -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def post(self, path: str, body: object, **headers: str) -> Any:
@@ -111,7 +111,7 @@ class Run:
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **headers},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def log_in(self) -> dict[str, str]:
@@ -176,7 +176,7 @@ def test_a_first_run_and_a_second_one(start: Callable[[], Run], tmp_path: Path) 
     began = time.monotonic()
     first.process.send_signal(signal.SIGINT)
     assert first.end() == 0
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30  # 4 s and 2 s are what it waits for the stubborn
     assert processes_of(tmp_path) == []
     assert first.lines[-1].startswith("SEP stopped")
 

@@ -21,7 +21,7 @@ def request(server: str, method: str, path: str, body: Any = None, **headers: st
     wanted = urllib.request.Request(f"http://{server}{path}", data, headers, method=method)
     wanted.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(wanted, timeout=20) as answer:
+        with urllib.request.urlopen(wanted, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -69,7 +69,7 @@ def test_readers_and_writers_at_one_time_meet_no_lock(
 
 
 def test_the_admin_s_files_are_served_without_being_collected(server: str, db: None) -> None:
-    with urllib.request.urlopen(f"http://{server}/static/admin/css/base.css", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://{server}/static/admin/css/base.css", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/css")
         assert len(answer.read()) > 1000
 

@@ -161,5 +161,5 @@ def test_a_signal_ends_it_soon() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-    # 50 ms until signals are looked at and a block of work; ten times that on a busy machine.
-    assert ended_at - rung_at < 1.0
+    # 50 ms until signals are looked at and a block of work; all of it would take minutes.
+    assert ended_at - rung_at < 5.0

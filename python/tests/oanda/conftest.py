@@ -176,11 +176,11 @@ def serve() -> Iterator[Serve]:
 
         thread = threading.Thread(target=lambda: asyncio.run(run()))
         thread.start()
-        assert ready.wait(10), "the server did not start"
+        assert ready.wait(60), "the server did not start"
 
         def finish() -> None:
             started[0].loop.call_soon_threadsafe(stop.set)
-            thread.join(10)
+            thread.join(60)
 
         stops.append(finish)
         return started[0]
