@@ -1,9 +1,10 @@
 """What an array must be before it reaches the compiled code."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from sep_engine.errors import ArgumentError
 
@@ -79,6 +80,20 @@ def as_count(name: str, value: int) -> int:
     if value < 1:
         raise ArgumentError(f"{name} must be >= 1, was {value}")
     return int(value)
+
+
+def as_results(
+    names: Sequence[str], dtype: DTypeLike, out: Mapping[str, Any] | None
+) -> tuple[np.dtype[Any], dict[str, Any]]:
+    """Return the dtype of new results, and the arrays that were given for some of `names`."""
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
+        raise TypeError(f"dtype must be float64 or float32, was {kind}")
+    given = dict(out or {})
+    unknown = [name for name in given if name not in (*names, "complete")]
+    if unknown:
+        raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
+    return kind, given
 
 
 def as_output(name: str, array: NDArray[Any], size: int, *dtypes: type[np.generic]) -> NDArray[Any]:

@@ -15,8 +15,6 @@ Encoding = Literal["moves", "tick_carry", "strict_up", "pip_trunc_carry"]
 
 ENCODINGS: Final[tuple[Encoding, ...]] = ("moves", "tick_carry", "strict_up", "pip_trunc_carry")
 
-# Ticks that markets use, coarse to fine: 1, 1/2, 1/4 and the same in every decimal place to 1e-9.
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:

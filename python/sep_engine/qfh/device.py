@@ -10,7 +10,14 @@ from numpy.typing import DTypeLike
 from sep_engine import _core
 from sep_engine._core import DeviceArray
 from sep_engine.errors import ArgumentError
-from sep_engine.qfh._arrays import as_bits, as_count, as_prices, as_window, one_dimensional
+from sep_engine.qfh._arrays import (
+    as_bits,
+    as_count,
+    as_prices,
+    as_results,
+    as_window,
+    one_dimensional,
+)
 from sep_engine.qfh.bits import Encoding
 from sep_engine.qfh.rolling import METRICS, Predictor, Progress, RollingMetrics, metric_names
 
@@ -249,13 +256,7 @@ def _rolling(
     progress: Progress | None,
 ) -> DeviceRollingMetrics:
     names = metric_names(metrics, of_bits=of_bits)
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
-        raise TypeError(f"dtype must be float64 or float32, was {kind}")
-    given = dict(out or {})
-    unknown = [name for name in given if name not in (*names, "complete")]
-    if unknown:
-        raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
+    kind, given = as_results(names, dtype, out)
     if is_on_device(values):
         device = _core.device_of(values)
     window = as_window(window, values=window + 1, needed=0, values_name="")

@@ -11,9 +11,22 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sep_engine import _core
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import tables
-from sep_engine.qfh._arrays import as_bits, as_count, as_gap, as_output, as_prices, as_window
+from sep_engine.qfh._arrays import (
+    as_bits,
+    as_count,
+    as_gap,
+    as_output,
+    as_prices,
+    as_results,
+    as_window,
+)
 from sep_engine.qfh.bits import Encoding
-from sep_engine.qfh.calibration import COLLAPSE_WINDOW_MIN, check_calibrated, distribution
+from sep_engine.qfh.calibration import (
+    COLLAPSE_WINDOW_MIN,
+    COUNT_METRICS,
+    check_calibrated,
+    distribution,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,20 +36,7 @@ BackendName = Literal["auto", "scalar", "simd", "cuda"]
 Predictor = Literal["markov", "persistence", "majority8"]
 Progress = Callable[[int, int], object]
 
-CHEAP_METRICS: Final = (
-    "null_ratio",
-    "flip_ratio",
-    "rupture_ratio",
-    "entropy",
-    "coherence",
-    "state_coherence",
-    "stability",
-    "balance",
-    "lambda_",
-    "damped",
-    "damped_anchored",
-    "flat_ratio",
-)
+CHEAP_METRICS: Final = (*COUNT_METRICS, "lambda_", "damped", "damped_anchored", "flat_ratio")
 METRICS: Final = (
     *CHEAP_METRICS,
     "path_confidence",
@@ -215,13 +215,7 @@ def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: boo
 def _columns(
     names: list[str], size: int, dtype: DTypeLike, out: Mapping[str, NDArray[Any]] | None
 ) -> dict[str, NDArray[Any]]:
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
-        raise TypeError(f"dtype must be float64 or float32, was {kind}")
-    given = dict(out or {})
-    unknown = [name for name in given if name not in (*names, "complete")]
-    if unknown:
-        raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
+    kind, given = as_results(names, dtype, out)
     columns = {
         name: as_output(name, given[name], size, np.float64, np.float32)
         if name in given
