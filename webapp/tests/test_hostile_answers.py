@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,9 +10,12 @@ import httpx
 import pytest
 
 from sep_engine.execution.states import OrderType
-from sep_engine.venues.oanda.client import local
+from sep_engine.model import Quote
+from sep_engine.venues.oanda import parse
+from sep_engine.venues.oanda.client import MarketDataClient, local
 from webapp.trading.brokers.base import BrokerError, BrokerUnsure, Kind, OrderRequest
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
+from webapp.trading.trader.venue_setup import CannotAdd, venue_read
 
 ACCOUNT = "101-004-1435156-001"
 D = Decimal
@@ -135,12 +139,31 @@ async def test_o22_a_fill_in_an_answer_that_cannot_be_read_is_a_doubt(
         await broker_with(respond).submit(BUY)
 
 
+async def test_an_account_that_wants_every_stop_guaranteed_is_not_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = {
+        "account": {"id": "101-1", "currency": "USD", "balance": "1", "NAV": "1"}
+        | {"marginUsed": "0", "marginAvailable": "1", "guaranteedStopLossOrderMode": "REQUIRED"},
+        "lastTransactionID": "1",
+    }
+
+    async def account(self: MarketDataClient) -> parse.VenueAccount:
+        return parse.read_account(body)
+
+    monkeypatch.setattr(MarketDataClient, "account", account)
+    with pytest.raises(CannotAdd, match="guaranteed stops alone, which SEP does not place: use"):
+        await venue_read(
+            local("http://127.0.0.1:9"),
+            "token",
+            venue_account="101-1",
+            instruments=("EUR_USD",),
+            granularity="H1",
+        )
+
+
 async def test_the_local_venue_s_other_accounts_say_nothing_of_ours() -> None:
     """Its control address tells how far each account's ledger has grown."""
-    from datetime import UTC, datetime
-
-    from sep_engine.model import Quote
-
     ledger = [line(1, "CREATE"), line(2, "CLIENT_CONFIGURE")]
 
     def respond(request: httpx.Request) -> httpx.Response:

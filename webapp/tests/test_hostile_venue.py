@@ -12,6 +12,7 @@ import pytest
 
 from sep_engine.execution.core import Doubted, Judged, Timing, step
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
+from webapp.trading.brokers.base import AccountReport
 from webapp.trading.brokers.oanda.facts import transactions_of
 from webapp.trading.models import (
     BrokerAccount,
@@ -24,8 +25,10 @@ from webapp.trading.models import (
     Trade,
     TradingState,
 )
+from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import order_path
 from webapp.trading.services.orders import order_submit
+from webapp.trading.services.reconciliation import books_compare, reconciliation_record
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TIMING = Timing()
@@ -260,6 +263,41 @@ def test_o28_a_reject_that_is_told_twice_is_applied_once(
     ours.refresh_from_db()
     assert (ours.state, BrokerFact.objects.count()) == ("REJECTED", 1)
     assert EventLog.objects.filter(stream="orders", data__state="REJECTED").count() == 1
+
+
+def transfer(amount: str, after: str) -> dict[str, Any]:
+    return {"type": "TRANSFER_FUNDS", "amount": amount, "accountBalance": after}
+
+
+def test_money_that_comes_to_an_emptied_account_is_counted_and_what_it_began_with_is_not(
+    account: BrokerAccount, told: Callable[..., None]
+) -> None:
+    told({"type": "CREATE"}, transfer("100000.0000", "100000.0000"))
+    assert account_balance(account) == 100_000
+    told(transfer("-100000.0000", "0.0000"))
+    told(transfer("700.0000", "700.0000"))
+    assert account_balance(account) == 700
+
+
+def test_a_balance_that_differs_is_said_once_until_it_differs_by_something_else(
+    account: BrokerAccount,
+) -> None:
+    # Our books hold 100,000; the venue took 12 that it did not tell of, then 3 more.
+    for balance in ("99988", "99988.004", "99985", "100000"):
+        report = AccountReport(0, D(balance), {}, ())
+        reconciliation_record(
+            account=account,
+            cause="minute",
+            started_at=NOW,
+            now=NOW,
+            comparison=books_compare(account, report),
+        )
+    alerts = EventLog.objects.filter(stream="alerts").order_by("seq")
+    assert [event.data["text"].partition(":")[0] for event in alerts] == [
+        "The balance is 100000.00 USD by our books and 99988.00 by the venue's",
+        "The balance is 100000.00 USD by our books and 99985.00 by the venue's",
+    ]
+    assert state() == TradingMode.ACTIVE
 
 
 def test_a_margin_call_and_money_that_nobody_explains_are_said(

@@ -128,6 +128,7 @@ class Transaction:
         financing, commission: of a fill, account currency; of a CHARGE `amount` is all there is.
         distance, time_in_force, good_until: of an order that was accepted.
         notice: what a person should be told, "" for nothing.
+        to_empty: of a CHARGE, money that came to an account without any.
         raw: the transaction as the venue wrote it.
     """
 
@@ -156,6 +157,7 @@ class Transaction:
     time_in_force: str = ""
     good_until: datetime | None = None
     notice: str = ""
+    to_empty: bool = False
     raw: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -417,9 +417,9 @@ def facts_apply(
             )
             for fact in told
         )
+        books = _Books(account, told, begin=account.last_transaction_id == 0)
         account.last_transaction_id = told[-1].id
         account.save(update_fields=["last_transaction_id"])
-        books = _Books(account, told)
         for fact in told:
             instrument_id = _fact_apply(books, fact, now, timing)
             if instrument_id is not None:
@@ -433,10 +433,14 @@ class _Books:
     """The rows that a batch of facts is about, each read and locked once.
 
     An order is one object however many facts name it, so that what one fact changes the next sees.
+
+    begin: the facts are the first that the account's books take.
     """
 
-    def __init__(self, account: BrokerAccount, facts: Sequence[Transaction]) -> None:
-        self.account = account
+    def __init__(
+        self, account: BrokerAccount, facts: Sequence[Transaction], *, begin: bool
+    ) -> None:
+        self.account, self.begin = account, begin
         self.touched: set[int] = set()
         self._orders: dict[int, Order] = {}
         self._by_venue_id: dict[str, Order] = {}
@@ -524,6 +528,8 @@ def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing)
     if fact.kind == Kind.OTHER:
         return None
     if fact.kind == Kind.CHARGE:
+        if fact.to_empty and books.begin:
+            return None  # what the account was opened with
         Charge.objects.create(
             account=books.account,
             transaction_id=fact.id,

@@ -20,11 +20,12 @@ from webapp.trading.models import (
     position_key,
 )
 from webapp.trading.selectors.balance import account_balance
-from webapp.trading.services import events
+from webapp.trading.services import events, system
 from webapp.trading.wire import decimal_text, money_text
 
 # About a week of one a minute.
 KEPT = 10_000
+BALANCE_STEP = Decimal("0.01")
 _S = OrderState
 WORKING = (_S.ACCEPTED, _S.PARTIAL, _S.CANCEL_PENDING, _S.REPLACE_PENDING)
 DOUBTFUL = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
@@ -110,6 +111,8 @@ def reconciliation_record(
 ) -> Reconciliation:
     """Keep a comparison; `comparison` is None when the venue said nothing."""
     outcomes = Reconciliation.Outcome
+    if comparison is not None:
+        _say_balance(account, comparison, now)
     adopted = Order.objects.filter(
         account=account, origin=Origin.EXTERNAL.value, created_at__gte=started_at
     ).count()
@@ -141,6 +144,24 @@ def reconciliation_record(
         now=now,
     )
     return row
+
+
+def _say_balance(account: BrokerAccount, comparison: Comparison, now: datetime) -> None:
+    """Say once that the balance differs, and again when it differs by something else."""
+    off = comparison.reported_balance - comparison.local_balance
+    last = Reconciliation.objects.filter(account=account, local__isnull=False).first()
+    before = Decimal(0)
+    if last is not None:
+        before = Decimal(last.reported["balance"]) - Decimal(last.local["balance"])
+    if abs(off) < BALANCE_STEP or abs(off - before) <= BALANCE_STEP:
+        return
+    system.alert(
+        level="warning",
+        text=f"The balance is {money_text(comparison.local_balance)} {account.currency} by our "
+        f"books and {money_text(comparison.reported_balance)} by the venue's: the venue booked "
+        "something that our books do not know. See /reconciliation.",
+        now=now,
+    )
 
 
 def _side(view: AccountView, balance: Decimal) -> dict[str, Any]:

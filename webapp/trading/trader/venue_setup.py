@@ -85,7 +85,8 @@ async def venue_read(
 
     Raises:
         VenueError, DataError: no answer, an error, or an unusable answer.
-        CannotAdd: the account does not offer an instrument, or belongs to MT4.
+        CannotAdd: the account does not offer an instrument, belongs to MT4, or wants every stop
+            guaranteed.
     """
     client = MarketDataClient(endpoint, token=token, account_id=venue_account)
     try:
@@ -94,6 +95,12 @@ async def venue_read(
             raise CannotAdd(
                 f"account {venue_account} belongs to MT4, where orders may carry no client id: "
                 "use another account"
+            )
+        if account.raw.get("guaranteedStopLossOrderMode") == "REQUIRED":
+            raise CannotAdd(
+                f"account {venue_account} takes guaranteed stops alone, which SEP does not place: "
+                "use another account, or ask the venue to change this one's "
+                "guaranteedStopLossOrderMode"
             )
         terms = {one.name: one for one in await client.instruments()}
         for name in instruments:

@@ -154,12 +154,13 @@ def _transaction(
         )
         if line.type == "DIVIDEND_ADJUSTMENT":
             amount = parse.optional_decimal(raw, "dividendAdjustment")
-        # Money that came to an empty account is what the account was opened with.
-        opens = line.type == "TRANSFER_FUNDS" and amount == parse.optional_decimal(
-            raw, "accountBalance"
-        )
-        if not opens:
-            fields |= {"kind": Kind.CHARGE, "amount": amount or Decimal(0), "reason": line.type}
+        after = parse.optional_decimal(raw, "accountBalance")
+        fields |= {
+            "kind": Kind.CHARGE,
+            "amount": amount or Decimal(0),
+            "reason": line.type,
+            "to_empty": line.type == "TRANSFER_FUNDS" and amount == after,
+        }
     elif line.type in SAID:
         fields["notice"] = f"The venue says {line.type} (transaction {line.id})."
     elif not line.is_reject and line.type not in SILENT:
