@@ -193,6 +193,12 @@ def give_back(lease: Lease, *, now: datetime) -> None:
             lease.lock.release()
 
 
+def held_by(*, account_id: int, now: datetime) -> str:
+    """Return who trades for the account, "" if nobody does: for who reads or repairs the books."""
+    row = LeaseRow.objects.filter(account_id=account_id, expires_at__gt=now).first()
+    return row.holder if row is not None and _may_live(row.holder) else ""
+
+
 def _may_live(holder: str) -> bool:
     host, _, rest = holder.partition(":")
     pid, _, _ = rest.partition(":")

@@ -65,7 +65,10 @@ class Command(BaseCommand):
             self.stdout.write("The other keys of SEP_SECRET_KEYS can be removed now.")
 
     def _list(self, options: dict[str, Any]) -> None:
-        for account in BrokerAccount.objects.order_by("pk"):
+        accounts = BrokerAccount.objects.order_by("pk")
+        if not accounts:
+            self.stdout.write("There is no account yet.")
+        for account in accounts:
             kept = "token stored" if hasattr(account, "token") else "no token"
             self.stdout.write(
                 f"{account.name}: {account.kind} {account.venue_account or '-'}, "
@@ -79,13 +82,16 @@ class Command(BaseCommand):
         kind = KINDS[options["venue"]]
         if kind == "oanda-local" and not settings.SEP_OANDA_URL:
             raise CommandError("set SEP_OANDA_URL to the local server's address first")
-        call_command("migrate", interactive=False, verbosity=0)
         also = tuple(name for name in options["also"].split(",") if name)
+        if kind == "oanda-live":
+            self._check_live(options["account"])
         try:
-            if kind == "oanda-live":
-                self._check_live(options["account"])
             endpoint = ENDPOINTS.get(kind) or local(settings.SEP_OANDA_URL)
-            token = _token()
+        except ArgumentError as error:
+            raise CommandError(f"SEP_OANDA_URL: {error}") from error
+        token = _token()
+        call_command("migrate", interactive=False, verbosity=0)
+        try:
             known = asyncio.run(venue_accounts(endpoint, token))
             venue_account = self._choose(known, options["account"])
             state = asyncio.run(
@@ -107,9 +113,10 @@ class Command(BaseCommand):
                 now=timezone.now(),
             )
         except VenueError as error:
-            hint = (
-                f": is the token right, and of {options['venue']}?" if error.status == 401 else ""
-            )
+            hint = {
+                None: f": is {endpoint.rest} reachable from here?",
+                401: f": is the token right, and of {options['venue']}?",
+            }.get(error.status, "")
             raise CommandError(f"{error}{hint}") from error
         except (ArgumentError, CannotAdd, DataError, OtherBroker, ValueError) as error:
             raise CommandError(str(error)) from error
@@ -137,9 +144,9 @@ class Command(BaseCommand):
         exchange = options["account"]
         if not exchange:
             raise CommandError("say which exchange with --account, as ccxt writes it: binance")
+        token, currency = _token(), options["currency"]
         call_command("migrate", interactive=False, verbosity=0)
         try:
-            token, currency = _token(), options["currency"]
             account = exchange_add(
                 name=options["name"] or f"{exchange} sandbox",
                 exchange=exchange,
@@ -171,5 +178,12 @@ class Command(BaseCommand):
 def _token() -> str:
     """Ask for the token without showing it; from a pipe, read its first line."""
     if sys.stdin.isatty():
-        return getpass.getpass("Token (not shown): ").strip()
-    return sys.stdin.readline().strip()
+        token = getpass.getpass("Token (not shown): ").strip()
+    else:
+        token = sys.stdin.readline().strip()
+    if not token:
+        raise CommandError("no token was given; nothing was added")
+    # It goes into a header, and must neither break it nor be told by what refuses it.
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise CommandError("the token has a blank or a letter that no token has; nothing was added")
+    return token

@@ -3,11 +3,13 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from webapp.trading.audit import book_faults
 from webapp.trading.brokers.base import AccountReport, Transaction
 from webapp.trading.brokers.registry import broker_for
 from webapp.trading.models import BrokerAccount
+from webapp.trading.trader.lease import held_by
 
 
 class Command(BaseCommand):
@@ -20,8 +22,15 @@ class Command(BaseCommand):
         accounts = BrokerAccount.objects.order_by("pk")
         if options["account"]:
             accounts = accounts.filter(name=options["account"])
+        if not accounts:
+            whose = f"no account {options['account']}" if options["account"] else "no account"
+            raise CommandError(f"there is {whose}: nothing was compared")
         faults = []
         for account in accounts:
+            if holder := held_by(account_id=account.pk, now=timezone.now()):
+                self.stderr.write(
+                    f"{account.name} has a trader ({holder}): what it does meanwhile may differ"
+                )
             ledger, report = asyncio.run(_read(account))
             faults += [f"{account.name}: {line}" for line in book_faults(account, ledger, report)]
         for line in faults:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.validation import validate_schema
@@ -21,4 +21,8 @@ class Command(BaseCommand):
         with GENERATOR_STATS.silence():
             schema = SchemaGenerator().get_schema(request=None, public=True)
         validate_schema(schema)
-        file.write_text(json.dumps(schema, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        text = json.dumps(schema, indent=1, sort_keys=True) + "\n"
+        try:
+            file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{file} cannot be written: {error.strerror}") from error

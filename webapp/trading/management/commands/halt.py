@@ -137,6 +137,8 @@ class Command(BaseCommand):
         if strategy is not None:
             account = strategy.account
         accounts = [account] if account else list(BrokerAccount.objects.order_by("pk"))
+        if not accounts:
+            raise CommandError("there is no account: nothing was closed")
         for one in accounts:
             close_everything(account=one, strategy=strategy, reason=reason, now=timezone.now())
         asked = [

@@ -24,4 +24,6 @@ class Command(BaseCommand):
             raise CommandError("the database does not answer")
         (process,) = (one for one in health["processes"] if one["name"] == name)
         if process["status"] != "up":
-            raise CommandError(f"{name} is {process['status']}, last beat {process['age_s']} s ago")
+            age_s = process["age_s"]
+            last = "it has never beaten" if age_s is None else f"last beat {age_s} s ago"
+            raise CommandError(f"{name} is {process['status']}, {last}")

@@ -66,7 +66,10 @@ class Command(BaseCommand):
         self.stdout.write(f"{account.name} is disarmed." if ended else "It was not armed.")
 
     def _show(self, options: dict[str, Any]) -> None:
-        for account in BrokerAccount.objects.order_by("pk"):
+        accounts = BrokerAccount.objects.order_by("pk")
+        if not accounts:
+            self.stdout.write("There is no account yet.")
+        for account in accounts:
             if is_live(account):
                 why = live_refusal(account=account, strategy=None, now=timezone.now())
                 self.stdout.write(why or f"{account.name} may trade real money")
@@ -77,5 +80,6 @@ class Command(BaseCommand):
 def _account(name: str) -> BrokerAccount:
     account = BrokerAccount.objects.filter(name=name).first()
     if account is None:
-        raise CommandError(f"there is no account {name}")
+        known = ", ".join(BrokerAccount.objects.values_list("name", flat=True)) or "none"
+        raise CommandError(f"there is no account {name}; there is: {known}")
     return account

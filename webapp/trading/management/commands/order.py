@@ -70,10 +70,11 @@ class Command(BaseCommand):
         getattr(self, f"_{options['action']}")(options)
 
     def _place(self, options: dict[str, Any]) -> None:
-        account = BrokerAccount.objects.order_by("pk").first()
+        account = _account()
         instrument = Instrument.objects.filter(name=options["instrument"]).first()
-        if account is None or instrument is None:
-            raise CommandError(f"no account, or no instrument {options['instrument']}")
+        if instrument is None:
+            known = ", ".join(Instrument.objects.order_by("name").values_list("name", flat=True))
+            raise CommandError(f"no instrument {options['instrument']} here; there is: {known}")
         given = [name for name in ("limit", "stop", "type") if options[name]]
         if len(given) > 1:
             raise CommandError(f"give one of --{', --'.join(given)}")
@@ -113,16 +114,17 @@ class Command(BaseCommand):
         self._ask(lambda: order_change(order_id=options["id"], changes=changes, now=timezone.now()))
 
     def _close(self, options: dict[str, Any]) -> None:
-        account = BrokerAccount.objects.order_by("pk").first()
-        trade = self._trade(account, options["trade"])
+        trade = self._trade(_account(), options["trade"])
         units = _optional("--units", options["units"])
         self._ask(lambda: trade_close(trade=trade, units=units, now=timezone.now()))
 
-    def _trade(self, account: BrokerAccount | None, name: str) -> Trade:
+    def _trade(self, account: BrokerAccount, name: str) -> Trade:
         rows = Trade.objects.select_related("account", "instrument")
         trade = rows.filter(account=account, venue_trade_id=name).first()
         if trade is None:
-            raise CommandError(f"there is no trade {name}")
+            open_ = rows.filter(account=account).exclude(units=0).order_by("pk")
+            known = ", ".join(open_.values_list("venue_trade_id", flat=True)) or "none"
+            raise CommandError(f"there is no trade {name}; open at the venue: {known}")
         return trade
 
     def _ask(self, ask: Callable[[], Order]) -> None:
@@ -136,11 +138,16 @@ class Command(BaseCommand):
         self._follow(order)
 
     def _cancel(self, options: dict[str, Any]) -> None:
-        if not Order.objects.filter(pk=options["id"]).exists():
+        order = Order.objects.filter(pk=options["id"]).first()
+        if order is None:
             raise CommandError(f"there is no order {options['id']}")
+        if OrderState(order.state) in TERMINAL:
+            raise CommandError(f"order {order.pk} has ended: it is {order.state}")
         self._follow(order_cancel(order_id=options["id"], now=timezone.now()), TERMINAL)
 
     def _list(self, options: dict[str, Any]) -> None:
+        if options["count"] < 1:
+            raise CommandError(f"--limit must be at least 1, was {options['count']}")
         rows = Order.objects.select_related("instrument").order_by("-pk")
         for order in rows[: options["count"]]:
             self._show(order)
@@ -161,6 +168,13 @@ class Command(BaseCommand):
             f"{decimal_text(order.units)}: "
             f"{order.state}{denied}, filled {decimal_text(order.filled_units)}{price}"
         )
+
+
+def _account() -> BrokerAccount:
+    account = BrokerAccount.objects.order_by("pk").first()
+    if account is None:
+        raise CommandError("there is no account yet: run manage.py load_sample, or broker add")
+    return account
 
 
 def _number(name: str, text: str) -> Decimal:

@@ -2,8 +2,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
+from webapp.trading.models import BrokerAccount
 from webapp.trading.rebuild import BrokenLog, books_from_log, differences, positions_rewrite
+from webapp.trading.trader.lease import held_by
 
 
 class Command(BaseCommand):
@@ -15,6 +18,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        for account in BrokerAccount.objects.order_by("pk"):
+            if holder := held_by(account_id=account.pk, now=timezone.now()):
+                if not options["check"]:
+                    raise CommandError(
+                        f"{account.name} has a trader ({holder}); stop it first, or use --check"
+                    )
+                self.stderr.write(
+                    f"{account.name} has a trader ({holder}): what it does meanwhile may differ"
+                )
         try:
             books = books_from_log()
         except BrokenLog as error:

@@ -29,7 +29,10 @@ class Command(BaseCommand):
             accounts = accounts.filter(name=options["account"])
         account = accounts.first()
         if account is None:
-            raise CommandError("there is no such account; run manage.py load_sample first")
+            if options["account"]:
+                known = ", ".join(BrokerAccount.objects.values_list("name", flat=True)) or "none"
+                raise CommandError(f"there is no account {options['account']}; there is: {known}")
+            raise CommandError("there is no account yet: run manage.py load_sample, or broker add")
         if refused := misfit(now=timezone.now()) or place_refusal(account):
             raise CommandError(refused)
         standby.write()  # for the kill switch, should the database go
