@@ -1,11 +1,15 @@
 """Intents, switches and their errors."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from celery import Celery
 from django.conf import settings
+from django.core.signals import request_finished
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from webapp.config.celery import app
 from webapp.trading.models import AnalysisJob, ConfigChange, EventLog, Feed, Order, RiskLimit
@@ -31,6 +35,29 @@ def test_an_intent_is_recorded_and_not_judged_here(api: Any, sample: Feed, valke
     assert response.json()["id"] == order.pk
     event = EventLog.objects.get(stream="orders")
     assert event.data == api.get("/api/orders").json()["results"][0]
+
+
+def test_an_intent_asks_the_database_for_little(api: Any, sample: Feed, valkey: Any) -> None:
+    place(api, ORDER)
+    with CaptureQueriesContext(connection) as seen:
+        place(api, ORDER, "key-2")
+    asked = [re.sub(r'"|FOR UPDATE', "", each["sql"]) for each in seen.captured_queries]
+    tables = [re.match(r"(SELECT|INSERT|UPDATE)\b.*?\b(\w+_\w+)", sql) for sql in asked]
+    # The user, whose session is in the cache; what the order names; the order, and its event at the stream's end.
+    assert [f"{found[1]} {found[2]}" for found in tables if found] == [
+        "SELECT auth_user",
+        "SELECT trading_instrument",
+        "SELECT trading_brokeraccount",
+        "INSERT trading_order",
+        "SELECT trading_streamhead",
+        "INSERT trading_eventlog",
+        "UPDATE trading_streamhead",
+    ]
+
+
+def test_the_end_of_a_request_starts_no_event_loop(db: None) -> None:
+    _, asynchronous = request_finished._live_receivers(None)
+    assert asynchronous == []
 
 
 def test_the_same_key_gives_the_same_order(api: Any, sample: Feed, valkey: Any) -> None:

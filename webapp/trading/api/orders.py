@@ -197,7 +197,6 @@ class PlaceOrder(APIView):
 def _outcome(order: Order, wait_s: float) -> tuple[Order, bool]:
     """Return the order once the trader and the venue have answered, or as it is after `wait_s`."""
     deadline = time.monotonic() + wait_s
-    order = _order(order.pk)
     while order.state in UNDECIDED and time.monotonic() < deadline:
         time.sleep(OUTCOME_POLL_S)
         order = _order(order.pk)
