@@ -207,12 +207,6 @@ class Account:
             instrument=instrument,
             type=OrderType.MARKET,
             units=-units,
-            price=None,
-            price_bound=None,
-            stop_loss=None,
-            take_profit=None,
-            stop_distance=None,
-            target_distance=None,
             reduce_only=True,
         )
         facts = await asyncio.wait_for(broker.submit(request), CALL_S)

@@ -32,13 +32,6 @@ ORDER = OrderRequest(
     instrument="EUR_USD",
     type=OrderType.MARKET,
     units=D(1000),
-    price=None,
-    price_bound=None,
-    stop_loss=None,
-    take_profit=None,
-    stop_distance=None,
-    target_distance=None,
-    reduce_only=False,
 )
 LIMIT = replace(ORDER, type=OrderType.LIMIT, price=D("1.0900"), time_in_force=TimeInForce.GTC)
 

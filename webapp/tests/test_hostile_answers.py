@@ -24,13 +24,6 @@ BUY = OrderRequest(
     instrument="EUR_USD",
     type=OrderType.MARKET,
     units=D(1000),
-    price=None,
-    price_bound=None,
-    stop_loss=None,
-    take_profit=None,
-    stop_distance=None,
-    target_distance=None,
-    reduce_only=False,
 )
 INSTRUMENTS = {
     "instruments": [

@@ -67,13 +67,6 @@ class Venue:
             "instrument": "EUR_USD",
             "type": OrderType.MARKET,
             "units": D(units),
-            "price": None,
-            "price_bound": None,
-            "stop_loss": None,
-            "take_profit": None,
-            "stop_distance": None,
-            "target_distance": None,
-            "reduce_only": False,
         }
         return OrderRequest(**(wanted | fields))
 

@@ -454,13 +454,6 @@ def test_o27_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
             instrument="EUR_USD",
             type=OrderType.MARKET,
             units=Decimal(700),
-            price=None,
-            price_bound=None,
-            stop_loss=None,
-            take_profit=None,
-            stop_distance=None,
-            target_distance=None,
-            reduce_only=False,
         )
         await one._broker.submit(beside)
         await one._read_facts()

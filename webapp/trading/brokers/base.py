@@ -63,13 +63,13 @@ class OrderRequest:
     instrument: str
     type: OrderType
     units: Decimal
-    price: Decimal | None
-    price_bound: Decimal | None
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
-    stop_distance: Decimal | None
-    target_distance: Decimal | None
-    reduce_only: bool
+    price: Decimal | None = None
+    price_bound: Decimal | None = None
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_distance: Decimal | None = None
+    target_distance: Decimal | None = None
+    reduce_only: bool = False
     trailing_distance: Decimal | None = None
     time_in_force: TimeInForce | None = None
     good_until: datetime | None = None
