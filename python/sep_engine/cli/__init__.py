@@ -20,7 +20,6 @@ app = typer.Typer(
     help="Calibrated QFH metrics, data checks and honest backtests for market data in files.",
     epilog="Try it on the data that comes along: sep analyze --sample",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("analyze")(analyze.analyze)
@@ -59,6 +58,8 @@ def main() -> NoReturn:
     except TyperException as error:
         # Wrong use knows the command that it was of.
         context = getattr(error, "ctx", None)
+        if not error.format_message():
+            sys.exit(2)  # asked nothing; the help has been shown
         more = "" if context is None else f"; see {context.command_path} --help"
         _fail(error.format_message().rstrip(".") + more)
     except SepError as error:
@@ -66,10 +67,19 @@ def main() -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
-        # The reader has enough (`sep ... | head`); stdout must not be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _end_unread()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            _end_unread()
+        raise
     sys.exit(code or 0)
+
+
+def _end_unread() -> NoReturn:
+    """End well although the reader had enough (`sep ... | head`)."""
+    # stdout must not be flushed at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def _fail(message: str) -> NoReturn:

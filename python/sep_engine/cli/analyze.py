@@ -22,7 +22,7 @@ from sep_engine.cli.source import (
     located,
     progress,
 )
-from sep_engine.cli.text import duration_text, time_text
+from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError
 
 _HIGH = 95.0  # percentile
@@ -141,14 +141,13 @@ def _number(value: float) -> float | None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     def cell(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    console = Console(highlight=False)
+    console = screen()
     console.print(Text(document["name"], style="bold"))
     gaps = "" if document["gaps"] is None else f", {document['gaps']:,} gaps"
     console.print(

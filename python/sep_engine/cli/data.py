@@ -24,7 +24,7 @@ from sep_engine.cli.source import (
     decimal_option,
     located,
 )
-from sep_engine.cli.text import duration_text, time_text
+from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -192,7 +192,6 @@ def list_sets(as_json: AsJson = False) -> None:
     if not found:
         typer.echo(f"No data in {store_path()}.")
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "instrument", "bars", "rows", "first", "last", "vendor")
@@ -208,7 +207,7 @@ def list_sets(as_json: AsJson = False) -> None:
             one["last"],
             mark + one["origin"]["vendor"],
         )
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -305,11 +304,10 @@ def _document(report: QualityReport) -> dict[str, object]:
 
 
 def _print(report: QualityReport) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = screen()
     console.print(Text(report.path, style="bold"))
     console.print(
         f"{report.rows:,} rows of {duration_text(report.duration)}, "

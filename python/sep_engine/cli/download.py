@@ -13,10 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from sep_engine.cli.source import progress
-from sep_engine.cli.text import duration_text
+from sep_engine.cli.text import duration_text, screen
 from sep_engine.errors import ArgumentError
 
-app = typer.Typer(help="Download bars of a venue; a second run goes on where the first ended.")
+app = typer.Typer(
+    help="Download bars of a venue; a second run goes on where the first ended.",
+    no_args_is_help=True,
+)
 
 Instrument = Annotated[str, typer.Option(help="As the venue names it, e.g. EUR_USD or BTC/USDT.")]
 Since = Annotated[
@@ -149,7 +152,6 @@ def bars_text(metadata: Mapping[str, Any]) -> str:
 
 def print_metadata(metadata: Mapping[str, Any]) -> None:
     """Print what is known of a data set."""
-    from rich.console import Console
     from rich.table import Table
 
     origin = metadata["origin"]
@@ -172,7 +174,7 @@ def print_metadata(metadata: Mapping[str, Any]) -> None:
         ("sha256 of the parsed bars", metadata["content_sha256"]),
     ):
         table.add_row(title, str(value) or "none")
-    console = Console(highlight=False)
+    console = screen()
     console.print(metadata["name"], style="bold")
     console.print(table)
 

@@ -10,7 +10,9 @@ import typer
 from sep_engine.cli.source import AsJson, progress
 from sep_engine.errors import ArgumentError
 
-app = typer.Typer(help="What the evidence lab says of generated prices, and of real ones.")
+app = typer.Typer(
+    help="What the evidence lab says of generated prices, and of real ones.", no_args_is_help=True
+)
 
 
 @app.callback()

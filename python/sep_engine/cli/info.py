@@ -6,6 +6,7 @@ import platform
 import typer
 
 from sep_engine.cli.source import AsJson
+from sep_engine.cli.text import screen
 
 
 def info(as_json: AsJson = False) -> None:
@@ -30,14 +31,12 @@ def info(as_json: AsJson = False) -> None:
         typer.echo(json.dumps(facts, indent=2))
         return
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = screen()
     console.print(
         f"sep {facts['version']}  Python {facts['python']} on {facts['machine']}  "
         f"NumPy {facts['numpy']}  PyArrow {facts['pyarrow']}",
-        highlight=False,
     )
     table = Table("backend", "runs here", "detail")
     for one in sep_engine.backends():

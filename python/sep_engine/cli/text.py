@@ -11,6 +11,8 @@ from sep_engine.model.times import second_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+_WIDTH_MIN = 80
+
 
 def time_text(time_ns: int | None) -> str | None:
     """Return nanoseconds since 1970 as ISO-8601 UTC to the second."""
@@ -26,6 +28,24 @@ def duration_text(duration: timedelta | None) -> str:
         if seconds % unit_s == 0:
             return f"{letter}{seconds // unit_s:.0f}"
     return f"{seconds:g} s"
+
+
+def screen() -> Console:
+    """Return where results are printed: stdout, at least 80 columns wide.
+
+    A table in less cuts names and figures off; the terminal breaks its lines instead. A reader that
+    has enough (`sep ... | head`) raises BrokenPipeError, which ends the command well.
+    """
+    from rich.console import Console
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = Screen(highlight=False)
+    if console.width < _WIDTH_MIN:
+        console.width = _WIDTH_MIN
+    return console
 
 
 def print_lines(console: Console, verdict: Mapping[str, Any]) -> None:

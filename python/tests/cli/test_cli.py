@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -200,12 +201,37 @@ def test_what_cannot_be_done_is_one_line_and_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_has_enough_is_no_error() -> None:
-    command = f"{sys.executable} -m sep_engine.cli analyze --sample --json | head -c 10"
+@pytest.mark.parametrize("words", ["analyze --sample --json", "analyze --sample", "info"])
+def test_a_reader_that_has_enough_is_no_error(words: str) -> None:
+    # What is left is more than nothing for each: the pipe is closed when it comes.
+    command = f"{sys.executable} -m sep_engine.cli {words} | true"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_figures_are_whole_in_a_narrow_terminal(sep: Sep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = sep("analyze", "--sample").out
+    assert "│ coherence       │  0.0437 │       84.9 │ 0.0276 │ 0.0233 │   9.3% │ 5.1% │" in shown
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("group", ["", "data", "data download", "runs", "study"])
+def test_a_group_without_a_command_shows_its_help_alone(sep: Sep, group: str) -> None:
+    shown = sep(*group.split())
+    assert (shown.code, shown.err) == (2, "")
+    assert f"Usage: {' '.join(['sep', *group.split()])} [OPTIONS] COMMAND" in shown.out
+
+
+def test_the_shell_completes_commands() -> None:
+    asked = {"_SEP_COMPLETE": "complete_bash", "COMP_WORDS": "sep ba", "COMP_CWORD": "1"}
+    sep = Path(sys.executable).with_name("sep")
+    done = subprocess.run(
+        [sep], env={**os.environ, **asked}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["backtest"]
 
 
 def test_help_does_not_import_what_only_work_needs() -> None:
