@@ -19,7 +19,7 @@ def test_the_same_seed_gives_the_same_trace() -> None:
 
 def test_the_schedules_meet_every_kind_of_fault() -> None:
     deaths = unknown = absent = late = replaced = failed_commits = lost_locks = 0
-    hedging = stopped = closed = both = 0
+    hedging = stopped = closed = both = misrouted = 0
     for seed in range(100):
         schedule = Schedule(seed)
         schedule.run()
@@ -33,6 +33,7 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
         lost_locks += schedule.lost_locks
         hedging += schedule.hedging
         stopped += schedule.stopped
+        misrouted += schedule.misrouted
         orders, wishes = schedule.tables.orders, schedule.wishes
         closed += sum(
             bool(wishes[name].closes) and order.state == "FILLED" for name, order in orders.items()
@@ -42,7 +43,8 @@ def test_the_schedules_meet_every_kind_of_fault() -> None:
     counts = (deaths, unknown, absent, late, replaced, failed_commits, lost_locks)
     assert min(counts) >= 15, counts
     # A quarter of the accounts hedge, and end long and short at once.
-    assert min(hedging, stopped, closed) >= 15, (hedging, stopped, closed)
+    counts = (hedging, stopped, closed, misrouted)
+    assert min(counts) >= 15, counts
     assert both >= 5, both
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from sep_engine.errors import DataError
 from sep_engine.execution.core import (
     Accepted,
     Cancelled,
@@ -34,11 +35,22 @@ from sep_oanda_server.market import Market, Quote
 from sep_oanda_server.matching import NONE, Interference
 from sep_oanda_server.venue import Request, Venue
 from sep_oanda_server.wire import nanoseconds
-from tests.chaos.schedules import Change, Mistake, Schedule, Told, Wish, held_of
+from tests.chaos.schedules import (
+    NEIGHBOUR_ORDERS_MAX,
+    NEIGHBOURS,
+    OURS,
+    Change,
+    Mistake,
+    Schedule,
+    Told,
+    Wish,
+    held_of,
+)
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.brokers.oanda.facts import transactions_of
 
 ACCOUNT = "101-004-1435156-001"
+NEIGHBOUR = "101-004-1435156-002"
 EUR_USD = Instrument(
     "EUR_USD", "EUR", "USD", Decimal("0.00001"), Decimal("0.0001"), Decimal(1), 5, "always"
 )
@@ -65,11 +77,15 @@ class LocalVenue:
         ids_for_ever: bool,
         hedging: bool,
         clock: Callable[[], datetime],
+        token: str,
     ) -> None:
         self.rng, self.clock, self.hedging = rng, clock, hedging
         ids = "forever" if ids_for_ever else "open"
-        terms = Terms(ACCOUNT, client_ids=ids, hedging=hedging)
-        self._venue = Venue([terms], Market(), token="t", now_ns=self._now_ns())
+        terms = [
+            Terms(account, client_ids=ids, hedging=hedging) for account in (ACCOUNT, NEIGHBOUR)
+        ]
+        self._token, self.leaks = token, list[str]()
+        self._venue = Venue(terms, Market(), token=token, now_ns=self._now_ns())
         self._told: list[Told] = []
         self.sent_as: dict[int, str] = {}
         self._points = 110_000
@@ -179,6 +195,23 @@ class LocalVenue:
     def pass_time(self) -> None:
         self._move(self.rng.randrange(-60, 61))
 
+    def neighbour_trades(self, client_id: str) -> None:
+        entry = Entry(client_id, EUR_USD, EntryType.MARKET, Decimal(1000))
+        self._exchange(orders.place(entry), account=NEIGHBOUR)
+
+    def neighbours_answer(self, after: int, *, believe: bool) -> list[Told]:
+        """Return what is read of an answer that is about the other account."""
+        lines = self._venue.ledgers[NEIGHBOUR].transactions[after:]
+        try:
+            facts = transactions_of(lines, account="" if believe else ACCOUNT)
+        except DataError:
+            return []
+        return [_told(one) for one in facts]
+
+    def shown(self) -> str:
+        """Return all that the venue wrote down of our account."""
+        return json.dumps(self._ledger.transactions)
+
     def finish(self) -> None:
         for order_id in list(self._ledger.pending):
             self._exchange(orders.cancel(str(order_id)))
@@ -199,16 +232,23 @@ class LocalVenue:
         self._venue.quote(quote, self._now_ns())
 
     def _exchange(
-        self, wire: orders.HttpRequest, force: Interference = NONE, *, lag_ns: int = 0
+        self,
+        wire: orders.HttpRequest,
+        force: Interference = NONE,
+        *,
+        lag_ns: int = 0,
+        account: str = ACCOUNT,
     ) -> tuple[int, dict[str, dict[str, str]]]:
         request = Request(
             wire.method,
-            f"/v3/accounts/{ACCOUNT}{wire.path}",
+            f"/v3/accounts/{account}{wire.path}",
             dict(wire.query),
             b"" if wire.body is None else json.dumps(wire.body).encode(),
-            {"authorization": "Bearer t"},
+            {"authorization": f"Bearer {self._token}"},
         )
         response = self._venue.handle(request, self._now_ns(), force, lag_ns=lag_ns)
+        if response.status >= 400 and self._token in str(response.body):
+            self.leaks.append(f"HTTP {response.status}")
         return response.status, response.body
 
     def _send(self, wire: orders.HttpRequest, force: Interference) -> list[Told]:
@@ -224,7 +264,8 @@ def _told(one: Transaction) -> Told:
     changes = tuple(Change(part.trade_id, part.units, part.opens) for part in one.trades)
     # The name is ours or none; what the venue says of a trade and a size tells whose it is then.
     closes = one.trade_id if one.kind in (Kind.ACCEPTED, Kind.REJECTED) else ""
-    return Told(name, fact, one.time, changes, closes, abs(one.units))
+    account = OURS if one.raw["accountID"] == ACCOUNT else NEIGHBOURS
+    return Told(name, fact, one.time, changes, closes, abs(one.units), account)
 
 
 def _named_fact(one: Transaction) -> tuple[str, Fact]:
@@ -253,12 +294,31 @@ class OandaSchedule(Schedule):
 
     def __init__(self, seed: int, mistake: Mistake = Mistake.NONE) -> None:
         super().__init__(seed, mistake)
-        self.venue = LocalVenue(  # type: ignore[assignment]
+        self.local = LocalVenue(
             self.rng,
             ids_for_ever=self.rng.random() < 0.5,
             hedging=self.hedging,
             clock=lambda: self.now,
+            token=self.token,
         )
+        self.venue = self.local  # type: ignore[assignment]
+        self._neighbour_orders = 0
+
+    def _neighbour_trades(self) -> None:
+        if self._neighbour_orders < NEIGHBOUR_ORDERS_MAX and self.beside.random() < 0.5:
+            self._neighbour_orders += 1
+            self.local.neighbour_trades(f"o{self._neighbour_orders}")
+
+    def _neighbours_answer(self) -> list[Told]:
+        self.misrouted += 1
+        believe = self.mistake is Mistake.EVERY_LINE_IS_OURS
+        return self.local.neighbours_answer(self.tables.last_transaction, believe=believe)
+
+    def _faults(self) -> list[str]:
+        self.leaks += self.local.leaks
+        if self.token in self.local.shown():
+            self.leaks.append("the ledger")
+        return super()._faults()
 
 
 def run_oanda_schedule(seed: int, mistake: Mistake = Mistake.NONE) -> tuple[list[str], str]:

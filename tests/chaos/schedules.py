@@ -10,6 +10,9 @@ more, both sides are compared.
 A quarter of the accounts hedge: they are long and short at once. At every account trades are kept
 apart and closed one by one, and the venue tells a close without our name for the order.
 
+Beside ours the venue has the account of a neighbour, who trades under the same names, and now and
+then an answer is about that one. Each account has a token of its own.
+
 A schedule is deterministic: the same seed gives the same trace, and so the same hash.
 
 `Mistake` names ways of getting it wrong that other systems have shipped. A schedule can be run with
@@ -82,6 +85,8 @@ QUIET_STEPS_MAX = 400
 COMMIT_TRIES = 3
 SAID_BY_VENUE = (_S.FILLED, _S.REJECTED, _S.EXPIRED, _S.REPLACED)
 HEDGING_SHARE = 0.25
+OURS, NEIGHBOURS = "ours", "neighbour's"
+NEIGHBOUR_ORDERS_MAX = 12
 
 
 class Mistake(Enum):
@@ -99,6 +104,8 @@ class Mistake(Enum):
     SIDES_ARE_NETTED = auto()
     ANY_CLOSE_IS_THE_CLOSE = auto()
     NO_ANSWER_IS_UNSENT = auto()
+    EVERY_LINE_IS_OURS = auto()
+    DOUBTS_TELL_THE_REQUEST = auto()
 
 
 class Crash(Exception):
@@ -125,6 +132,7 @@ class Told(NamedTuple):
         closes: the trade that the order is to close, "" for none.
         size: how much of it, > 0.
         at: when the line was written.
+        account: whose ledger it is of.
     """
 
     client_id: str
@@ -133,6 +141,7 @@ class Told(NamedTuple):
     trades: tuple[Change, ...] = ()
     closes: str = ""
     size: Decimal = Decimal(0)
+    account: str = OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +188,7 @@ class Venue:
     orders: list[VenueOrder] = field(default_factory=list)
     trades: dict[str, Decimal] = field(default_factory=dict)
     sent_as: dict[int, str] = field(default_factory=dict)
+    account: str = OURS
 
     @property
     def sides(self) -> dict[Side, Decimal]:
@@ -320,7 +330,7 @@ class Venue:
         closes: str = "",
         size: Decimal = Decimal(0),
     ) -> None:
-        self.ledger.append(Told(client_id, fact, self.clock(), trades, closes, size))
+        self.ledger.append(Told(client_id, fact, self.clock(), trades, closes, size, self.account))
 
 
 def held_of(trades: Mapping[str, Decimal], *, hedging: bool) -> dict[Side, Decimal]:
@@ -337,7 +347,12 @@ def held_of(trades: Mapping[str, Decimal], *, hedging: bool) -> dict[Side, Decim
 
 @dataclass
 class Tables:
-    """What is committed. `nobodys`: transactions that none of our orders accounts for."""
+    """What is committed.
+
+    Attributes:
+        nobodys: transactions that none of our orders accounts for.
+        neighbours: transactions of another account.
+    """
 
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     sides: dict[Side, NetPosition] = field(default_factory=dict)
@@ -349,6 +364,7 @@ class Tables:
     mode: TradingMode = TradingMode.ACTIVE
     halted: str = ""
     nobodys: list[int] = field(default_factory=list)
+    neighbours: list[int] = field(default_factory=list)
 
     def copy(self) -> "Tables":
         return replace(
@@ -359,6 +375,7 @@ class Tables:
             fills=list(self.fills),
             log=list(self.log),
             nobodys=list(self.nobodys),
+            neighbours=list(self.neighbours),
         )
 
 
@@ -372,6 +389,14 @@ class Schedule:
         self.hedging = self.rng.random() < HEDGING_SHARE
         ids_for_ever = self.rng.random() < 0.5
         self.venue = Venue(self.rng, ids_for_ever, self.hedging, clock=lambda: self.now)
+        # Dice of their own: what the neighbour does changes nothing that we do.
+        self.beside = random.Random(f"beside {seed}")
+        self.neighbour = Venue(
+            self.beside, ids_for_ever, self.hedging, lambda: self.now, account=NEIGHBOURS
+        )
+        self.token = f"{self.beside.getrandbits(128):032x}"
+        self.leaks: list[str] = []
+        self.misrouted = 0
         self.tables = Tables()
         self.faulty = True
         self.trace = hashlib.sha256()
@@ -438,9 +463,24 @@ class Schedule:
         self.now += timedelta(seconds=self.rng.uniform(0.05, 1.0))
         if self.faulty:
             self.venue.pass_time()
+            self._neighbour_trades()
         for arrival in [one for one in self.on_the_way if one[0] <= self.now]:
             self.on_the_way.remove(arrival)
             self._deliver(arrival[1], arrival[2])
+
+    def _neighbour_trades(self) -> None:
+        number = len(self.neighbour.orders) + 1
+        if number <= NEIGHBOUR_ORDERS_MAX:
+            self.neighbour.take(f"o{number}", Decimal(1000), Wish())
+        self.neighbour.pass_time()
+
+    def _neighbours_answer(self) -> list[Told]:
+        """Return as much as is believed of an answer that is about the neighbour's account."""
+        self.misrouted += 1
+        told = self.neighbour.ledger[self.tables.last_transaction :]
+        if self.mistake is Mistake.EVERY_LINE_IS_OURS:
+            return told
+        return [one for one in told if one.account == OURS]
 
     def _point(self, name: str) -> None:
         """A place at which the process may die."""
@@ -620,7 +660,10 @@ class Schedule:
         if self.mistake is Mistake.NO_ANSWER_IS_UNSENT:
             self._unsent(client_id)
             return
-        self._commit(lambda tables: self._drop(tables, client_id, Doubted("no answer")))
+        reason = "no answer"
+        if self.mistake is Mistake.DOUBTS_TELL_THE_REQUEST:
+            reason = f"no answer to {client_id} with Authorization: Bearer {self.token}"
+        self._commit(lambda tables: self._drop(tables, client_id, Doubted(reason)))
         self._doubt_replaced(client_id)
         if self.mistake is Mistake.RESEND_ON_DOUBT:
             again = f"{client_id}-again"  # a new id, as bots make one for each try
@@ -731,6 +774,8 @@ class Schedule:
     def _read(self) -> None:
         """Read the transactions since the last applied one, as the venue's stream tells them."""
         told = self.venue.ledger[self.tables.last_transaction :]
+        if self.faulty and self.beside.random() < 0.1:
+            told = self._neighbours_answer()
         if not told:
             return
         if self._happens(0.3):
@@ -753,6 +798,8 @@ class Schedule:
                     if number != tables.last_transaction + 1:
                         break
                 tables.last_transaction = max(number, tables.last_transaction)
+                if told.account != OURS:
+                    tables.neighbours.append(number)
                 client_id = self._name(tables, told)
                 if client_id in tables.orders:
                     self._fact(tables, client_id, told)
@@ -823,6 +870,8 @@ class Schedule:
         result = step(before, event, self.now, timing)
         tables.orders[client_id] = result.order
         self.trace.update(f"{client_id} {type(event).__name__} {result.order.state}\n".encode())
+        if self.token in f"{event} {result.effects}":
+            self.leaks.append(f"{type(event).__name__} of {client_id}")
         if result.order.state != before.state:
             tables.log.append((client_id, result.order.state))
         for effect in result.effects:
@@ -861,6 +910,8 @@ class Schedule:
             replayed[cid] = state
         if replayed != {cid: record.state for cid, record in tables.orders.items()}:
             faults.append("I5 the log does not end in what the tables say")
+        faults += [f"I9 transaction {one} is another account's" for one in tables.neighbours]
+        faults += [f"I10 the token is told by {where}" for where in self.leaks]
         if tables.halted:
             faults.append(f"halted without cause: {tables.halted}")
         return faults

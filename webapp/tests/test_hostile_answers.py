@@ -105,6 +105,31 @@ async def test_b3_a_ledger_with_a_hole_in_it_is_not_read_past_the_hole() -> None
         await broker.transactions_since(0)
 
 
+async def test_an_answer_about_another_account_is_not_believed() -> None:
+    other = {"accountID": "101-004-1435156-002"}
+    ledger = [LEDGER[0] | {"accountID": ACCOUNT}, LEDGER[1] | other]
+    accepted = {"orderCreateTransaction": LEDGER[0] | other, "relatedTransactionIDs": ["1"]}
+    account = {"id": "101-004-1435156-002", "currency": "USD", "balance": "1", "NAV": "1"}
+    account |= {"marginUsed": "0", "marginAvailable": "1"}
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return answer(201, accepted)
+        if request.url.path.endswith("/instruments"):
+            return answer(200, INSTRUMENTS)
+        if request.url.path.endswith("/sinceid"):
+            return since(ledger, request, page=1000)
+        return answer(200, {"account": account, "lastTransactionID": "1"})
+
+    broker = broker_with(respond)
+    with pytest.raises(BrokerUnsure, match="transaction 1 is of account 101-004-1435156-002"):
+        await broker.submit(BUY)
+    with pytest.raises(BrokerError, match="transaction 2 is of account 101-004-1435156-002"):
+        await broker.transactions_since(0)
+    with pytest.raises(BrokerError, match="the answer is about account 101-004-1435156-002"):
+        await broker.account()
+
+
 @pytest.mark.parametrize(
     "broken",
     [{"units": None}, {"price": "0"}, {"accountBalance": "much"}, {"tradeOpened": {"units": "1"}}],

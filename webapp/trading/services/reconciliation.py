@@ -151,7 +151,7 @@ def _say_balance(account: BrokerAccount, comparison: Comparison, now: datetime) 
     off = comparison.reported_balance - comparison.local_balance
     last = Reconciliation.objects.filter(account=account, local__isnull=False).first()
     before = Decimal(0)
-    if last is not None:
+    if last is not None and last.local and last.reported:
         before = Decimal(last.reported["balance"]) - Decimal(last.local["balance"])
     if abs(off) < BALANCE_STEP or abs(off - before) <= BALANCE_STEP:
         return

@@ -222,7 +222,7 @@ class OandaBroker:
             for fill_id in sorted(fills_wanted(lines)):
                 one = await self._get(orders.HttpRequest("GET", f"/transactions/{fill_id}"))
                 fills.append(one.get("transaction", {}))
-            return transactions_of(lines, fills)
+            return transactions_of(lines, fills, account=self._account)
         except DataError as error:
             raise BrokerError(f"transactions cannot be read: {error}") from error
 
@@ -254,6 +254,8 @@ class OandaBroker:
             account = parse.read_account(body)
         except DataError as error:
             raise BrokerError(f"the account cannot be read: {error}") from error
+        if account.id != self._account:
+            raise BrokerError(f"the answer is about account {account.id or 'of no name'}")
         trades = {trade.id: trade for trade in account.trades}
         return AccountReport(
             last_transaction_id=account.last_transaction_id,
@@ -304,7 +306,8 @@ class OandaBroker:
             except BrokerError:
                 pass  # what the answer carries is known; the rest is found by the next read
         try:
-            return transactions_of([one.raw for one in answer.transactions])
+            raw = [one.raw for one in answer.transactions]
+            return transactions_of(raw, account=self._account)
         except DataError as error:
             raise BrokerUnsure(f"the answer cannot be read: {error}") from error
 

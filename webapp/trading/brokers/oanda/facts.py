@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from sep_engine.errors import DataError
 from sep_engine.model.times import from_ns
 from sep_engine.venues.oanda import parse
 from webapp.trading.brokers.base import Kind, TradeChange, Transaction
@@ -62,18 +63,26 @@ def _opening_fill(line: Mapping[str, Any]) -> int | None:
 
 
 def transactions_of(
-    lines: Iterable[Mapping[str, Any]], fills: Iterable[Mapping[str, Any]] = ()
+    lines: Iterable[Mapping[str, Any]],
+    fills: Iterable[Mapping[str, Any]] = (),
+    *,
+    account: str = "",
 ) -> list[Transaction]:
     """The transactions of the port, oldest first.
 
     Args:
         lines: as the venue wrote them.
         fills: earlier fills that `fills_wanted` asked for.
+        account: the venue's id of ours; "" believes every line.
 
     Raises:
-        DataError: a line that cannot be read.
+        DataError: a line that cannot be read, or is of another account.
     """
     ordered = sorted(lines, key=lambda line: parse.identifier(line, "id"))
+    for line in ordered:
+        whose = parse.text(line, "accountID", account)
+        if account and whose != account:
+            raise DataError(f"transaction {parse.text(line, 'id')} is of account {whose}")
     by_id = {parse.identifier(line, "id"): line for line in (*fills, *ordered)}
     reissued = {parse.identifier(line, "replacesOrderID") for line in ordered if _goes_on(line)}
     return [_transaction(line, by_id, reissued) for line in ordered]
