@@ -20,6 +20,7 @@ import {
 } from '../../shared/format';
 import { Link } from '../../shared/route';
 import { Change } from '../../shared/ui/amount';
+import { Heads } from '../../shared/ui/heads';
 import { ChangeForm } from './change-form';
 import { CANCELLABLE, CHANGEABLE, MEANINGS, StateChip } from './order-state';
 import './orders.css';
@@ -230,20 +231,9 @@ function Checks({ order }: { order: OrderDetail }) {
         <p className="soft">The risk gate has not looked at it.</p>
       ) : (
         <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col">Rule</th>
-              <th scope="col" className="number">
-                Value
-              </th>
-              <th scope="col" className="number">
-                Limit
-              </th>
-              <th scope="col">
-                <span className="hidden">Outcome</span>
-              </th>
-            </tr>
-          </thead>
+          <Heads
+            names={['Rule', { number: 'Value' }, { number: 'Limit' }, { hidden: 'Outcome' }]}
+          />
           <tbody>
             {order.checks.map(({ rule, value, limit, passed }) => (
               <tr key={rule}>

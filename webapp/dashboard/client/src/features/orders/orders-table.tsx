@@ -13,6 +13,7 @@ import {
   wordsOf,
 } from '../../shared/format';
 import { Change } from '../../shared/ui/amount';
+import { Heads } from '../../shared/ui/heads';
 import { Answer } from '../../shared/ui/panel';
 import { StateChip } from './order-state';
 
@@ -26,20 +27,11 @@ export function OrdersTable({ onOpen }: { onOpen: (id: number) => void }) {
       {(rows) => (
         <div className="table-scroll">
           <table className="rows">
-            <thead>
-              <tr>
-                <th scope="col">Market time, UTC</th>
-                <th scope="col">Order</th>
-                <th scope="col" className="number">
-                  Size
-                </th>
-                <th scope="col" className="number">
-                  Price
-                </th>
-                <th scope="col">State</th>
-                <th scope="col">By</th>
-              </tr>
-            </thead>
+            <Heads
+              names={[
+                'Market time, UTC', 'Order', { number: 'Size' }, { number: 'Price' }, 'State', 'By',
+              ]}
+            />
             <tbody>
               {rows.map((order) => (
                 <OrderRow key={order.id} order={order} onOpen={onOpen} />
@@ -104,22 +96,16 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
       {(rows) => (
         <div className="table-scroll">
           <table className="rows">
-            <thead>
-              <tr>
-                <th scope="col">Market time, UTC</th>
-                <th scope="col">Fill</th>
-                <th scope="col" className="number">
-                  Size
-                </th>
-                <th scope="col" className="number">
-                  Price
-                </th>
-                <th scope="col" className="number">
-                  Realised
-                </th>
-                <th scope="col">Of</th>
-              </tr>
-            </thead>
+            <Heads
+              names={[
+                'Market time, UTC',
+                'Fill',
+                { number: 'Size' },
+                { number: 'Price' },
+                { number: 'Realised' },
+                'Of',
+              ]}
+            />
             <tbody>
               {fillsOf(rows).map(({ fill, order }) => (
                 <tr

@@ -8,6 +8,7 @@ import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../s
 import { notify } from '../../shared/notices';
 import { Change } from '../../shared/ui/amount';
 import { Dialog } from '../../shared/ui/dialog';
+import { Heads } from '../../shared/ui/heads';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { PartClose } from './part-close';
 import { TradesTable } from './trades-table';
@@ -40,23 +41,15 @@ export function PositionsPanel() {
         {(rows) => (
           <div className="table-scroll">
             <table className="rows tight">
-              <thead>
-                <tr>
-                  <th scope="col">Instrument</th>
-                  <th scope="col" className="number">
-                    Entry, now
-                  </th>
-                  <th scope="col" className="number">
-                    Stop
-                  </th>
-                  <th scope="col" className="number">
-                    Open P&L
-                  </th>
-                  <th scope="col">
-                    <span className="hidden">Close</span>
-                  </th>
-                </tr>
-              </thead>
+              <Heads
+                names={[
+                  'Instrument',
+                  { number: 'Entry, now' },
+                  { number: 'Stop' },
+                  { number: 'Open P&L' },
+                  { hidden: 'Close' },
+                ]}
+              />
               <tbody>
                 {rows.map((position) => (
                   <PositionRow

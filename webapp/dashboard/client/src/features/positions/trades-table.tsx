@@ -6,6 +6,7 @@ import { brokerQuery, tradesQuery } from '../../shared/api/queries';
 import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
 import { notify } from '../../shared/notices';
 import { Change } from '../../shared/ui/amount';
+import { Heads } from '../../shared/ui/heads';
 import { PartClose } from './part-close';
 
 /** The venue's trades, which add up to the positions; nothing where it keeps none apart. */
@@ -16,20 +17,9 @@ export function TradesTable() {
   return (
     <div className="table-scroll">
       <table className="rows tight">
-        <thead>
-          <tr>
-            <th scope="col">Trade</th>
-            <th scope="col" className="number">
-              Entry
-            </th>
-            <th scope="col" className="number">
-              Realised
-            </th>
-            <th scope="col">
-              <span className="hidden">Close</span>
-            </th>
-          </tr>
-        </thead>
+        <Heads
+          names={['Trade', { number: 'Entry' }, { number: 'Realised' }, { hidden: 'Close' }]}
+        />
         <tbody>
           {trades.map((trade) => (
             <TradeRow key={trade.id} trade={trade} />

@@ -5,6 +5,7 @@ import type { Reconciliation, ReconciliationDetail } from '../../shared/api/mode
 import { reconciliationQuery, reconciliationsQuery } from '../../shared/api/queries';
 import { instrumentText, MISSING, wallTimeShort, wallTimeText, wordsOf } from '../../shared/format';
 import { Link } from '../../shared/route';
+import { Heads } from '../../shared/ui/heads';
 import { Answer } from '../../shared/ui/panel';
 import './reconciliation.css';
 
@@ -91,20 +92,14 @@ function Rows({ rows }: { rows: ReconciliationDetail['rows'] }) {
   return (
     <div className="table-scroll">
       <table className="rows">
-        <thead>
-          <tr>
-            <th scope="col">What</th>
-            <th scope="col" className="number">
-              We think
-            </th>
-            <th scope="col" className="number">
-              The broker says
-            </th>
-            <th scope="col">
-              <span className="hidden">Whether they agree</span>
-            </th>
-          </tr>
-        </thead>
+        <Heads
+          names={[
+            'What',
+            { number: 'We think' },
+            { number: 'The broker says' },
+            { hidden: 'Whether they agree' },
+          ]}
+        />
         <tbody>
           {rows.map((row) => (
             <tr key={`${row.what} ${row.key}`}>
@@ -151,14 +146,7 @@ function Runs({ rows, shown, onChoose }: RunsProps) {
       </header>
       <div className="table-scroll">
         <table className="rows">
-          <thead>
-            <tr>
-              <th scope="col">Time, UTC</th>
-              <th scope="col">Why</th>
-              <th scope="col">Outcome</th>
-              <th scope="col">Done</th>
-            </tr>
-          </thead>
+          <Heads names={['Time, UTC', 'Why', 'Outcome', 'Done']} />
           <tbody>
             {rows.map((run) => (
               <tr

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { runsQuery, type Run } from '../../shared/api/research';
 import { ageText } from '../../shared/format';
 import { go, Link } from '../../shared/route';
+import { Heads } from '../../shared/ui/heads';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { useNow } from '../../shared/ui/use-now';
 import { RunMark } from './run-marks';
@@ -41,16 +42,7 @@ export function RunsList({ most }: { most: number }) {
         {(rows) => (
           <div className="table-scroll">
             <table className="rows runs">
-              <thead>
-                <tr>
-                  <th scope="col">
-                    <span className="hidden">Compare</span>
-                  </th>
-                  <th scope="col">What</th>
-                  <th scope="col">Answer</th>
-                  <th scope="col">Who, when</th>
-                </tr>
-              </thead>
+              <Heads names={[{ hidden: 'Compare' }, 'What', 'Answer', 'Who, when']} />
               <tbody>
                 {rows.map((run) => (
                   <RunRow

@@ -9,6 +9,7 @@ import {
   percentileText,
   priceText,
 } from '../../shared/format';
+import { Heads } from '../../shared/ui/heads';
 import { Answer } from '../../shared/ui/panel';
 
 export function SignalsTable({ onOpenOrder }: { onOpenOrder: (id: number) => void }) {
@@ -21,23 +22,17 @@ export function SignalsTable({ onOpenOrder }: { onOpenOrder: (id: number) => voi
       {(rows) => (
         <div className="table-scroll">
           <table className="rows">
-            <thead>
-              <tr>
-                <th scope="col">Market time, UTC</th>
-                <th scope="col">Signal</th>
-                <th scope="col" className="number">
-                  Price
-                </th>
-                <th scope="col" className="number">
-                  Coherence
-                </th>
-                <th scope="col" className="number">
-                  Entropy
-                </th>
-                <th scope="col">Why</th>
-                <th scope="col">Order</th>
-              </tr>
-            </thead>
+            <Heads
+              names={[
+                'Market time, UTC',
+                'Signal',
+                { number: 'Price' },
+                { number: 'Coherence' },
+                { number: 'Entropy' },
+                'Why',
+                'Order',
+              ]}
+            />
             <tbody>
               {rows.map((signal) => (
                 <tr key={signal.id}>
