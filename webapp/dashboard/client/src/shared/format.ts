@@ -55,11 +55,6 @@ export function changeText(amount: DecimalText | null): string {
   });
 }
 
-/** "1000.0000" is "1,000". */
-export function unitsText(units: DecimalText | null): string {
-  return decimal(units, { maximumFractionDigits: 2, signDisplay: 'negative' });
-}
-
 /** "-1000" is "1,000": for where the side is written beside it. */
 export function sizeText(units: DecimalText | null): string {
   return decimal(units, { maximumFractionDigits: 2, signDisplay: 'never' });
