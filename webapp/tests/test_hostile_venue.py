@@ -27,7 +27,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import order_path
-from webapp.trading.services.orders import order_submit
+from webapp.trading.services.orders import IdempotencyConflict, order_change, order_submit
 from webapp.trading.services.reconciliation import books_compare, reconciliation_record
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -263,6 +263,30 @@ def test_o28_a_reject_that_is_told_twice_is_applied_once(
     ours.refresh_from_db()
     assert (ours.state, BrokerFact.objects.count()) == ("REJECTED", 1)
     assert EventLog.objects.filter(stream="orders", data__state="REJECTED").count() == 1
+
+
+def test_o1_a_change_that_is_asked_for_again_is_the_same_though_the_order_filled_in_part(
+    account: BrokerAccount, told: Callable[..., None]
+) -> None:
+    old = sent(account, type=OrderType.LIMIT, price=D("1.1"), stop_distance=D("0.01"))
+    named = {"clientExtensions": {"id": old.client_id}}
+    limit = {"type": "LIMIT_ORDER", "instrument": "EUR_USD", "timeInForce": "GTC", "price": "1.1"}
+    told(limit | named | {"units": "1000", "reason": "CLIENT_ORDER"})
+
+    def change(price: str) -> Order:
+        changes = {"price": D(price)}
+        return order_change(order_id=old.pk, changes=changes, idempotency_key="k", now=NOW)
+
+    new = change("1.09")
+    assert new.units == 1000
+    told(
+        fill(1, "400", old.client_id, **opened(2, "400")),
+        limit | named | {"units": "600", "reason": "REPLACEMENT", "replacesOrderID": "1"},
+    )
+    assert change("1.090").pk == new.pk
+    with pytest.raises(IdempotencyConflict):
+        change("1.08")
+    assert Order.objects.filter(replaces=old).count() == 1
 
 
 def transfer(amount: str, after: str) -> dict[str, Any]:

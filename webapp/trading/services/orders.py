@@ -76,6 +76,7 @@ def order_submit(
     idempotency_key: str | None = None,
     created_by: Any = None,
     market_time: datetime | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> Order:
     """Record an intent; the trader judges and sends it.
 
@@ -89,6 +90,7 @@ def order_submit(
         replaces: the order whose place the venue is to give this one, in one step.
         client_id: given by those whose intents must be the same after a crash; else made here.
         idempotency_key: a second call with it returns the order that the first call made.
+        asked: what the key stands for, where that is not all of the order's terms.
 
     Raises:
         ValidationError: by field, what is wrong with the request.
@@ -139,8 +141,7 @@ def order_submit(
         )
         if value is not None
     }
-    text = json.dumps(request, sort_keys=True, default=decimal_text)
-    request_hash = hashlib.sha256(text.encode()).hexdigest()
+    request_hash = _hash(request if asked is None else asked)
     if idempotency_key is not None and created_by is None:
         # Nobody's keys are not held apart by the table; everybody else's second try meets the first
         # when it is written.
@@ -240,25 +241,23 @@ def order_change(
         .select_related("instrument", "account")
         .get(pk=order_id)
     )
-    repeated = (
-        Order.objects.filter(
-            created_by=created_by, idempotency_key=idempotency_key, replaces=order
-        ).exists()
-        if idempotency_key is not None
-        else False
-    )
-    if not repeated:
-        if order.state not in (OrderState.ACCEPTED, OrderState.PARTIAL):
-            raise NotChangeable(f"the order is {order.state}; only one that works can be changed")
-        if order.cancel_requested_at is not None:
-            raise NotChangeable("the order is to be cancelled")
-        if order.successors.exclude(state__in=TERMINAL).exists():
-            raise NotChangeable("the order is being changed already")
-    if not terms_of(order.account).replaces:
-        raise NotChangeable("the venue changes no orders: cancel it and place another")
     unknown = set(changes) - set(CHANGES)
     if unknown or not changes:
         raise ValidationError(dict.fromkeys(unknown or {"changes"}, "cannot be changed"))
+    # What the first call asked for, not what came of it: the order may have filled in part since.
+    asked = {"order": order_id, "changes": changes}
+    if idempotency_key is not None and (
+        stored := _stored(created_by, idempotency_key, _hash(asked))
+    ):
+        return stored
+    if order.state not in (OrderState.ACCEPTED, OrderState.PARTIAL):
+        raise NotChangeable(f"the order is {order.state}; only one that works can be changed")
+    if order.cancel_requested_at is not None:
+        raise NotChangeable("the order is to be cancelled")
+    if order.successors.exclude(state__in=TERMINAL).exists():
+        raise NotChangeable("the order is being changed already")
+    if not terms_of(order.account).replaces:
+        raise NotChangeable("the venue changes no orders: cancel it and place another")
     terms: dict[str, Any] = {
         "units": order.units - order.filled_units,
         "price": order.price,
@@ -288,6 +287,7 @@ def order_change(
         signal=order.signal,
         market_time=order.market_time,
         idempotency_key=idempotency_key,
+        asked=asked,
         created_by=created_by,
         now=now,
         **terms,
@@ -388,6 +388,15 @@ def position_flatten(
         created_by=created_by,
         now=now,
     )
+
+
+def _hash(request: dict[str, Any]) -> str:
+    text = json.dumps(request, sort_keys=True, default=_text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(value: Decimal | datetime) -> str:
+    return time_text(value) if isinstance(value, datetime) else decimal_text(value)
 
 
 def _stored(created_by: Any, key: str, request_hash: str) -> Order | None:
