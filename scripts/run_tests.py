@@ -2,8 +2,8 @@
 
 Usage: run_tests.py [PART...]
 
-Without arguments every part runs, two of them beside each other: many tests wait for processes and
-for time, and another part computes meanwhile. A part that cannot run here says why by name and
+Without arguments every part runs, three beside each other: many tests wait for processes and for
+time, and other parts compute meanwhile. A part that cannot run here says why by name and
 counts as skipped. The last line reads "N passed, N failed, N skipped"; the exit status is 1 when
 one failed. Outputs stay in build/log/.
 """
@@ -33,7 +33,7 @@ PYTEST = (PYTHON, "-m", "pytest", "-q")
 # The slowest tests come late in the alphabet: who has none left takes over the other's.
 STEALING = ("--dist", "worksteal")
 WORKERS = ("-n", "2")
-PARTS_AT_ONCE = 2
+PARTS_AT_ONCE = 3
 running: set[subprocess.Popen[bytes]] = set()
 # Held while a process starts: what is interrupted meanwhile knows of it or never starts it.
 starting = threading.Lock()

@@ -81,7 +81,7 @@ def test_steps_run_beside_each_other_and_all_of_them_when_one_fails(
     assert (outcome.passed, outcome.failed, outcome.reasons) == (3, 1, ("fails",))
 
 
-def test_parts_run_two_at_a_time_and_are_told_of_in_their_order(
+def test_parts_run_as_many_at_a_time_as_is_said_and_are_told_of_in_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Both of the first pair wait until the other has begun; the third begins after one of them.
@@ -103,6 +103,7 @@ def test_parts_run_two_at_a_time_and_are_told_of_in_their_order(
         "last": lambda: part("last", meets=False),
     }
     monkeypatch.setattr(run_tests, "PARTS", parts)
+    monkeypatch.setattr(run_tests, "PARTS_AT_ONCE", 2)
     outcomes = run_tests.run_parts(["left", "right", "last"])
     assert [outcome.part for outcome in outcomes] == ["left", "right", "last"]
     assert max(most) == 2
