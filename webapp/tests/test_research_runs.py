@@ -1,6 +1,7 @@
 """Runs: asked for over the API, computed in shards, answered once."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -17,13 +18,16 @@ from sep_engine.backtest import run as backtest
 from sep_engine.data import load_sample
 from sep_engine.data.store import BarColumns, Origin, save
 from sep_engine.errors import DataError
+from sep_engine.model import QuoteBar
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
 from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strategy, Trial
 from webapp.trading.selectors import run_data, run_work
 from webapp.trading.selectors.standing import strategy_sha256
 from webapp.trading.services import runs, trials
+from webapp.trading.services.live_gate import may_trade_live
 from webapp.trading.services.run_compute import shard_compute
+from webapp.trading.trader import feeds
 
 pytestmark = pytest.mark.django_db
 
@@ -543,6 +547,9 @@ def test_without_a_broker_a_run_waits_for_one(
     assert work() == 1
 
 
+UNJUDGED = "no verdict on this rule since it, or what it costs, changed"
+
+
 def strategy_on(account_kind: str) -> Strategy:
     strategy = Strategy.objects.select_related("account").get()
     strategy.account.kind = account_kind
@@ -595,7 +602,7 @@ def test_a_verdict_stands_beside_the_strategy_until_it_changes(
 def test_a_live_account_needs_a_passing_verdict_newer_than_the_last_change(
     api: Any, judged: Strategy, valkey: Any
 ) -> None:
-    from webapp.trading.services.live_gate import may_trade_live, strategy_changed
+    from webapp.trading.services.live_gate import strategy_changed
 
     def answer() -> tuple[bool, str]:
         found = may_trade_live(Strategy.objects.get(), datetime.now(UTC))
@@ -603,14 +610,75 @@ def test_a_live_account_needs_a_passing_verdict_newer_than_the_last_change(
 
     assert answer() == (True, "a paper account")
     strategy_on("oanda-live")
-    assert answer() == (False, "no verdict on this rule since its last change")
+    assert answer() == (False, UNJUDGED)
     failed = verdict_on(api, judged, edge=False)
     assert answer() == (False, f"no evidence of edge in run {failed.pk[:12]}")
     Run.objects.update(edge=True)
     assert answer() == (True, f"passed in run {failed.pk[:12]}")
     # Changed to and fro: what was judged before the change is not what trades after it.
     strategy_changed(strategy=Strategy.objects.get(), now=datetime.now(UTC))
-    assert answer() == (False, "no verdict on this rule since its last change")
+    assert answer() == (False, UNJUDGED)
+
+
+def test_a_verdict_at_other_costs_is_none_and_keeps_its_place(
+    api: Any, judged: Strategy, valkey: Any
+) -> None:
+    def answer() -> str:
+        return may_trade_live(Strategy.objects.get(), datetime.now(UTC)).reason
+
+    def costs(pips: str) -> None:
+        Feed.objects.update(assumed_spread_pips=Decimal(pips))
+
+    strategy_on("oanda-live")
+    costs("0.1")
+    cheap = verdict_on(api, judged, edge=True)
+    assert answer() == f"passed in run {cheap.pk[:12]}"
+    costs("1.3")
+    assert answer() == UNJUDGED
+    assert api.get("/api/status").json()["strategy"]["verdict"] == "unproven"
+    costs("0.1")
+    # The same costs and other bars: judged again, and found wanting.
+    Candle.objects.order_by("-start")[0].delete()
+    dear = verdict_on(api, judged, edge=False, key="key-2")
+    assert answer() == f"no evidence of edge in run {dear.pk[:12]}"
+    costs("1.3")
+    # Costs for a moment do not let the newest verdict be deleted, so that an older one counts.
+    assert api.delete(f"/api/runs/{dear.pk}").status_code == 409
+
+
+def test_a_look_at_candles_that_have_grown_is_not_the_first(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    newest = Candle.objects.order_by("-start")[0]
+    newest.delete()
+    ask(api, "evidence", {"data": short, **EVIDENCE})
+    work()
+    newest.save(force_insert=True)
+    other = {**RULE, "horizon_bars": 5}
+    ask(api, "evidence", {"data": short, **EVIDENCE, "rules": [other]}, key="key-2")
+    work()
+    first, second = Run.objects.order_by("created_at")
+    assert first.data_sha256 != second.data_sha256
+    chosen = json.loads(second.result.document)["selection"]
+    assert (chosen["trials"], chosen["look"]) == (2, 2)
+
+
+def test_a_verdict_needs_a_ledger_that_nobody_edited(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    from django.db import connection
+
+    from webapp.trading.triggers import TRIAL_RULES, drop_statements
+
+    ask(api, "sweeps", {"data": short, "grid": GRID})
+    work()
+    with connection.cursor() as cursor:
+        for statement in drop_statements(connection.vendor, TRIAL_RULES):
+            cursor.execute(statement)
+    Trial.objects.filter(seq=2).delete()
+    ask(api, "evidence", {"data": short, **EVIDENCE}, key="key-2")
+    with pytest.raises(DataError, match="broken at row 3, expected row 2"):
+        work()
 
 
 def test_a_person_may_override_with_a_reason_that_is_kept(
@@ -640,8 +708,10 @@ def test_a_person_may_override_with_a_reason_that_is_kept(
 
 def test_a_strategy_is_judged_as_it_trades(api: Any, judged: Strategy, valkey: Any) -> None:
     for more in ({"spread_pips": "0"}, {"surrogates": 19}, {"synthetic": True},
-                 {"session": HOURS}, {"entry": "close"},
-                 {"data": {"instrument": "EUR_USD", "from": "2017-02-01T00:00:00Z"}}):  # fmt: skip
+                 {"session": HOURS}, {"entry": "close"}, {"seed": 1}, {"folds": 4},
+                 {"data": {"instrument": "EUR_USD", "from": "2017-02-01T00:00:00Z"}},
+                 {"data": {"sample": "eur_usd_h1"}}, {"data": {"stored": "planted"}},
+                 {"data": {"instrument": "USD_JPY"}}):  # fmt: skip
         response = ask(api, "evidence", {"strategy": judged.pk, **more})
         assert response.status_code == 400, more
     body = ask(api, "evidence", {"strategy": judged.pk}).json()
@@ -664,3 +734,21 @@ def test_a_strategy_is_judged_within_its_hours(api: Any, judged: Strategy, valke
     # Another verdict is needed: what was judged before trades at other times.
     assert strategy_sha256(judged) != before
     assert api.get("/api/status").json()["strategy"]["session"] == HOURS
+
+
+def test_candles_of_a_venue_are_taken_to_cost_their_median_spread(sample: Feed) -> None:
+    def bar(number: int, ticks: int) -> QuoteBar:
+        made = load_sample("eur_usd_h1").quote_bars()[number]
+        spread = Decimal(ticks) / 100_000
+        prices = {side: getattr(made.bid, side) + spread for side in ("open", "high", "low")}
+        return replace(made, ask=replace(made.ask, **prices, close=made.bid.close + spread))
+
+    Feed.objects.update(assumed_spread_pips=0)
+    feed = Feed.objects.get()
+    bars = [bar(number, ticks) for number, ticks in enumerate((10, 15, 14))]
+    feeds.store_live_history(feed, bars, now=NOW)
+    # The middle one of 10, 14 and 15 ticks of 0.1 pips.
+    assert Feed.objects.get().assumed_spread_pips == Decimal("1.4")
+    # Later bars change nothing: a verdict holds for the costs that it was passed at.
+    feeds.store_live_history(feed, [bar(3, 30)], now=NOW)
+    assert Feed.objects.get().assumed_spread_pips == Decimal("1.4")

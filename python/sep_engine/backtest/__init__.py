@@ -28,7 +28,7 @@ What is left out: partial fills, queues, the venue's own latency. Sizes, commiss
 currencies are those of an account: `sep_engine.backtest.account`.
 """
 
-from sep_engine.backtest.grid import Grid
+from sep_engine.backtest.grid import Grid, configuration
 from sep_engine.backtest.market import SIDES, Costs, CostsChange, Market, PriceSide
 from sep_engine.backtest.result import BacktestResult, Figures
 from sep_engine.backtest.run import run, run_decided
@@ -52,6 +52,7 @@ __all__ = [
     "RealityCheck",
     "SweepResult",
     "Trade",
+    "configuration",
     "reality_check",
     "run",
     "run_decided",

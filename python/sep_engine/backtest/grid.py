@@ -231,6 +231,15 @@ def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def configuration(rule: Rule, entry: Entry) -> dict[str, object]:
+    """Return what a rule is to the ledger of trials: its size changes no figure."""
+    return {
+        **{name: value for name, value in rule.to_json().items() if name != "units"},
+        # An entry at the open is what a configuration has always meant.
+        **({} if entry == "open" else {"entry": entry}),
+    }
+
+
 def costs_document(change: CostsChange) -> str | dict[str, Any]:
     """Return the form of a choice of costs in a document."""
     if change == CostsChange():

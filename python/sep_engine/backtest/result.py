@@ -1,5 +1,6 @@
 """What came of a backtest: figures, and the curves that they are taken from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -91,6 +92,16 @@ class BacktestResult:
     day_net_ticks_squared: NDArray[np.int64]
     day_trades: NDArray[np.int64]
     figures: Figures
+
+    def sharpe(self, days: int) -> float | None:
+        """Return the Sharpe ratio a day over so many trading days, idle ones included, as a sweep
+        does; None where the result does not vary."""
+        if days < 2:
+            return None
+        net = int(self.day_net_ticks.sum())
+        squares = self.day_net_ticks.astype(np.float64) ** 2
+        variance = (float(squares.sum()) - net**2 / days) / (days - 1)
+        return net / days / math.sqrt(variance) if variance > 0 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the curves, for `json.dumps`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sep_engine.cli.given import EntryOption, Given, SideOption, given_bars, whole_ticks
-from sep_engine.cli.runs import absolute, run_key, write_files
+from sep_engine.cli.runs import absolute, recorded, run_key, tried_text, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -31,7 +31,7 @@ from sep_engine.cli.source import (
     progress,
 )
 from sep_engine.cli.strategy import located as located_strategy
-from sep_engine.cli.text import duration_text, time_text
+from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError, RuleError
 
 if TYPE_CHECKING:
@@ -168,17 +168,21 @@ def backtest(
         entry=entry,
     )
     with progress(stages=4) as bar:
-        document, page, bars = trade_back(options, bar)
+        document, page, traded = trade_back(options, bar)
         bar.begin("Writing")
+        bars = traded[0][0]
+        tried, *_ = [recorded(out, of, [_trial(of, result, options)]) for of, result in traded]
         stem = f"backtest-{bars.name.split('.')[0]}-{run_key(document)}"
         stored = {**document, "run": {"command": "backtest", "options": asdict(options)}}
         text = json.dumps(stored, indent=2) + "\n"
         write_files(out, {f"{stem}.html": page, f"{stem}.json": text})
         path = out / f"{stem}.html"
     if as_json:
-        typer.echo(json.dumps({**document, "page": str(path)}, indent=2))
+        typer.echo(json.dumps({**document, "page": str(path), "trials": tried.trials}, indent=2))
     else:
-        _print(document, bars, path)
+        _print(document, bars)
+        typer.echo(tried_text(tried, out))
+        typer.echo(f"Wrote {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +242,31 @@ def _traded(given: Given, options: BacktestOptions) -> BacktestResult:
     return run_decided(bars, kept, decided, costs, **how)
 
 
-def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], str, Bars]:
-    """Return the document of a backtest, its page and the bars that it ran on."""
+def _trial(
+    bars: Bars, result: BacktestResult, options: BacktestOptions
+) -> tuple[dict[str, object], float | None]:
+    """Return what the ledger is told was tried, in the words of a verdict, and its Sharpe ratio."""
+    import numpy as np
+
+    from sep_engine.backtest import configuration
+    from sep_engine.cli.strategy import family_of
+    from sep_engine.model.calendar import trading_days
+    from sep_engine.signals import Rule
+
+    if isinstance(result.rule, Rule):
+        tried = configuration(result.rule, result.entry)
+    else:
+        tried = dict(family_of(options.strategy, entry=options.entry).configurations[0])
+    if options.session is not None:
+        tried["session"] = options.session
+    return tried, result.sharpe(np.unique(trading_days(bars.times)).size)
+
+
+def trade_back(
+    options: BacktestOptions, bar: Stages
+) -> tuple[dict[str, Any], str, list[tuple[Bars, BacktestResult]]]:
+    """Return the document of a backtest, its page, and the bars of each instrument with the result
+    on them."""
 
     def source(path: str | None, *, sample: bool = False) -> Source:
         return Source(
@@ -306,7 +333,8 @@ def trade_back(options: BacktestOptions, bar: Stages) -> tuple[dict[str, Any], s
         **({} if money is None else {"account": money}),
         **({"also": [other.to_json() for other in others_results]} if others else {}),
     }
-    return document, page, bars
+    made = zip((given, *others), (result, *others_results), strict=True)
+    return document, page, [(one.bars, found) for one, found in made]
 
 
 def _account_options(balance: str | None, **others: Any) -> dict[str, Any] | None:
@@ -486,14 +514,13 @@ def rule_of(path: Path | None) -> Rule:
         raise RuleError(f"{path}: {error}") from error
 
 
-def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:
-    from rich.console import Console
+def _print(document: dict[str, Any], bars: Bars) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from sep_engine.report.backtest import UNPROVEN
 
-    console = Console(highlight=False)
+    console = screen()
     figures = document["figures"]
     pips_per_tick = float(Decimal(document["tick"]) / Decimal(document["pip"]))
 
@@ -530,4 +557,3 @@ def _print(document: dict[str, Any], bars: Bars, path: Path) -> None:
         said = ", ".join(f"{name} {text}" for name, text in _account_rows(document["account"]))
         console.print(f"account: {said}")
     console.print(UNPROVEN, style="yellow")
-    console.print(f"Wrote {path}")

@@ -109,7 +109,7 @@ def judged(
         accept=(),
     )
 
-    def first_look(bars: object, family: Any) -> Any:
+    def first_look(bars: object, family: object, settings: object) -> Any:
         from sep_engine.evidence.settings import Count
 
         def count(sharpes: Sequence[float | None]) -> Count:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.evidence.settings import Count
+    from sep_engine.ledger import Tried
 
 
 def absolute(path: Path | None) -> str | None:
@@ -40,32 +42,65 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 
 
 def counted_in(
-    out: Path, bars: Bars, configurations: Sequence[Mapping[str, object]]
+    out: Path,
+    bars: Bars,
+    configurations: Sequence[Mapping[str, object]],
+    settings: Mapping[str, object] | None = None,
 ) -> Callable[[Sequence[float | None]], Count]:
     """Return what records a look in the ledger beside the runs and counts all before it.
 
     It takes the Sharpe ratio of every configuration, None where there is none.
+
+    settings: what luck depends on besides, where it is not as usual.
     """
-    from sep_engine import __version__
     from sep_engine.evidence.settings import Count
-    from sep_engine.ledger import Ledger, Trial, whoami
 
     def count(sharpes: Sequence[float | None]) -> Count:
-        trials = [
-            Trial(dict(configuration), sharpe)
-            for configuration, sharpe in zip(configurations, sharpes, strict=True)
-        ]
-        try:
-            with Ledger(out / "ledger.sqlite3") as ledger:
-                tried = ledger.record(
-                    trials,
-                    data_sha256=bars.content_sha256,
-                    code_version=__version__,
-                    tried_by=whoami(),
-                    now=datetime.now(UTC),
-                )
-        except OSError as error:
-            raise ArgumentError(f"--out {out}: {error.strerror}") from error
+        tried = recorded(
+            out, bars, zip(configurations, sharpes, strict=True), settings=settings, verified=True
+        )
         return Count(tried.trials, tried.look)
 
     return count
+
+
+def recorded(
+    out: Path,
+    bars: Bars,
+    trials: Iterable[tuple[Mapping[str, object], float | None]],
+    *,
+    settings: Mapping[str, object] | None = None,
+    verified: bool = False,
+) -> Tried:
+    """Record configurations and their Sharpe ratios in the ledger beside the runs, as one look.
+
+    verified: refuse a ledger whose rows do not follow from each other.
+    """
+    from sep_engine import __version__
+    from sep_engine.ledger import Ledger, Trial, whoami
+
+    path = out / "ledger.sqlite3"
+    try:
+        with Ledger(path) as ledger:
+            if verified:
+                ledger.verify()
+            return ledger.record(
+                [Trial(dict(configuration), sharpe) for configuration, sharpe in trials],
+                data_sha256=bars.content_sha256,
+                code_version=__version__,
+                tried_by=whoami(),
+                now=datetime.now(UTC),
+                settings=settings,
+            )
+    except OSError as error:
+        raise ArgumentError(f"--out {out}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise ArgumentError(f"{path}: {error}") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def tried_text(tried: Tried, out: Path) -> str:
+    """Return what the ledger holds by now, for people."""
+    s = "" if tried.trials == 1 else "s"
+    return f"{tried.trials:,} configuration{s} tried on these bars by now ({out}/ledger.sqlite3)"

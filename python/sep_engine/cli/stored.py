@@ -12,6 +12,7 @@ import typer
 from sep_engine.cli.backtest import BacktestOptions, trade_back
 from sep_engine.cli.source import AsJson, progress
 from sep_engine.cli.sweep import SweepOptions, sweep_over
+from sep_engine.cli.text import screen
 from sep_engine.cli.trades import TradesOptions, trades_document
 from sep_engine.cli.verdict import VerdictOptions, judge
 from sep_engine.errors import ArgumentError
@@ -47,13 +48,12 @@ def list_runs(out: Folder = _OUT, as_json: AsJson = False) -> None:
     if not rows:
         typer.echo(f"No runs in {out}.")
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("run", "result")
     for row in rows:
         table.add_row(row["run"], row["result"])
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -73,13 +73,12 @@ def compare(run: Run, other: Run, out: Folder = _OUT, as_json: AsJson = False) -
     if not differences:
         typer.echo("No difference.")
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("figure", _name(run), _name(other))
     for name, left, right in _gathered(differences):
         table.add_row(name, left, right)
-    Console(highlight=False).print(table)
+    screen().print(table)
 
 
 @app.command()
@@ -134,7 +133,7 @@ def verify(
             made = judge(
                 options,
                 bar,
-                lambda bars, family: lambda _: tried,
+                lambda bars, family, settings: lambda _: tried,
                 backend=cast(BackendName, backend),
                 # As often as its time allowed then, however fast this machine is.
                 gate=(gate["truncations"], gate["trades_again"]),

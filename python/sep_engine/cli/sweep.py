@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from sep_engine.cli.given import Given, SideOption, given_bars, whole_ticks
-from sep_engine.cli.runs import absolute, run_key, write_files
+from sep_engine.cli.runs import absolute, recorded, run_key, tried_text, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -29,10 +29,14 @@ from sep_engine.cli.source import (
     located,
     progress,
 )
+from sep_engine.cli.text import screen
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
     from sep_engine.backtest import Grid, RealityCheck, SweepResult
+
+# Larger grids are one row of the ledger, which counts as all of their rules.
+RULES_RECORDED_MAX: Final = 20_000
 
 
 def sweep(
@@ -111,12 +115,33 @@ def sweep(
         swept = sweep_over(
             options, bar, table=table, checkpoint=checkpoint, backend=backend, threads=threads
         )
+        tried = recorded(out, swept.given.bars, _trials(swept, options))
         path = _written(out, swept, options)
     if as_json:
-        typer.echo(json.dumps({**swept.document, "page": str(path)}, indent=2))
+        found = {**swept.document, "page": str(path), "trials": tried.trials}
+        typer.echo(json.dumps(found, indent=2))
     else:
         _print(swept)
+        typer.echo(tried_text(tried, out))
         typer.echo(f"Wrote {path}")
+
+
+def _trials(swept: Swept, options: SweepOptions) -> list[tuple[dict[str, object], float | None]]:
+    """Return what the ledger is told was tried: rule by rule as a verdict does, or a large grid
+    whole. Costs are no choice of a rule."""
+    from sep_engine.backtest import configuration
+    from sep_engine.ledger import of_grid
+
+    grid, hours = swept.grid, {} if options.session is None else {"session": options.session}
+    rules = len(grid) // len(grid.costs)
+    if rules > RULES_RECORDED_MAX:
+        choices = {axis: options.grid[axis] for axis in options.grid if axis != "costs"}
+        return [({**of_grid(choices, rules=rules), **hours}, None)]
+    known = dict(zip(swept.found.numbers.tolist(), swept.found.sharpe.tolist(), strict=True))
+    return [
+        ({**configuration(grid.rule(k), grid.entry_of(k)), **hours}, _finite(known.get(k)))
+        for k in range(rules)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,16 +348,15 @@ def _document(
     }
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if abs(value) < float("inf") else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not abs(value) < float("inf") else float(value)
 
 
 def _print(swept: Swept) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = screen()
     found, document = swept.found, swept.document
     mark = "SYNTHETIC: " if document["synthetic"] else ""
     console.print(Text(mark + found.bars.name, style="bold"))

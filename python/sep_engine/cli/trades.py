@@ -15,7 +15,7 @@ import typer
 from sep_engine.cli.given import bars_volume, usual_pip, whole_ticks
 from sep_engine.cli.runs import counted_in, run_key, write_files
 from sep_engine.cli.source import Source, Stages, decimal_option, progress
-from sep_engine.cli.text import duration_text, print_lines
+from sep_engine.cli.text import duration_text, print_lines, screen
 from sep_engine.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -58,7 +58,12 @@ def judge_trades(options: TradesOptions, *, out: Path, as_json: bool) -> None:
     """Judge trades, write page and document into `out`, and print what was found."""
     with progress(stages=3) as bar:
         document = trades_document(
-            options, bar, counted=lambda bars, of: counted_in(out, bars, [of])
+            options,
+            bar,
+            # Other worlds of chance are another look.
+            counted=lambda bars, of: counted_in(
+                out, bars, [of], {"seed": seed} if (seed := options.seed) else None
+            ),
         )
         bar.begin("Drawing")
         path = _written(out, document, options)
@@ -273,13 +278,12 @@ def _written(out: Path, document: dict[str, Any], options: TradesOptions) -> Pat
 
 
 def _print(document: dict[str, Any], path: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from sep_engine.report.trades import trades_section_lines
 
-    console = Console(highlight=False)
+    console = screen()
     console.print(Text(document["verdict"]["text"], style="bold"))
     table = Table(show_header=False)
     for name, text in trades_section_lines(document):

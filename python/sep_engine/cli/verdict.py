@@ -34,7 +34,7 @@ from sep_engine.cli.source import (
 )
 from sep_engine.cli.strategy import counted_at, family_of
 from sep_engine.cli.strategy import located as located_strategy
-from sep_engine.cli.text import duration_text, print_lines
+from sep_engine.cli.text import duration_text, print_lines, screen
 from sep_engine.cli.trades import TradesOptions, judge_trades
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.lab import Costs
-    from sep_engine.evidence.settings import Count
+    from sep_engine.evidence.settings import Count, Settings
 
 # The causality gate runs its fewest cuts always and more while there is time.
 _GATE_S = 60.0
@@ -231,7 +231,9 @@ def verdict(
         document = judge(
             options,
             bar,
-            counted=lambda bars, family: counted_in(out, bars, family.configurations),
+            counted=lambda bars, family, settings: counted_in(
+                out, bars, family.configurations, settings.unusual
+            ),
             backend=cast(BackendName, backend),
         )
         path = _written(out, document, options)
@@ -271,13 +273,13 @@ class VerdictOptions:
 def judge(
     options: VerdictOptions,
     bar: Stages,
-    counted: Callable[[Bars, Family], Callable[[Sequence[float | None]], Count]],
+    counted: Callable[[Bars, Family, Settings], Callable[[Sequence[float | None]], Count]],
     backend: BackendName = "auto",
     gate: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the evidence document.
 
-    counted: gives, for bars and rules, what says how much was tried on them by now.
+    counted: gives, for bars, rules and settings, what says how much was tried on them by now.
     backend: what searches null worlds; it changes nothing but `computed_on`.
     gate: how many cuts and trades the causality gate makes, None for as many as fit its time.
     """
@@ -301,13 +303,14 @@ def judge(
     from sep_engine import __version__
     from sep_engine.evidence.causality import ROWS_A_PART
     from sep_engine.evidence.market import Market
-    from sep_engine.evidence.settings import Settings
+    from sep_engine.evidence.settings import WORLDS, Settings
 
     family = family_of(options.strategy, options.grid, entry=options.entry)
     given, costs = _material(source, options)
     bars = given.bars
     if options.session is not None:
         family = family.within(counted_at(options.session, bars), {"session": options.session})
+    family = family.folded(options.folds)
     provenance = {
         "name": bars.name,
         "sha256": bars.sha256,
@@ -323,7 +326,7 @@ def judge(
     settings = Settings(
         seed=options.seed,
         folds=options.folds,
-        surrogates={"sign": options.surrogates, "walk": 50, "iaaft": 50},
+        surrogates={**WORLDS, "sign": options.surrogates},
     )
     started, jobs = time.monotonic(), among(os.cpu_count() or 1)
     bar.begin("Cutting and poisoning the future")
@@ -340,7 +343,7 @@ def judge(
         costs=costs,
         provenance=provenance,
         settings=settings,
-        count=counted(bars, family),
+        count=counted(bars, family, settings),
         spreads=None if isinstance(given.spread, int) else given.spread,
         volume=bars_volume(bars, options.volume, given.volume_of),
         backend=backend,
@@ -390,13 +393,12 @@ def _written(out: Path, document: dict[str, Any], options: VerdictOptions) -> Pa
 
 
 def _print(document: dict[str, Any], path: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from sep_engine.report.verdict import section_lines
 
-    console = Console(highlight=False)
+    console = screen()
     verdict = document["verdict"]
     console.print(Text(verdict["text"], style="bold"))
     costs = document["costs"]

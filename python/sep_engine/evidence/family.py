@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sep_engine.backtest.grid import configuration
 from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.market import Market
+from sep_engine.evidence.settings import FOLDS
 from sep_engine.evidence.simulation import Directions, Exit
 from sep_engine.qfh import (
     CHEAP_METRICS,
@@ -129,6 +131,14 @@ class Family:
             counts=counts,
         )
 
+    def folded(self, folds: int) -> Family:
+        """Return the family as what a walk-forward of so many folds tries: a choice of its own
+        to the ledger, unless it is the usual one."""
+        if folds == FOLDS:
+            return self
+        described = tuple({**one, "folds": folds} for one in self.configurations)
+        return replace(self, configurations=described)
+
 
 def default_rules() -> tuple[Rule, ...]:
     """Return the rules of `sep verdict` without a strategy: directions by gates by horizons.
@@ -195,12 +205,7 @@ def rule_family(rules: Sequence[Rule], entries: Sequence[Entry] | None = None) -
             for rule, entry in zip(rules, entries, strict=True)
         ),
         configurations=tuple(
-            {
-                **{k: v for k, v in rule.to_json().items() if k != "units"},
-                # An entry at the open is what a configuration has always meant.
-                **({} if entry == "open" else {"entry": entry}),
-            }
-            for rule, entry in zip(rules, entries, strict=True)
+            configuration(rule, entry) for rule, entry in zip(rules, entries, strict=True)
         ),
         exits=tuple(
             Exit(rule.horizon_bars, stop=rule.stop_ticks, target=rule.target_ticks, entry=entry)

@@ -4,6 +4,9 @@ A figure chosen among many means little without how many. Each trial is one row,
 hash of the data and the hash of the configuration; repeating a configuration adds a row but not
 to the count. Rows cannot be changed or deleted (triggers refuse it), and each holds the hash of
 the row before it, so that a file edited behind the triggers' back fails `verify`.
+
+A grid too large for a row a rule is one row, `of_grid`, that counts as all of its rules. A look is
+told apart by its configurations and by the settings that luck depends on, its seed for one.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import json
 import math
 import platform
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +28,7 @@ from typing import Self
 from sep_engine.errors import ArgumentError, DataError
 
 _GENESIS = "0" * 64
+_RULES = "rules_of_grid"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS trial (
     seq INTEGER PRIMARY KEY CHECK (seq >= 1),
@@ -59,7 +63,7 @@ class Trial:
 class Tried:
     """How much has been tried on a data set.
 
-    trials: distinct configurations, those of this look included.
+    trials: distinct configurations, those of this look included; of a grid, its rules.
     looks: distinct looks, this one included.
     look: place of this look in the order of first looks, from 1. A repeated look keeps its place.
     sharpe_deviation: standard deviation over the distinct configurations' last Sharpe ratios,
@@ -82,6 +86,23 @@ def sha256_of(value: object) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+def of_grid(grid: Mapping[str, object], *, rules: int) -> dict[str, object]:
+    """Return the configuration that stands for all rules of a grid, and counts as so many."""
+    return {"grid": dict(grid), _RULES: rules}
+
+
+def counted_rules(configuration: str) -> int:
+    """Return how many trials the canonical JSON of a configuration is."""
+    # Only a grid names that key, and only few rows are one: most need no parsing.
+    return int(json.loads(configuration)[_RULES]) if f'"{_RULES}":' in configuration else 1
+
+
+def look_of(configurations: Sequence[str], settings: Mapping[str, object] | None = None) -> str:
+    """Return the hash of a look: of the hashes of its configurations, and of its settings."""
+    asked = canonical(dict(settings)) if settings else ""
+    return hashlib.sha256(("".join(sorted(set(configurations))) + asked).encode()).hexdigest()
+
+
 def whoami() -> str:
     """Return user@host, which is who a trial is attributed to unless the caller knows better."""
     return f"{getpass.getuser()}@{platform.node()}"
@@ -102,7 +123,7 @@ class Ledger:
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._db.close()
-            raise DataError(f"{path} is not a ledger: {error}") from error
+            raise DataError(f"not a ledger: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -127,6 +148,7 @@ class Ledger:
         code_version: str,
         tried_by: str,
         now: datetime,
+        settings: Mapping[str, object] | None = None,
     ) -> Tried:
         """Record one look: all trials of one run, together. Return what has been tried by now.
 
@@ -134,6 +156,7 @@ class Ledger:
             trials: at least one.
             data_sha256: of the parsed data that all of them saw, 64 hexadecimal digits.
             now: UTC, aware.
+            settings: JSON, what else makes this another look, where it is not as usual.
 
         Raises:
             ArgumentError: no trials, a configuration that is not JSON, or a naive time.
@@ -145,7 +168,7 @@ class Ledger:
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"a configuration must be JSON: {error}") from error
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        look = hashlib.sha256("".join(sorted(set(hashes))).encode()).hexdigest()
+        look = look_of(hashes, settings)
         with self._transaction():
             seq, previous = self._head()
             for trial, text, digest in zip(trials, texts, hashes, strict=True):
@@ -183,7 +206,7 @@ class Ledger:
 
     def _tried(self, data_sha256: str, look: str | None) -> Tried:
         rows = self._db.execute(
-            "SELECT configuration_sha256, sharpe, max(seq) FROM trial WHERE data_sha256 = ? "
+            "SELECT configuration, sharpe, max(seq) FROM trial WHERE data_sha256 = ? "
             "GROUP BY configuration_sha256",
             [data_sha256],
         ).fetchall()
@@ -201,7 +224,8 @@ class Ledger:
             mean = sum(sharpes) / len(sharpes)
             deviation = math.sqrt(sum((s - mean) ** 2 for s in sharpes) / (len(sharpes) - 1))
         place = looks.index(look) + 1 if look in looks else len(looks) + 1
-        return Tried(len(rows), len(looks), place, deviation)
+        tried = sum(counted_rules(configuration) for configuration, _, _ in rows)
+        return Tried(tried, len(looks), place, deviation)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,7 +1,9 @@
 """sep verdict, on the first bars of the sample and with few worlds: the lab has its own tests."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,70 @@ def test_every_look_is_counted_in_the_ledger(
     assert (second["selection"]["trials"], second["selection"]["look"]) == (3, 2)
     with Ledger(tmp_path / "runs" / "ledger.sqlite3") as ledger:
         assert ledger.verify() == 3
+
+
+def test_what_was_swept_and_traded_back_counts_for_the_verdict(
+    sep: Sep, arguments: Arguments, small: Callable[[int], Path], tmp_path: Path
+) -> None:
+    grid = written(
+        tmp_path,
+        'direction = ["last_bit_reversal", "last_bit_momentum"]\nhorizon_bars = [1, 4]\n'
+        'stop_ticks = "none"\ncosts = ["given", { spread_multiple = 2 }]\n',
+        "grid.toml",
+    )
+    on = [small(400), "--spread-pips", "1.3", "--out", tmp_path / "runs"]
+    # Two ways by two horizons; what they cost is no choice of a rule.
+    assert sep("sweep", *on, "--grid", grid, "--json").document["trials"] == 4
+    one = written(tmp_path, RULE.replace('"horizon_bars": 1', '"horizon_bars": 2'), "one.json")
+    shown = sep("backtest", *on, "--rule", one)
+    assert f"5 configurations tried on these bars by now ({tmp_path}/runs/" in shown.out
+    # The rule of a verdict that was in the grid is nothing new, the look is.
+    judged = sep(*arguments(written(tmp_path, f"[{RULE}]")), "--folds", "8", "--json").document
+    assert (judged["selection"]["trials"], judged["selection"]["look"]) == (5, 3)
+
+
+def test_a_large_grid_is_one_row_that_counts_as_its_rules(
+    sep: Sep, small: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sep_engine.cli.sweep.RULES_RECORDED_MAX", 3)
+    grid = written(
+        tmp_path,
+        'direction = ["last_bit_reversal", "last_bit_momentum"]\nhorizon_bars = [1, 4]\n'
+        'stop_ticks = "none"\n',
+        "grid.toml",
+    )
+    command = ["sweep", small(400), "--spread-pips", "1.3", "--out", tmp_path, "--grid", grid]
+    assert sep(*command, "--json").document["trials"] == 4
+    with Ledger(tmp_path / "ledger.sqlite3") as ledger:
+        assert ledger.verify() == 1
+
+
+def test_another_seed_and_other_folds_are_looks_too(
+    sep: Sep, arguments: Arguments, tmp_path: Path
+) -> None:
+    rule = written(tmp_path, f"[{RULE}]")
+    counts = []
+    for more in ([], ["--seed", "5"], ["--folds", "4"], []):
+        chosen = sep(*arguments(rule), *more, "--json").document["selection"]
+        counts.append((chosen["trials"], chosen["look"]))
+    # Folds of walk-forward are a choice that is tried; a seed is luck that is tried again.
+    assert counts == [(1, 1), (1, 2), (2, 3), (2, 1)]
+
+
+def test_a_ledger_that_was_tampered_with_gives_no_verdict(
+    sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
+) -> None:
+    sep(*arguments(rules))
+    ledger = tmp_path / "runs" / "ledger.sqlite3"
+    with closing(sqlite3.connect(ledger)) as file:
+        file.execute("DROP TRIGGER trial_is_never_deleted")
+        file.execute("DELETE FROM trial WHERE seq = 1")
+        file.commit()
+    shown = sep(*arguments(rules))
+    assert shown.code == 2
+    assert shown.err == f"sep: {ledger}: the ledger is broken at row 2, expected row 1\n"
+    ledger.write_text("no database")
+    assert sep(*arguments(rules)).err.startswith(f"sep: {ledger}: not a ledger: ")
 
 
 def test_generated_prices_are_stamped(

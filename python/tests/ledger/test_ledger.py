@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sep_engine.errors import ArgumentError, DataError
-from sep_engine.ledger import Ledger, Trial, Tried, canonical, sha256_of
+from sep_engine.ledger import Ledger, Trial, Tried, canonical, of_grid, sha256_of
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DATA = "a" * 64
@@ -133,5 +133,46 @@ def test_times_must_be_utc(path: Path) -> None:
 def test_another_file_is_not_taken_for_a_ledger(tmp_path: Path) -> None:
     other = tmp_path / "prices.csv"
     other.write_text("time,open,high,low,close\n" * 100)
-    with pytest.raises(DataError, match="is not a ledger"):
+    with pytest.raises(DataError, match="not a ledger: file is not a database"):
         Ledger(other)
+
+
+def test_another_seed_is_another_look_at_no_new_configuration(path: Path) -> None:
+    def seeded(ledger: Ledger, seed: int) -> Tried:
+        return ledger.record(
+            [Trial({"window": 32}, 0.1)],
+            data_sha256=DATA,
+            code_version="0.1.0",
+            tried_by="ada@lab",
+            now=NOW,
+            settings={"seed": seed} if seed else None,
+        )
+
+    with Ledger(path) as ledger:
+        assert [(t.trials, t.look) for t in (seeded(ledger, s) for s in (0, 7, 0, 8))] == [
+            (1, 1), (1, 2), (1, 1), (1, 3),
+        ]  # fmt: skip
+
+
+def test_a_grid_of_one_row_counts_as_all_of_its_rules(path: Path) -> None:
+    grid = of_grid({"window": [16, 32]}, rules=64_000_000)
+    with Ledger(path) as ledger:
+        look(ledger, 32)
+        for _ in range(2):  # the same grid again is nothing new
+            tried = ledger.record(
+                [Trial(grid, None)],
+                data_sha256=DATA,
+                code_version="0.1.0",
+                tried_by="ada@lab",
+                now=NOW,
+            )
+        # A text that holds the word is no grid.
+        ledger.record(
+            [Trial({"source": '{"rules_of_grid":5}'}, None)],
+            data_sha256=DATA,
+            code_version="0.1.0",
+            tried_by="ada@lab",
+            now=NOW,
+        )
+        assert (tried.trials, tried.look) == (64_000_001, 2)
+        assert ledger.tried(DATA).trials == 64_000_002

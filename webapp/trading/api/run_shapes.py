@@ -156,8 +156,11 @@ class EvidenceIn(_OnBars):
             for name in ("rules", "grid", "synthetic", "spread_pips", "session", "entry"):
                 if attrs.get(name):
                     raise ValidationError({name: ["A strategy is judged as it trades."]})
-            if {"from", "to"} & set(attrs.get("data", ())):
+            if "data" in attrs:
                 raise ValidationError({"data": ["A strategy is judged on all its candles."]})
+            for name in ("folds", "seed"):
+                if attrs[name] != self.fields[name].default:
+                    raise ValidationError({name: ["A strategy is judged with the usual ones."]})
             if attrs["surrogates"] < 200:
                 raise ValidationError({"surrogates": ["A strategy is judged with 200 at least."]})
         if "grid" in attrs and "rules" in attrs:

@@ -20,10 +20,12 @@ from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.data import Bars, Sample, Table, inspect, load_sample
 from sep_engine.data.store import catalogue, data_set, is_data_set, load_stored
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.ledger import sha256_of
 from sep_engine.model.ticks import to_ticks
 from sep_engine.model.volume import Counted
 from webapp.trading.granularity import GRANULARITIES, duration, nanoseconds
-from webapp.trading.models import Candle, Feed, Instrument
+from webapp.trading.models import Candle, Instrument
+from webapp.trading.selectors.standing import assumed_spread
 from webapp.trading.wire import decimal_text, time_text
 
 Json = dict[str, Any]
@@ -62,6 +64,17 @@ class Material:
     @property
     def title(self) -> str:
         return self.bars.name
+
+    @property
+    def counted_as(self) -> str:
+        """What the ledger counts trials by, a SHA-256: the bars, or the series that they are of.
+
+        Candles come every hour: counted by their bars, every look at them would be the first.
+        """
+        if "instrument" not in self.reference:
+            return self.bars.content_sha256
+        parts = ("instrument", "granularity", "price_side", "source")
+        return sha256_of({part: self.reference[part] for part in parts})
 
     def pip_ticks(self) -> float:
         return float(self.pip / self.bars.tick)
@@ -217,8 +230,6 @@ def _of_candles(reference: Mapping[str, Any]) -> Material:
         raise DataError(f"more than {CANDLES_MAX:,} candles: choose a shorter range")
     starts = [row[0] for row in rows]
     bars = _bars(rows, instrument=instrument, step=duration(granularity))
-    feed = Feed.objects.filter(instrument=instrument, granularity=granularity).first()
-    spread = None if feed is None or not feed.assumed_spread_pips else feed.assumed_spread_pips
     return Material(
         reference={
             "instrument": name,
@@ -233,7 +244,7 @@ def _of_candles(reference: Mapping[str, Any]) -> Material:
         granularity=granularity,
         side=_side(str(side)),
         pip=instrument.pip,
-        spread_pips=spread,
+        spread_pips=assumed_spread(instrument.pk, granularity),
         # A candle of OANDA counts the prices that were made.
         volume_of="updates" if source == "oanda" else "unknown",
         origin={"origin": f"candles stored from {source}", "price_side": str(side)},

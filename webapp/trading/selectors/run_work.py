@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import sep_engine
 from sep_engine import ledger
-from sep_engine.backtest import ENTRIES, BacktestResult, Costs, Entry, Grid, run, sweep
+from sep_engine.backtest import ENTRIES, Costs, Entry, Grid, run, sweep
+from sep_engine.backtest import configuration as rule_configuration
 from sep_engine.errors import ArgumentError
 from sep_engine.ledger import Tried
 from sep_engine.model.calendar import trading_days
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Ints = NDArray[np.int64]
 Progress = Callable[[float], None]
-Record = Callable[[Sequence[ledger.Trial]], Tried]
+Record = Callable[[Sequence[ledger.Trial], Mapping[str, object]], Tried]
 
 # A piece is some seconds of work, so that a process of its own costs little beside it.
 _CELLS_A_PIECE = 3_000_000_000  # bars times rules times worlds
@@ -148,7 +149,8 @@ def answer(
 ) -> Answer:
     """Return what the run found, from what its pieces found.
 
-    record: the ledger; takes every configuration tried and says how many there were by now.
+    record: the ledger; takes every configuration tried, and what else makes this another look, and
+        says how many there were by now.
     """
     if kind == "evidence":
         return _evidence(configuration, seed, given, found, record, progress)
@@ -186,9 +188,9 @@ def _entry(configuration: Mapping[str, Any]) -> Entry:
 def _judged(configuration: Mapping[str, Any], given: Material) -> "Family":
     """Return the rules that are asked about, within their hours."""
     family, counts = _family(configuration), session_counts(configuration, given)
-    if counts is None:
-        return family
-    return family.within(lambda market: counts[: len(market)], _hours(configuration))
+    if counts is not None:
+        family = family.within(lambda market: counts[: len(market)], _hours(configuration))
+    return family.folded(configuration["folds"])
 
 
 def _hours(configuration: Mapping[str, Any]) -> dict[str, object]:
@@ -300,6 +302,7 @@ def _evidence(
     from sep_engine.report.verdict import section_lines
 
     family, bars = _judged(configuration, given), given.bars
+    settings = _settings(configuration, seed=seed)
 
     def worlds(kind: "Kind", count: int) -> "list[lab.World]":
         pieces = sorted(
@@ -321,7 +324,8 @@ def _evidence(
             [
                 ledger.Trial(dict(one), sharpe)
                 for one, sharpe in zip(family.configurations, sharpes, strict=True)
-            ]
+            ],
+            settings.unusual,
         )
         return Count(tried.trials, tried.look)
 
@@ -340,7 +344,7 @@ def _evidence(
             "findings": [f"{one.kind}: {one.count}" for one in bars.quality.findings],
             "synthetic": given.synthetic or configuration["synthetic"],
         },
-        settings=_settings(configuration, seed=seed),
+        settings=settings,
         count=count,
         worlds=worlds,
         spreads=_spreads(configuration, given),
@@ -416,10 +420,11 @@ def _backtest(configuration: Mapping[str, Any], given: Material, record: Record)
     tried = record(
         [
             ledger.Trial(
-                {**_configuration(rule, result.entry), **_hours(configuration)},
-                _sharpe(result, days),
+                {**rule_configuration(rule, result.entry), **_hours(configuration)},
+                result.sharpe(days),
             )
-        ]
+        ],
+        {},
     )
     page = backtest_page(
         result,
@@ -492,24 +497,6 @@ def _time(time_ns: int) -> str:
     return time_text(from_ns(time_ns))
 
 
-def _configuration(rule: Rule, entry: Entry) -> dict[str, object]:
-    """Return what a rule is to the ledger: its size changes no figure."""
-    return {
-        **{name: value for name, value in rule.to_json().items() if name != "units"},
-        # As evidence writes it, where an entry at the open goes without saying.
-        **({} if entry == "open" else {"entry": entry}),
-    }
-
-
-def _sharpe(result: BacktestResult, days: int) -> float | None:
-    """Return the Sharpe ratio a day over all trading days, idle ones included, as a sweep does."""
-    if days < 2:
-        return None
-    net, squares = int(result.day_net_ticks.sum()), result.day_net_ticks.astype(np.float64) ** 2
-    variance = (float(squares.sum()) - net**2 / days) / (days - 1)
-    return net / days / math.sqrt(variance) if variance > 0 else None
-
-
 # Sweeps.
 
 _COLUMNS = ("trades", "wins", "net_ticks", "gross_ticks", "max_drawdown_ticks")
@@ -571,13 +558,14 @@ def _sweep(
         [
             ledger.Trial(
                 {
-                    **_configuration(grid.rule(number), grid.entry_of(number)),
+                    **rule_configuration(grid.rule(number), grid.entry_of(number)),
                     **_hours(configuration),
                 },
                 sharpe,
             )
             for number, sharpe in enumerate(columns["sharpe"])
-        ]
+        ],
+        {},
     )
     pip = given.pip_ticks()
     order = sorted(range(len(grid)), key=lambda number: (-columns["net_ticks"][number], number))

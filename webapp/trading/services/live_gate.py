@@ -44,7 +44,7 @@ def may_trade_live(strategy: Strategy, now: datetime) -> LiveAnswer:
     if override is not None:
         return LiveAnswer(True, f"override by {override.made_by}: {override.reason}"[:300])
     if run is None:
-        return LiveAnswer(False, "no verdict on this rule since its last change")
+        return LiveAnswer(False, "no verdict on this rule since it, or what it costs, changed")
     return LiveAnswer(False, f"no evidence of edge in run {run.pk[:12]}")
 
 

@@ -4,7 +4,7 @@ It writes nothing but the ledger of trials: the worker that started it holds the
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from webapp.trading.models import RunShard
 from webapp.trading.selectors import run_work
 from webapp.trading.selectors.engine import code_version
 from webapp.trading.selectors.run_data import material
-from webapp.trading.services.trials import trials_record
+from webapp.trading.services.trials import trials_record, trials_verify
 
 
 def shard_compute(*, shard: RunShard, progress: run_work.Progress, now: datetime) -> dict[str, Any]:
@@ -44,15 +44,18 @@ def shard_compute(*, shard: RunShard, progress: run_work.Progress, now: datetime
     if "report" not in shard.work:
         return {"result": run_work.piece_result(shard.work, **question)}
 
-    def record(trials: Sequence[ledger.Trial]) -> Tried:
+    def record(trials: Sequence[ledger.Trial], settings: Mapping[str, object]) -> Tried:
+        if run.kind == run.Kind.EVIDENCE:
+            trials_verify()  # a count that was tampered with is no count
         person = run.requested_by
         return trials_record(
             trials,
             run_address=run.address,
-            data_sha256=run.data_sha256,
+            data_sha256=given.counted_as,
             code_version=run.code_version,
             tried_by="unknown" if person is None else person.get_username(),
             now=now,
+            settings=settings,
         )
 
     earlier = run.shards.filter(stage__lt=shard.stage).order_by("number")

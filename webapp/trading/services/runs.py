@@ -23,7 +23,8 @@ from webapp.trading.selectors.run_data import material
 from webapp.trading.selectors.run_work import Answer, name_of, plan, session_counts
 from webapp.trading.selectors.runs import run_resource
 from webapp.trading.selectors.standing import (
-    newest_verdict,
+    last_judged,
+    run_address,
     strategy_sha256,
     strategy_standing,
 )
@@ -78,18 +79,16 @@ def run_submit(
     given = material(reference)
     given.spread_ticks(configuration["spread_pips"])
     session_counts(configuration, given)
-    question = {
-        "kind": kind,
-        "data": given.bars.content_sha256,
-        "price_side": given.side,
-        "code": code_version(),
-        "configuration": dict(configuration),
-        # Bars without a spread of their own are given one by where they are from.
-        "assumed_spread_pips": str(given.spread_pips),
-        "seed": seed,
-        "strategy": None if strategy is None else [strategy.pk, strategy_sha256(strategy)],
-    }
-    address = sha256_of(question)
+    address = run_address(
+        kind=kind,
+        data_sha256=given.bars.content_sha256,
+        price_side=given.side,
+        code_version=code_version(),
+        configuration=configuration,
+        spread_pips=given.spread_pips,
+        seed=seed,
+        strategy=strategy,
+    )
     with transaction.atomic():
         run = Run.objects.select_for_update().filter(pk=address).first()
         again = run is not None and run.state in (State.FAILED, State.CANCELLED)
@@ -285,7 +284,7 @@ def run_delete(*, address: str, now: datetime) -> None:
     """
     with transaction.atomic():
         run = run_cancel(address=address, now=now)
-        if run.strategy is not None and newest_verdict(run.strategy) == run:
+        if run.strategy is not None and last_judged(run.strategy) == run:
             raise VerdictStands(f"This is the verdict on {run.strategy.name}: it stays.")
         run.delete()
         events.record(stream="runs", type="run_deleted", data={"id": address}, now=now)

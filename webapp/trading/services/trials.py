@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -10,7 +10,7 @@ from django.db.models import Max, Min
 
 from sep_engine import ledger
 from sep_engine.errors import DataError
-from sep_engine.ledger import Tried, canonical, sha256_of
+from sep_engine.ledger import Tried, canonical, look_of, sha256_of
 from webapp.trading.models import StreamHead, Trial
 
 _GENESIS = "0" * 64
@@ -25,6 +25,7 @@ def trials_record(
     code_version: str,
     tried_by: str,
     now: datetime,
+    settings: Mapping[str, object] | None = None,
 ) -> Tried:
     """Record one look, all trials of one run together; return what has been tried by now.
 
@@ -32,7 +33,7 @@ def trials_record(
     """
     texts = [canonical(trial.configuration) for trial in trials]
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-    look = hashlib.sha256("".join(sorted(set(hashes))).encode()).hexdigest()
+    look = look_of(hashes, settings)
     # Its lock makes one look at a time; the ledger has no events of its own.
     StreamHead.objects.select_for_update().get_or_create(stream="trials")
     if not Trial.objects.filter(run_address=run_address).exists():

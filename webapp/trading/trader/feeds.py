@@ -6,13 +6,14 @@ they are complete, and the cursor is always at their end.
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
+from statistics import median_high
 
 from django.db.models import QuerySet
 
 from sep_engine.data import load_sample
 from sep_engine.model import QuoteBar
-from webapp.trading.models import Candle, Feed
+from webapp.trading.models import Candle, Feed, Instrument
 
 # The side of a venue's candles that is stored; both are known when a bar comes.
 LIVE_SIDE = "bid"
@@ -88,8 +89,20 @@ def store_live_history(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -
     )
     feed.cursor = feed.total_bars = len(stored_candles(feed))
     feed.history_bars = min(feed.history_bars, feed.cursor)
+    if bars and not feed.assumed_spread_pips:
+        # One side is stored: without this no verdict on these candles would know a cost.
+        feed.assumed_spread_pips = usual_spread_pips(bars, feed.instrument)
     feed.updated_at = now
-    feed.save(update_fields=["cursor", "total_bars", "history_bars", "updated_at"])
+    feed.save(
+        update_fields=["cursor", "total_bars", "history_bars", "assumed_spread_pips", "updated_at"]
+    )
+
+
+def usual_spread_pips(bars: Sequence[QuoteBar], instrument: Instrument) -> Decimal:
+    """Return the median spread at the closes of bars, in pips, rounded up to whole ticks."""
+    spread = median_high(bar.ask.close - bar.bid.close for bar in bars)
+    ticks = (spread / instrument.tick).to_integral_value(ROUND_CEILING)
+    return ticks * instrument.tick / instrument.pip
 
 
 def candles_of(feed: Feed) -> QuerySet[Candle]:
