@@ -1,7 +1,6 @@
 """Tokens for programs, tickets for WebSockets."""
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -19,7 +18,7 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.tokens import RefreshToken
 from valkey.exceptions import ValkeyError
 
-from webapp.trading.api.authentication import end_access
+from webapp.trading.api.authentication import end_access, user_of
 from webapp.trading.api.errors import Unavailable
 from webapp.trading.api.shapes import (
     CredentialsIn,
@@ -121,10 +120,9 @@ class WebSocketTicket(APIView):
     )
     def post(self, request: Request) -> Response:
         """Make a ticket that opens one WebSocket within 30 s: `/ws/?ticket=...`."""
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         session_key = getattr(getattr(request, "session", None), "session_key", None)
         try:
-            ticket = ticket_make(user=request.user, session_key=session_key)
+            ticket = ticket_make(user=user_of(request), session_key=session_key)
         except ValkeyError as error:
             raise Unavailable("Valkey does not answer.") from error
         return Response({"ticket": ticket, "expires_in_s": TICKET_S})

@@ -3,9 +3,11 @@
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.cache import cache
 from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.settings import api_settings
 
@@ -36,6 +38,12 @@ def end_access(user_id: int, *, now: datetime) -> None:
 
 def _ended_key(user_id: int) -> str:
     return f"access-ended:{user_id}"
+
+
+def user_of(request: Request) -> AbstractBaseUser:
+    """Return who is signed in; the permission admits no other to a view."""
+    assert isinstance(request.user, AbstractBaseUser)
+    return request.user
 
 
 class TokenScheme(SimpleJWTScheme):

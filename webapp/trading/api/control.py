@@ -1,21 +1,17 @@
-"""The switches: trading state, closing positions, the feed, the configuration, analysis jobs."""
+"""The switches: trading state, closing positions, the feed, analysis jobs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-from django.contrib.auth.models import AbstractBaseUser
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import NotFound, Throttled, ValidationError
+from rest_framework.exceptions import NotFound, Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sep_engine.execution.states import TradingMode
+from webapp.trading.api.authentication import user_of
 from webapp.trading.api.errors import Unavailable
+from webapp.trading.api.second_factor import refusal_at
 from webapp.trading.api.shapes import (
     SIGNED_IN,
     AnalyzeIn,
@@ -28,12 +24,6 @@ from webapp.trading.api.shapes import (
     OrdersOut,
     PositionCloseIn,
     ScopeStateOut,
-    SecondFactorBeginIn,
-    SecondFactorBeginOut,
-    SecondFactorConfirmIn,
-    SecondFactorConfirmOut,
-    SecondFactorEndIn,
-    SecondFactorOut,
     TradingStateIn,
     checked,
     with_errors,
@@ -56,7 +46,6 @@ from webapp.trading.selectors.resources import (
     trading_state_resource,
 )
 from webapp.trading.selectors.status import feed_default, the_account
-from webapp.trading.services import second_factor
 from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
@@ -80,17 +69,16 @@ class TradingStateSet(APIView):
         sent and that it was not recorded.
         """
         wanted = checked(TradingStateIn, request.data)
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
         account, strategy = _scope(wanted["scope"])
         try:
-            with _refusal_at("proof"):
+            with refusal_at("proof"):
                 row = trading_state_change(
                     scope=wanted["scope"],
                     account=account,
                     strategy=strategy,
                     state=TradingMode(wanted["state"]),
                     reason=wanted["reason"],
-                    user=request.user,
+                    user=user_of(request),
                     proof=wanted["proof"],
                     request=request._request,
                     now=timezone.now(),
@@ -141,94 +129,6 @@ class CloseEverything(APIView):
             )
         ]
         return Response({"orders": [order_resource(order) for order in orders]}, status=202)
-
-
-class SecondFactor(APIView):
-    @extend_schema(
-        operation_id="second_factor", responses=with_errors({200: SecondFactorOut}, *SIGNED_IN)
-    )
-    def get(self, request: Request) -> Response:
-        """Whether the user has a second factor: then `proof` is a code, else the password."""
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        return Response(_second_factor(request.user))
-
-    @extend_schema(
-        operation_id="second_factor_begin",
-        request=SecondFactorBeginIn,
-        responses=with_errors({200: SecondFactorBeginOut}, 400, *SIGNED_IN),
-    )
-    def post(self, request: Request) -> Response:
-        """Make a second factor; its address is shown this once and counts when confirmed."""
-        wanted = checked(SecondFactorBeginIn, request.data)
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        with _refusal_at("password"):
-            if second_factor.has_second_factor(request.user):
-                raise second_factor.Refused(
-                    "There is a second factor already; an administrator can delete it."
-                )
-            second_factor.person_check(
-                user=request.user,
-                proof=wanted["password"],
-                request=request._request,
-                now=timezone.now(),
-            )
-            uri = second_factor.second_factor_begin(user=request.user)
-        qr = second_factor.qr_code(uri)
-        secret = parse_qs(urlsplit(uri).query)["secret"][0]
-        return Response({"uri": uri, "secret": secret, "qr": {"size": qr.size, "path": qr.path}})
-
-
-class SecondFactorEnd(APIView):
-    @extend_schema(
-        operation_id="second_factor_end",
-        request=SecondFactorEndIn,
-        responses=with_errors({200: SecondFactorOut}, 400, *SIGNED_IN),
-    )
-    def post(self, request: Request) -> Response:
-        """Take the second factor away; from then on the password is the proof."""
-        wanted = checked(SecondFactorEndIn, request.data)
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        with _refusal_at("proof"):
-            second_factor.second_factor_end(
-                user=request.user,
-                proof=wanted["proof"],
-                request=request._request,
-                now=timezone.now(),
-            )
-        return Response(_second_factor(request.user))
-
-
-class SecondFactorConfirm(APIView):
-    @extend_schema(
-        operation_id="second_factor_confirm",
-        request=SecondFactorConfirmIn,
-        responses=with_errors({200: SecondFactorConfirmOut}, 400, *SIGNED_IN),
-    )
-    def post(self, request: Request) -> Response:
-        """Count the second factor from now on, by its first code; recovery codes come this once."""
-        wanted = checked(SecondFactorConfirmIn, request.data)
-        assert isinstance(request.user, AbstractBaseUser)  # the permission admits no other
-        with _refusal_at("code"):
-            codes = second_factor.second_factor_confirm(
-                user=request.user, code=wanted["code"], now=timezone.now()
-            )
-        return Response({"enrolled": True, "recovery_codes": codes})
-
-
-@contextmanager
-def _refusal_at(field: str) -> Iterator[None]:
-    """Answer a proof that was refused at the field that held it."""
-    try:
-        yield
-    except second_factor.Refused as error:
-        raise ValidationError({field: [str(error)]}) from error
-
-
-def _second_factor(user: AbstractBaseUser) -> dict[str, Any]:
-    return {
-        "enrolled": second_factor.has_second_factor(user),
-        "recovery_codes_left": second_factor.recovery_codes_left(user),
-    }
 
 
 class PositionClose(APIView):

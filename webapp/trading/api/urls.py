@@ -4,7 +4,17 @@ from django.urls import include, path, register_converter
 from django.urls.converters import StringConverter
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from webapp.trading.api import account, auth, books, config, control, health, market, orders
+from webapp.trading.api import (
+    account,
+    auth,
+    books,
+    config,
+    control,
+    health,
+    market,
+    orders,
+    second_factor,
+)
 
 
 class InstrumentName(StringConverter):
@@ -25,9 +35,9 @@ urlpatterns = [
     path("auth/token", auth.TokenObtain.as_view()),
     path("auth/refresh", auth.TokenRefresh.as_view()),
     path("auth/revoke", auth.TokenRevoke.as_view()),
-    path("auth/second-factor", control.SecondFactor.as_view()),
-    path("auth/second-factor/confirm", control.SecondFactorConfirm.as_view()),
-    path("auth/second-factor/end", control.SecondFactorEnd.as_view()),
+    path("auth/second-factor", second_factor.SecondFactor.as_view()),
+    path("auth/second-factor/confirm", second_factor.SecondFactorConfirm.as_view()),
+    path("auth/second-factor/end", second_factor.SecondFactorEnd.as_view()),
     path("auth/ws-ticket", auth.WebSocketTicket.as_view()),
     path("market-data", market.MarketData.as_view()),
     path("candles/<name:instrument>", market.Candles.as_view()),
