@@ -15,7 +15,8 @@ from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import MarketDataClient, local
 from webapp.trading.brokers.base import BrokerError, BrokerUnsure, Kind, OrderRequest
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
-from webapp.trading.trader.venue_setup import CannotAdd, venue_read
+from webapp.trading.models import Order
+from webapp.trading.trader.venue_setup import CannotAdd, VenueState, account_add, venue_read
 
 ACCOUNT = "101-004-1435156-001"
 D = Decimal
@@ -178,6 +179,40 @@ async def test_an_account_that_wants_every_stop_guaranteed_is_not_added(
             instruments=("EUR_USD",),
             granularity="H1",
         )
+
+
+@pytest.mark.django_db
+def test_o27_orders_that_worked_before_are_taken_over_with_the_time_at_which_they_end() -> None:
+    limit = {"type": "LIMIT", "instrument": "EUR_USD", "units": "5", "price": "1.05"}
+    terms = [
+        {"timeInForce": "GTD", "gtdTime": "2026-01-07T12:00:00.000000000Z"},
+        {"timeInForce": "GFD"},
+        {"timeInForce": "GTD"},
+        {"timeInForce": "WHENEVER"},
+        {},
+    ]
+    orders = [limit | one | {"id": str(2 + at), "state": "PENDING"} for at, one in enumerate(terms)]
+    account = {"id": ACCOUNT, "currency": "USD", "balance": "1", "NAV": "1", "orders": orders}
+    account |= {"marginUsed": "0", "marginAvailable": "1"}
+    (eur_usd,) = parse.read_instruments(INSTRUMENTS)
+    read = parse.read_account({"account": account, "lastTransactionID": "6"})
+    account_add(
+        name="Practice",
+        kind="oanda-practice",
+        token="t",
+        state=VenueState(read, {"EUR_USD": eur_usd}, ()),
+        instruments=("EUR_USD",),
+        granularity="H1",
+        now=datetime(2026, 1, 5, 12, tzinfo=UTC),
+    )
+    taken = Order.objects.order_by("pk").values_list("time_in_force", "good_until")
+    assert list(taken) == [
+        ("GTD", datetime(2026, 1, 7, 12, tzinfo=UTC)),
+        ("GFD", None),
+        ("GTC", None),
+        ("GTC", None),
+        ("GTC", None),
+    ]
 
 
 async def test_the_local_venue_s_other_accounts_say_nothing_of_ours() -> None:

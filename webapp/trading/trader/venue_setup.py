@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from sep_engine.execution.states import OrderState, OrderType, Origin
+from sep_engine.execution.states import OrderState, OrderType, Origin, TimeInForce
 from sep_engine.model import QuoteBar
+from sep_engine.model.times import from_ns
 from sep_engine.signals import DEFAULT_RULE
 from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import Endpoint, MarketDataClient
@@ -327,6 +328,11 @@ def _adopt_order(
     if not known or not units:
         raise CannotAdd(f"order {order.id} is {order.type or 'of no type'}: cancel it first")
     trailing = order.type == OrderType.TRAILING_STOP_LOSS
+    force, ends = parse.text(order.raw, "timeInForce"), None
+    if force == TimeInForce.GTD and "gtdTime" in order.raw:
+        ends = from_ns(parse.time_ns(order.raw, "gtdTime"))
+    elif force == TimeInForce.GTD or force not in set(TimeInForce):
+        force = TimeInForce.GTC.value
     row = Order(
         client_id=f"venue-{account.pk}-{order.id}",
         account=account,
@@ -338,7 +344,8 @@ def _adopt_order(
         trailing_distance=parse.optional_decimal(order.raw, "distance") if trailing else None,
         trade_id="" if trade is None else str(trade.id),
         reduce_only=trade is not None,
-        time_in_force="GTC",
+        time_in_force=force,
+        good_until=ends,
         state=OrderState.ACCEPTED.value,
         cause="worked at the venue when the account was added",
         venue_order_id=str(order.id),
