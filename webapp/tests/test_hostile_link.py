@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from sep_engine.execution.core import Timing
-from sep_engine.execution.states import OrderType, TradingMode
+from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.venues.oanda import parse
 from webapp.tests.test_oanda_trader import (  # noqa: F401
     Play,
@@ -26,8 +26,9 @@ from webapp.tests.test_oanda_trader import (  # noqa: F401
     url,
 )
 from webapp.trading.brokers.base import Deaf, Listening, Reached
-from webapp.trading.models import EventLog, Order, RiskLimit
+from webapp.trading.models import EventLog, Order, RiskLimit, TradingState
 from webapp.trading.services.orders import order_submit
+from webapp.trading.trader import trader as trader_module
 from webapp.trading.trader.trader import Trader
 
 D = Decimal
@@ -123,6 +124,57 @@ def test_o12_d14_a_clock_that_is_set_does_not_make_a_send_late(
     trade(steps)
     assert state() == TradingMode.ACTIVE
     assert audit() == []
+
+
+def test_a_stop_that_the_venue_will_not_have_is_asked_for_again_after_longer_and_longer_pauses(
+    trade: Play, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = [1000.0]
+    monkeypatch.setattr(trader_module, "steady", lambda: steady[0])
+    asked: list[int] = []
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        refuse = {"method": "POST", "path": "/orders$", "reject": "ACCOUNT_LOCKED", "times": 99}
+        at_venue(url, "POST", "/orders", {"order": BESIDE_US | {"price": "2", "units": "100"}})
+        control(url, "POST", "/faults", [refuse])
+        await one._reconcile()
+        assert one._book.positions["EUR_USD"].units == 100
+        stops = Order.objects.filter(origin=Origin.PROTECTIVE)
+        for seconds in (0, 0.2, 0.7, 0.2, 1.5, 0.5, 3.9, 0.2):
+            steady[0] += seconds
+            await one._work_orders()  # asks
+            await one._work_orders()  # is refused
+            asked.append(await one._db(stops.count))
+        control(url, "DELETE", "/faults")
+        steady[0] += 60
+        await one._work_orders()
+        await one._work_orders()
+
+    trade(steps)
+    # At once, then after 1, 2 and 4 seconds.
+    assert asked == [1, 1, 1, 2, 2, 3, 3, 4]
+    assert Order.objects.get(origin=Origin.PROTECTIVE, state="ACCEPTED").units == -100
+    assert audit() == []
+
+
+def test_a_position_without_a_stop_is_said_once_while_nothing_may_be_sent(
+    trade: Play, url: str
+) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        await one._db(TradingState.objects.filter(scope="ACCOUNT").update, state="HALTED")
+        at_venue(url, "POST", "/orders", {"order": BESIDE_US | {"price": "2", "units": "100"}})
+        await one._reconcile()
+        for _ in range(3):
+            await one._work_orders()
+
+    trade(steps)
+    said = EventLog.objects.filter(stream="alerts", data__level="error")
+    assert [event.data["text"] for event in said] == [
+        "EUR_USD has 100 units without a stop, and nothing is sent while HALTED"
+    ]
+    assert not Order.objects.filter(origin=Origin.PROTECTIVE).exists()
 
 
 def test_b6_b8_a_pair_that_is_not_traded_or_crossed_opens_nothing_until_the_next_good_price(

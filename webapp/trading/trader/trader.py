@@ -123,6 +123,7 @@ RECOVER_PAUSE_S = 1.0
 FIRST_QUOTES_S = 5.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
+COVER_PAUSE_S_MAX = 60.0
 SNAPSHOTS_KEPT = 20_000
 SNAPSHOTS_DROPPED_EVERY = 1_000
 BEFORE_FIRST_QUOTE = "waiting for its first quote"
@@ -181,6 +182,11 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, left = await asyncio.wait(left, timeout=0.2)
 
 
+def steady() -> float:
+    """Return the clock that nobody sets, in seconds."""
+    return time.monotonic()
+
+
 def utc_now() -> datetime:
     """Return the wall clock; the trader's only reading of it."""
     return datetime.now(UTC)
@@ -234,6 +240,8 @@ class Trader:
         # The last transaction that our books are known to hold.
         self._applied = 0
         self._behind_s = 0.0
+        # Of positions without a stop: how often one was asked for, and when it may be again.
+        self._covering: dict[int, tuple[int, float]] = {}
         # When each order in doubt was doubted, by the steady clock.
         self._doubted: dict[int, float] = {}
         # Since when the venue's stream is lost, and why; None while it is heard.
@@ -1091,6 +1099,18 @@ class Trader:
                 order.pk not in known and order.units * position.units < 0 for order in leaving
             ):
                 continue
+            tries, next_at = self._covering.get(position.pk, (0, 0.0))
+            if steady() < next_at:
+                continue
+            # What was refused a moment ago will be again: the venue is not asked without a pause.
+            self._covering[position.pk] = tries + 1, steady() + min(2.0**tries, COVER_PAUSE_S_MAX)
+            modes = order_path.modes_for(Order(account=self._account, reduce_only=True))
+            if TradingMode.HALTED in modes:
+                if not tries:
+                    units = decimal_text(missing)
+                    text = f"{position.instrument.name} has {units} units without a stop, and "
+                    self._announce(text + "nothing is sent while HALTED", "error")
+                continue
             if self._account.hedging:
                 for trade in order_path.uncovered_trades(position, stops):
                     self._cover(position, trade.units, trade.price, received.quote, now, trade)
@@ -1098,6 +1118,8 @@ class Trader:
                 assert position.average_price is not None
                 units = missing.copy_sign(position.units)
                 self._cover(position, units, position.average_price, received.quote, now)
+        if protected:
+            self._covering.clear()
         return protected
 
     def _cover(
@@ -1118,9 +1140,6 @@ class Trader:
         away = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * instrument.pip
         long = held > 0
         price = instrument.round_price(opened_at + (-away if long else away))
-        modes = order_path.modes_for(Order(account=self._account, reduce_only=True))
-        if TradingMode.HALTED in modes:
-            return
         passed = price >= quote.bid if long else price <= quote.ask
         whose = "" if trade is None else f" (trade {trade.venue_trade_id})"
         text = f"{instrument.name} has {decimal_text(abs(held))} units without a stop{whose}"
