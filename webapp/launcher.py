@@ -478,7 +478,7 @@ def main() -> int:
     arguments = _arguments()
     # One folder holds one account with its venue's ledger.
     own = ROOT / "var" if arguments.broker == "paper" else ROOT / "var" / arguments.broker
-    var_path = Path(os.environ.get("SEP_VAR_PATH", own)).resolve()
+    var_path = Path(os.environ.get("SEP_VAR_PATH") or own).resolve()
     # Signals are taken one by one in `_wait_signal`, never in the middle of something.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)

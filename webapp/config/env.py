@@ -1,6 +1,7 @@
 """Strict reading of the environment: a value that cannot be understood stops the process."""
 
 import difflib
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -65,6 +66,29 @@ def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """Return the comma-separated entries of a variable."""
     value = text(name)
     return [word.strip() for word in value.split(",") if word.strip()] if value else list(default)
+
+
+def networks(name: str) -> list[str]:
+    """Return the comma-separated addresses and networks of a variable."""
+    found = words(name)
+    for word in found:
+        try:
+            ipaddress.ip_network(word)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name} must be addresses or networks: {error}") from error
+    return found
+
+
+def folder(name: str, default: Path) -> Path:
+    """Return a folder that is there, or was made now."""
+    path = Path(text(name, str(default)))
+    if not path.is_absolute() and not path.name:
+        raise ImproperlyConfigured(f"{name} must name a folder, was {text(name)!r}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name} cannot be made: {error}") from error
+    return path.resolve()
 
 
 def secret(name: str, *, kept_in: Path | None) -> str:

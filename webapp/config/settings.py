@@ -40,6 +40,7 @@ env.refuse_unknown(
         "SEP_SAMPLES_PATH",
         "SEP_SHARD_MEMORY_MB",
         "SEP_SHARD_TIME_S",
+        "SEP_SIMD",
         "SEP_SECRET_KEYS",
         "SEP_SECRET_KEYS_FILE",
         "SEP_STATIC_PATH",
@@ -53,8 +54,7 @@ PRODUCTION = env.choice("SEP_ENV", ("local", "production")) == "production"
 SEP_VERSION = "0.1.0"
 SEP_BUILD = env.text("SEP_BUILD", SEP_VERSION)
 
-SEP_VAR_PATH = Path(env.text("SEP_VAR_PATH", str(BASE_DIR / "var"))).resolve()
-SEP_VAR_PATH.mkdir(parents=True, exist_ok=True)
+SEP_VAR_PATH = env.folder("SEP_VAR_PATH", BASE_DIR / "var")
 
 # Secrets: the key that signs tokens is never the key that signs cookies.
 _KEPT = None if PRODUCTION else SEP_VAR_PATH
@@ -94,7 +94,7 @@ if "*" in ALLOWED_HOSTS:
 
 # Proxies whose X-Forwarded-For is believed, as addresses or networks: failed logins are counted by
 # the address that a request comes from.
-SEP_TRUSTED_PROXIES = env.words("SEP_TRUSTED_PROXIES")
+SEP_TRUSTED_PROXIES = env.networks("SEP_TRUSTED_PROXIES")
 
 # HTTPS is on in production unless a private network says otherwise.
 HTTPS = env.flag("SEP_HTTPS", default=PRODUCTION)
@@ -166,13 +166,18 @@ TEMPLATES = [
 # transaction that turns into a writer fails at once instead of waiting.
 DATABASE_URL = env.text("DATABASE_URL")
 if DATABASE_URL:
-    DATABASES = {
-        "default": dj_database_url.parse(
+    try:
+        _database = dj_database_url.parse(
             DATABASE_URL, conn_max_age=600, conn_health_checks=True, ssl_require=False
         )
-    }
-    if DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL must be a postgresql:// address, or unset: SQLite")
+    except ValueError:
+        _database = {}
+    if _database.get("ENGINE") != "django.db.backends.postgresql" or not _database["NAME"]:
+        # The address holds a password: what it was is not told.
+        raise ImproperlyConfigured(
+            "DATABASE_URL must be postgresql://user:password@host/name, or unset: SQLite"
+        )
+    DATABASES = {"default": _database}
     DATABASES["default"]["OPTIONS"] = {
         **DATABASES["default"].get("OPTIONS", {}),
         "options": "-c lock_timeout=2000 -c statement_timeout=30000"
@@ -243,8 +248,7 @@ FORMAT_MODULE_PATH = ["webapp.config.formats"]
 
 # Static files: found in the source tree locally, collected once into an image in production.
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(env.text("SEP_STATIC_PATH", str(SEP_VAR_PATH / "static")))
-STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+STATIC_ROOT = env.folder("SEP_STATIC_PATH", SEP_VAR_PATH / "static")
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     # Vite has put hashes into the names already.
