@@ -314,7 +314,7 @@ def _case(
     choice = choose(
         sums.net.astype(np.float64),
         years=float(market.times[-1] - market.times[0]) / _YEAR_NS,
-        cut=_cut(market, family, settings, days=labels.size),
+        cut=_cut(market, family, settings, day=day),
         settings=settings,
     )
     return _Case(
@@ -351,8 +351,8 @@ def _days(market: Market, family: Family) -> tuple[Ints, Ints]:
     return labels, day
 
 
-def _cut(market: Market, family: Family, settings: Settings, *, days: int) -> splits.Guard:
-    """Return purge and embargo in days."""
+def _cut(market: Market, family: Family, settings: Settings, *, day: Ints) -> splits.Guard:
+    """Return purge and embargo in days: the most that so many bars reach, short days among them."""
     in_bars = splits.guard(
         horizon=family.horizon,
         window=family.window,
@@ -360,10 +360,10 @@ def _cut(market: Market, family: Family, settings: Settings, *, days: int) -> sp
         embargo=settings.embargo_bars,
         reason=settings.reason,
     )
-    bars_a_day = len(market) / days
     return splits.Guard(
-        math.ceil(in_bars.purge / bars_a_day),
-        math.ceil(in_bars.embargo / bars_a_day),
+        # A position is left in the bar after the last that it holds through.
+        splits.days_reached(day, in_bars.purge + 1 if in_bars.purge else 0),
+        splits.days_reached(day, in_bars.embargo),
         in_bars.reason,
     )
 
@@ -532,7 +532,7 @@ def null_worlds(
         ArgumentError, BackendError: as for `evaluate`.
     """
     labels, day = _days(market, family)
-    cut = _cut(market, family, settings, days=labels.size)
+    cut = _cut(market, family, settings, day=day)
     made = forward_splits(labels.size, cut=cut, settings=settings)
     cuts = [*(split.train.size for split in made), labels.size]
     for found in best_of_worlds(

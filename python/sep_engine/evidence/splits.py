@@ -70,6 +70,20 @@ def guard(
     return chosen if less else Guard(chosen.purge, chosen.embargo)
 
 
+def days_reached(day: Ints, bars: int) -> int:
+    """Return how many days on, at the most, the bar is that comes `bars` bars after another.
+
+    Short days count as what they are: 3 bars reach over 3 days of one bar each.
+
+    Args:
+        day: (n,) number of each bar's day, ascending.
+        bars: >= 0.
+    """
+    if bars == 0:
+        return 0
+    return int((day[bars:] - day[:-bars]).max()) if bars < day.size else int(day[-1] - day[0])
+
+
 def walk_forward(periods: int, *, folds: int, cut: Guard, train_min: int) -> tuple[Split, ...]:
     """Return `folds` consecutive test blocks that cover [train_min, periods), oldest first.
 

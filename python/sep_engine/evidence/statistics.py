@@ -225,15 +225,16 @@ def probabilistic_sharpe(observed: Moments, *, benchmark: float = 0.0) -> float:
 def expected_max(trials: float) -> float:
     """Return the expected largest of `trials` independent standard normals; 0 for one trial.
 
+    The limit does not hold just above one, where it would fall below 0: it is 0 there.
+
     Source: Bailey and Lopez de Prado (2014), "The deflated Sharpe ratio", from the Gumbel limit.
     """
     if trials < 1:
         raise ArgumentError(f"trials must be >= 1, was {trials}")
     if trials == 1:
         return 0.0
-    return (1 - _EULER_GAMMA) * _NORMAL.inv_cdf(1 - 1 / trials) + _EULER_GAMMA * _NORMAL.inv_cdf(
-        1 - 1 / (trials * math.e)
-    )
+    upper, beyond = (_NORMAL.inv_cdf(1 - 1 / n) for n in (trials, trials * math.e))
+    return max(0.0, (1 - _EULER_GAMMA) * upper + _EULER_GAMMA * beyond)
 
 
 def deflated_sharpe(

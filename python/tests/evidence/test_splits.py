@@ -66,12 +66,43 @@ def test_the_default_cut_covers_horizon_and_window() -> None:
     assert sp.guard(horizon=4, window=64) == sp.Guard(purge=4, embargo=64, reason="")
 
 
-@pytest.mark.parametrize(("folds", "test_folds", "purge"), [(10, 2, 9), (10, 10, 0), (0, 1, 0)])
-def test_folds_that_cannot_be_cut_are_refused(folds: int, test_folds: int, purge: int) -> None:
+@pytest.mark.parametrize(
+    ("folds", "test_folds", "purge", "embargo"),
+    # Ten folds of ten periods: 9 are not below 10 less 1, whoever of the two takes them.
+    [(10, 2, 9, 0), (10, 2, 4, 5), (10, 2, 0, 9), (10, 10, 0, 0), (0, 1, 0, 0)],
+)
+def test_folds_that_cannot_be_cut_are_refused(
+    folds: int, test_folds: int, purge: int, embargo: int
+) -> None:
+    cut = sp.Guard(purge, embargo)
     with pytest.raises(ArgumentError, match="fold size"):
-        list(sp.combinatorial(100, folds=folds, test_folds=test_folds, cut=sp.Guard(purge, 0)))
+        list(sp.combinatorial(100, folds=folds, test_folds=test_folds, cut=cut))
+
+
+def test_folds_that_can_just_be_cut_are_not_refused() -> None:
+    cut = sp.Guard(4, 4)
+    assert len(list(sp.combinatorial(100, folds=10, test_folds=2, cut=cut))) == 45
 
 
 def test_walk_forward_refuses_to_train_on_nothing() -> None:
     with pytest.raises(ArgumentError, match="do not fit 20 periods"):
         sp.walk_forward(20, folds=4, cut=sp.Guard(5, 0), train_min=5)
+
+
+@pytest.mark.parametrize(
+    ("bars", "days"),
+    [
+        (0, 0),
+        (1, 1),
+        # From the only bar of day 2 over that of day 3 to the first of day 4; the mean of 2.4 bars
+        # a day would say one.
+        (2, 2),
+        (3, 3),
+        (11, 4),
+        (12, 4),
+        (99, 4),
+    ],
+)
+def test_bars_reach_further_over_short_days(bars: int, days: int) -> None:
+    day = np.array([0, 0, 0, 1, 1, 1, 2, 3, 4, 4, 4, 4])
+    assert sp.days_reached(day, bars) == days

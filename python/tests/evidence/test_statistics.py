@@ -125,6 +125,16 @@ def test_deflated_sharpe_of_one_trial_is_the_probabilistic_one() -> None:
     assert st.deflated_sharpe(observed, trials=1) == st.probabilistic_sharpe(observed)
 
 
+def test_hardly_more_than_one_trial_is_not_judged_more_kindly_than_one() -> None:
+    # The Gumbel limit at 1.1: 0.4228 * -1.3352 + 0.5772 * 0.4277 = -0.3177, a bonus for a trial.
+    observed = st.Moments(periods=250, sharpe=0.1, skewness=0.0, kurtosis=3.0)
+    alone = st.deflated_sharpe(observed, trials=1)
+    assert st.expected_max(1.1) == 0
+    assert st.deflated_sharpe(observed, trials=1.1) == alone == st.probabilistic_sharpe(observed)
+    # At 2 it is 0.5772 * Phi^-1(1 - 1 / (2 e)) = 0.5772 * 0.9003; exactly it were 1 / sqrt(pi).
+    assert st.expected_max(2) == pytest.approx(0.5197, abs=5e-4)
+
+
 def test_the_expected_maximum_agrees_with_simulation() -> None:
     # 20,000 maxima of 63 normals have a standard error of 0.003.
     largest = np.random.default_rng(8).standard_normal((20_000, 63)).max(axis=1).mean()
