@@ -79,7 +79,7 @@ def filled(account: BrokerAccount, *, pl: str, minutes_ago: int, type: str = "MA
 
 def results(account: BrokerAccount, **limits: int) -> recent.Recent:
     given = {name: D(value) for name, value in limits.items()}
-    return recent.recent_results(wanted(account), limits=given, at=timezone.now())
+    return recent.Results(account).before(wanted(account), limits=given, at=timezone.now())
 
 
 def test_stops_are_counted_within_their_window(account: BrokerAccount) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from webapp.trading.models import EventLog, Order, RiskLimit, StreamHead
 from webapp.trading.services import events
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader.exposure import Book
-from webapp.trading.trader.recent import Sent, SentCount
+from webapp.trading.trader.recent import Results, Sent, SentCount
 from webapp.trading.trader.trader import Trader
 from webapp.trading.trader.turns import TOGETHER_MAX, Waiting, turns
 
@@ -158,6 +159,20 @@ class TestTheTrader:
                 whole.positions,
             )
             assert kept.day_realised == whole.day_realised
+            last = one._quotes["EUR_USD"].quote.time
+            for hours, minutes in ((0, 90_000), (0, 600), (12, 600), (30, 1)):
+                names = ("stops_window_min", "loss_window_min", "loss_pause_min")
+                terms: Any = {
+                    "limits": dict.fromkeys(names, Decimal(minutes)),
+                    "at": last - timedelta(hours=hours),
+                }
+                order = await one._db(Order.objects.latest, "pk")
+                seen = await one._db(partial(kept.results.before, order, **terms))
+                read = await one._db(partial(Results(one._account).before, order, **terms))
+                assert seen == read
+                if minutes == 90_000:
+                    assert seen.stops == 1
+                    assert seen.window_pl == whole.realised != 0
 
         trader(steps)
 

@@ -43,7 +43,7 @@ def test_an_intent_asks_the_database_for_little(api: Any, sample: Feed, valkey: 
         place(api, ORDER, "key-2")
     asked = [re.sub(r'"|FOR UPDATE', "", each["sql"]) for each in seen.captured_queries]
     tables = [re.match(r"(SELECT|INSERT|UPDATE)\b.*?\b(\w+_\w+)", sql) for sql in asked]
-    # The user, whose session is in the cache; what the order names; the order, and its event at the stream's end.
+    # The user, whose session is in the cache; what the order names; the order; its event.
     assert [f"{found[1]} {found[2]}" for found in tables if found] == [
         "SELECT auth_user",
         "SELECT trading_instrument",

@@ -449,18 +449,18 @@ class _Books:
         self._instruments: dict[str, Instrument | None] = {}
         venue_ids = {fact.venue_order_id for fact in facts} | {fact.parent_id for fact in facts}
         client_ids = {fact.client_id for fact in facts}
-        # One after the other: with OR between them SQLite would read all orders of the account.
+        # One after the other: with OR between them SQLite would read all orders of the account, as
+        # it would to find client ids among them. Those are unique for ever and need no account.
         for named in (
-            Q(venue_order_id__in=venue_ids - {""}),
-            Q(client_id__in=client_ids - {""}),
+            self._ours().filter(venue_order_id__in=venue_ids - {""}),
+            _locked_orders().filter(client_id__in=client_ids - {""}),
         ):
-            for order in self._ours().filter(named).order_by("pk"):
-                if order.pk not in self._orders:
+            for order in named.order_by("pk"):
+                if order.pk not in self._orders and order.account_id == account.pk:
                     self.add(order)
 
     def _ours(self) -> QuerySet[Order]:
-        orders = Order.objects.select_for_update(of=("self",)).select_related("instrument")
-        return orders.filter(account=self.account)
+        return _locked_orders().filter(account=self.account)
 
     def add(self, order: Order) -> None:
         self._orders[order.pk] = order
@@ -862,6 +862,10 @@ def _core_fact(fact: Transaction) -> Fact:
         case Kind.CANCEL_REFUSED:
             return CancelRefused(fact.id, fact.reason)
     raise ValueError(f"a {fact.kind} transaction is not about an order's state")
+
+
+def _locked_orders() -> QuerySet[Order]:
+    return Order.objects.select_for_update(of=("self",)).select_related("instrument")
 
 
 def _locked(order_id: int) -> Order:

@@ -28,10 +28,10 @@ from webapp.trading.selectors.balance import (
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.services.order_path import Terms
 from webapp.trading.trader.recent import (
+    Results,
     SentCount,
     blackout_reason,
     like_order_age_s,
-    recent_results,
 )
 
 Known = TypeVar("Known")
@@ -89,6 +89,7 @@ class Book:
         trades, wins: over all fills; a trade is a fill that realised something.
         day_start: when the trading day began that `day_realised` counts, fills and charges.
         last_fill, last_charge: the keys of the newest rows that are counted.
+        results: what the fills made, by time.
     """
 
     account: BrokerAccount
@@ -103,6 +104,7 @@ class Book:
     day_realised: Decimal
     last_fill: int
     last_charge: int
+    results: Results
 
     @classmethod
     def read(cls, account: BrokerAccount, *, market_time: datetime) -> "Book":
@@ -128,11 +130,13 @@ class Book:
             day_realised=filled + taken,
             last_fill=_last(fills),
             last_charge=_last(Charge.objects.filter(account=account)),
+            results=Results(account),
         )
 
     def catch_up(self) -> None:
         """Count what was filled and charged since the last reading; the day is still the same."""
-        for fill in Fill.objects.filter(account=self.account, pk__gt=self.last_fill).order_by("pk"):
+        fills = Fill.objects.filter(account=self.account, pk__gt=self.last_fill)
+        for fill in fills.select_related("order").order_by("pk"):
             made = fill.realised_pl + fill.financing - fill.commission
             self.balance += made
             self.realised += made
@@ -140,6 +144,7 @@ class Book:
                 self.day_realised += made
             self.trades += fill.realised_pl != 0
             self.wins += fill.realised_pl > 0
+            self.results.booked(fill)
             self.last_fill = fill.pk
         charges = Charge.objects.filter(account=self.account, pk__gt=self.last_charge)
         for charge in charges.order_by("pk"):
@@ -272,7 +277,7 @@ def exposure_for(
     queued = sum(other.state == OrderState.QUEUED for other in beside)
     results = live.known(
         ("results", row.pk, market_now),
-        lambda: recent_results(order, limits=limits, at=market_now),
+        lambda: book.results.before(order, limits=limits, at=market_now),
     )
     blackout = live.known(
         ("blackout", row.pk, order.strategy_id, market_now),

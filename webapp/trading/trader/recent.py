@@ -1,5 +1,6 @@
 """What happened lately, for the protections of the risk gate: stops, losses, repeats, rates."""
 
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from django.db.models import QuerySet
 from sep_engine.errors import ArgumentError
 from sep_engine.execution.states import STOPS, OrderState
 from sep_engine.model.hours import TradingHours
-from webapp.trading.models import Blackout, BrokerAccount, Feed, Fill, Order
-from webapp.trading.selectors.balance import fills_realised
+from webapp.trading.models import Blackout, BrokerAccount, Fill, Order
+from webapp.trading.selectors.balance import this_pass
 from webapp.trading.services.live_arming import live_refusal
 
 # Orders that came to nothing are no reason to refuse the next one.
@@ -44,26 +45,101 @@ class Sent:
     today: int
 
 
-def recent_results(order: Order, *, limits: Mapping[str, Decimal], at: datetime) -> Recent:
-    """Return what the account's fills say before `at`, market time.
+class Results:
+    """What the fills of this pass of the feed made, for the protections.
 
-    A window of 0 min looks at nothing; one that is not configured gives None, which the gate
-    refuses.
+    Only the account's trader books fills, so they are read once, as far back as the longest window
+    reaches, and then told of each: an order costs the same however many there were.
     """
-    fills = _fills_of_this_run(order.account).filter(time__lte=at)
-    here = fills.filter(order__instrument_id=order.instrument_id)
-    stops = window_pl = loss_age_min = None
-    if (guard := limits.get("stops_window_min")) is not None:
-        stopped = fills.filter(order__type__in=STOPS, time__gt=at - _minutes(guard))
-        stops = stopped.count() if guard else 0
-    if (window := limits.get("loss_window_min")) is not None:
-        within = here.filter(time__gt=at - _minutes(window))
-        window_pl = fills_realised(within) if window else Decimal(0)
-    if limits.get("loss_pause_min"):
-        lost = here.filter(realised_pl__lt=0).order_by("-time").first()
-        if lost is not None:
-            loss_age_min = Decimal((at - lost.time) // timedelta(seconds=1)) / 60
-    return Recent(stops, loss_age_min, window_pl)
+
+    def __init__(self, account: BrokerAccount) -> None:
+        self._account = account
+        self._since: datetime | None = None
+        self._made: dict[int, _Made] = {}
+        self._stops: list[datetime] = []
+        self._lost: dict[int, list[datetime]] = {}
+
+    def booked(self, fill: Fill) -> None:
+        """Count a fill that was booked since the reading; its `order` is fetched."""
+        if self._since is not None:
+            made = fill.realised_pl + fill.financing - fill.commission
+            order = fill.order
+            self._count(order.instrument_id, order.type, fill.time, fill.realised_pl, made)
+
+    def before(self, order: Order, *, limits: Mapping[str, Decimal], at: datetime) -> Recent:
+        """Return what they say before `at`, market time, of the order's instrument.
+
+        A window of 0 min looks at nothing; one that is not configured gives None, which the gate
+        refuses.
+        """
+        guard, window = limits.get("stops_window_min"), limits.get("loss_window_min")
+        since = at - _minutes(max(guard or Decimal(0), window or Decimal(0)))
+        if self._since is None or since < self._since:
+            self._read(since)
+        stops = window_pl = loss_age_min = None
+        if guard is not None:
+            first = bisect_right(self._stops, at - _minutes(guard))
+            stops = bisect_right(self._stops, at) - first if guard else 0
+        if window is not None:
+            made = self._made.get(order.instrument_id)
+            window_pl = Decimal(0)
+            if window and made is not None:
+                window_pl = made.until(at) - made.until(at - _minutes(window))
+        if limits.get("loss_pause_min"):
+            lost_at = self._last_loss(order.instrument_id, at)
+            if lost_at is not None:
+                loss_age_min = Decimal((at - lost_at) // timedelta(seconds=1)) / 60
+        return Recent(stops, loss_age_min, window_pl)
+
+    def _read(self, since: datetime) -> None:
+        self._since, self._made, self._stops, self._lost = since, {}, [], {}
+        rows = self._fills().filter(time__gt=since).order_by("time")
+        for instrument_id, type, time, realised, financing, fees in rows.values_list(
+            "order__instrument_id", "order__type", "time", "realised_pl", "financing", "commission"
+        ):
+            self._count(instrument_id, type, time, realised, realised + financing - fees)
+
+    def _count(
+        self, instrument_id: int, type: str, time: datetime, realised: Decimal, made: Decimal
+    ) -> None:
+        self._made.setdefault(instrument_id, _Made()).add(time, made)
+        if type in STOPS:
+            insort(self._stops, time)
+        if realised < 0 and instrument_id in self._lost:
+            insort(self._lost[instrument_id], time)
+
+    def _last_loss(self, instrument_id: int, at: datetime) -> datetime | None:
+        """Return when the last loss until `at` was; the ones before it are read once."""
+        if instrument_id not in self._lost:
+            rows = self._fills().filter(order__instrument_id=instrument_id, realised_pl__lt=0)
+            times = rows.order_by("-time").values_list("time", flat=True)
+            # Those that come after `at` are in the books already, and count a moment later.
+            later = list(times.filter(time__gt=at))
+            self._lost[instrument_id] = [*times.filter(time__lte=at)[:1], *reversed(later)]
+        lost = self._lost[instrument_id]
+        index = bisect_right(lost, at)
+        return lost[index - 1] if index else None
+
+    def _fills(self) -> QuerySet[Fill]:
+        return this_pass(Fill.objects.filter(account=self._account))
+
+
+class _Made:
+    """Money by time, and the sum of all until then."""
+
+    def __init__(self) -> None:
+        self._times: list[datetime] = []
+        self._sums = [Decimal(0)]
+
+    def add(self, time: datetime, made: Decimal) -> None:
+        index = bisect_right(self._times, time)
+        self._times.insert(index, time)
+        self._sums.insert(index + 1, self._sums[index])
+        for later in range(index + 1, len(self._sums)):  # as a rule one: time goes on
+            self._sums[later] += made
+
+    def until(self, at: datetime) -> Decimal:
+        return self._sums[bisect_right(self._times, at)]
 
 
 class SentCount:
@@ -143,13 +219,6 @@ def blackout_reason(order: Order, *, at: datetime) -> str:
         currency__in=currencies, starts_at__lte=at, ends_at__gt=at
     ).first()
     return "" if row is None else f"{row.reason} until {row.ends_at:%H:%M} UTC"
-
-
-def _fills_of_this_run(account: BrokerAccount) -> QuerySet[Fill]:
-    fills = Fill.objects.filter(account=account)
-    feed = Feed.objects.exclude(run_started_at__isnull=True).order_by("-run_started_at").first()
-    # A replay that began again lives through the same market days once more.
-    return fills if feed is None else fills.filter(created_at__gte=feed.run_started_at)
 
 
 def _minutes(count: Decimal) -> timedelta:

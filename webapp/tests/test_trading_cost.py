@@ -1,0 +1,177 @@
+"""What an order costs does not grow with the orders that there were before it.
+
+The measure is SQLite's own: the instructions of its virtual machine that a piece of work runs.
+They are the same on every machine, and a statement that reads all rows of an account shows.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from sep_engine.execution.states import Origin
+from webapp.tests.test_oanda_trader import play, trade, url
+from webapp.trading import streams
+from webapp.trading.models import BrokerAccount, Order, RiskLimit, StreamHead
+from webapp.trading.services.orders import order_submit
+from webapp.trading.trader.trader import Trader
+
+__all__ = ["trade", "url"]
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="it counts SQLite's instructions"),
+]
+
+MANY = 10_000
+TURN = 8
+
+
+class Steps:
+    """Instructions by the statement that ran last, and how often each ran."""
+
+    def __init__(self) -> None:
+        self.by_statement: Counter[str] = Counter()
+        self.times: Counter[str] = Counter()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        sql = ""
+
+        def tick() -> None:
+            self.by_statement[sql] += 1
+
+        def noted(execute: Any, text: str, params: Any, many: Any, context: Any) -> Any:
+            nonlocal sql
+            sql = re.sub(r"IN \([%s, ]+\)|VALUES .*", "...", text)
+            self.times[sql] += 1
+            return execute(text, params, many, context)
+
+        connection.ensure_connection()
+        raw: Any = connection.connection
+        raw.set_progress_handler(tick, 1)
+        try:
+            with connection.execute_wrapper(noted):
+                yield
+        finally:
+            raw.set_progress_handler(None, 0)
+
+    def total(self) -> int:
+        return sum(self.by_statement.values())
+
+
+def wish(count: int) -> None:
+    """Want `count` market orders, each against the one before it."""
+    account = BrokerAccount.objects.get()
+    for number in range(count):
+        order_submit(
+            account=account,
+            instrument=account.strategies.get().instrument,
+            units=Decimal(100 if number % 2 else -100),
+            origin=Origin.PERSON,
+            stop_distance=Decimal("0.003"),
+            now=timezone.now(),
+        )
+
+
+def grow() -> None:
+    """Add MANY of each kind of row that an order leaves behind, as it leaves them."""
+    ended = {"client_id": "{n}||t.client_id", "venue_order_id": "'old-'||{n}||t.venue_order_id"}
+    with connection.cursor() as cursor, transaction.atomic():
+        # Rows come into being in states that the triggers let them reach step by step alone.
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = cursor.fetchall()
+        for name, _ in triggers:
+            cursor.execute(f"DROP TRIGGER {name}")
+        for table, where, changes in (
+            ("order", "type = 'MARKET' AND state = 'FILLED'", ended),
+            ("order", "type = 'STOP_LOSS' AND state = 'CANCELLED'", ended),
+            ("fill", "realised_pl <> 0", {"transaction_id": "-{n}"}),
+            ("brokerfact", "kind = 'FILLED'", {"transaction_id": "-{n}"}),
+            ("trade", "units = 0", {"venue_trade_id": "'old-'||{n}"}),
+            *(
+                ("eventlog", f"stream = '{head.stream}' AND seq = 1",
+                 {"seq": f"{head.last_seq}+{{n}}", "published_at": "t.time"})
+                for head in StreamHead.objects.filter(stream__in=("orders", "positions"))
+            ),
+        ):  # fmt: skip
+            copy(cursor, f"trading_{table}", where, changes)
+        for head in StreamHead.objects.filter(stream__in=("orders", "positions")):
+            StreamHead.objects.filter(pk=head.pk).update(last_seq=head.last_seq + MANY)
+        for _, sql in triggers:
+            cursor.execute(sql)
+
+
+def copy(cursor: Any, table: str, where: str, changes: dict[str, str]) -> None:
+    cursor.execute(f"SELECT * FROM {table} WHERE {where} LIMIT 1")
+    assert cursor.fetchone() is not None, f"no row of {table} where {where}"
+    columns = [column[0] for column in cursor.description if column[0] != "id"]
+    values = [changes.get(name, f"t.{name}").format(n="n.n") for name in columns]
+    cursor.execute(
+        f"WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {MANY}) "
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} "
+        f"FROM n CROSS JOIN (SELECT * FROM {table} WHERE {where} LIMIT 1) t"
+    )
+
+
+def test_an_order_costs_the_same_after_ten_thousand_as_after_ten(
+    trade: Callable[..., None], sample: Any
+) -> None:
+    # Windows of a market day, so that all of the history lies within them.
+    for name in ("stops_window_min", "loss_window_min", "loss_pause_min"):
+        RiskLimit.objects.filter(name=name).update(value=1440)
+    roomy = RiskLimit.objects.exclude(name__contains="_min").exclude(name="repeat_pause_s")
+    roomy.update(value=1_000_000)
+    RiskLimit.objects.filter(name__in=("loss_pause_min", "repeat_pause_s")).update(value=0)
+    counts: dict[str, Steps] = {}
+
+    def relayed() -> None:
+        batch = streams._unpublished()
+        streams._mark([event.pk for event in batch], timezone.now())
+
+    async def turn(one: Trader) -> None:
+        await one._db(wish, TURN)
+        await one._db(one._beat)  # or a slow machine loses the account
+        await one._work_orders()
+        await one._db(relayed)
+
+    async def cost(one: Trader, when: str) -> None:
+        for what, work in (("wanting", lambda: wish(TURN)), ("telling", relayed)):
+            steps = counts[f"{what} {when}"] = Steps()
+            with_steps = steps.counted()
+            await one._db(with_steps.__enter__)
+            await one._db(work)
+            await one._db(with_steps.__exit__, None, None, None)
+        await one._db(one._beat)
+        steps = counts[f"sending {when}"] = Steps()
+        with_steps = steps.counted()
+        await one._db(with_steps.__enter__)
+        await one._work_orders()
+        await one._db(with_steps.__exit__, None, None, None)
+
+    async def whole(one: Trader) -> None:
+        await play(one, 1)
+        await turn(one)
+        await turn(one)
+        await cost(one, "after few")
+        await one._db(grow)
+        await one._db(one._read_book)
+        await turn(one)  # reads once what the protections need
+        await cost(one, "after many")
+
+    trade(whole)
+    assert Order.objects.count() > 2 * MANY
+    assert set(Order.objects.filter(type="MARKET").values_list("state", flat=True)) == {"FILLED"}
+    for what in ("wanting", "telling", "sending"):
+        few, many = counts[f"{what} after few"], counts[f"{what} after many"]
+        # To look at a row takes some instructions: what reads them all takes more than MANY.
+        slow = {sql: n for sql, n in many.by_statement.items() if n > MANY * many.times[sql] / 2}
+        assert not slow, (what, slow)
+        # The turns need not be cut into the same answers, hence the room.
+        assert many.total() < 1.3 * few.total(), (what, few.total(), many.total())
