@@ -26,7 +26,7 @@ import { Tabs } from '../shared/ui/tabs';
 import { Notices } from './notices';
 import { useStream } from './use-stream';
 
-type AppProps = { user: string; staff: boolean; csrfToken: string };
+type AppProps = { user: string; staff: boolean };
 
 /** The page's own addresses, and what they are called. */
 const PAGES = [
@@ -44,7 +44,7 @@ const VIEWS = [
   ['system', 'System'],
 ] as const;
 
-export function App({ user, staff, csrfToken }: AppProps) {
+export function App({ user, staff }: AppProps) {
   const status = useQuery(statusQuery);
   const instrument = status.data?.feed?.instrument ?? null;
   useStream(instrument);
@@ -71,13 +71,11 @@ export function App({ user, staff, csrfToken }: AppProps) {
         {status.data === undefined ? null : (
           <>
             <TradingStateControl trading={status.data.trading} />
-            <span className="chip paper" title="No real money is traded here.">
-              {status.data.account?.kind.toUpperCase() ?? 'NO ACCOUNT'}
-            </span>
+            <AccountChip kind={status.data.account?.kind ?? null} />
           </>
         )}
         <ConnectionMark />
-        <Menu user={user} staff={staff} csrfToken={csrfToken} />
+        <Menu user={user} staff={staff} />
       </header>
       <Answer query={status} what="status">
         {(data) => {
@@ -90,6 +88,23 @@ export function App({ user, staff, csrfToken }: AppProps) {
       </Answer>
       <Notices />
     </>
+  );
+}
+
+/** Accounts that trade no real money; what is not one of them is taken to trade it. */
+const PRACTICE = new Set(['paper', 'oanda-local', 'oanda-practice', 'ccxt-sandbox']);
+
+function AccountChip({ kind }: { kind: string | null }) {
+  if (kind === null) return <span className="chip paper">NO ACCOUNT</span>;
+  const practice = PRACTICE.has(kind);
+  return (
+    <span
+      className={practice ? 'chip paper' : 'chip live'}
+      title={practice ? 'No real money is traded here.' : 'Real money is traded here.'}
+    >
+      {kind.toUpperCase()}
+      {practice ? null : <span className="hidden">, real money</span>}
+    </span>
   );
 }
 

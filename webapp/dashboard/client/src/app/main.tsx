@@ -29,12 +29,12 @@ const REFUSALS: Record<number, true> = { 400: true, 401: true, 403: true, 404: t
 
 const page = document.getElementById('page');
 if (page !== null) {
-  const { user = '', staff, csrf = '' } = page.dataset;
+  const { user = '', staff } = page.dataset;
   createRoot(page).render(
     <StrictMode>
       <QueryClientProvider client={client}>
         <Failure>
-          <App user={user} staff={staff === 'yes'} csrfToken={csrf} />
+          <App user={user} staff={staff === 'yes'} />
         </Failure>
       </QueryClientProvider>
     </StrictMode>,

@@ -4,6 +4,7 @@ import { decimalText } from './api/model';
 import {
   ageText,
   changeText,
+  figuresText,
   marketTimeShort,
   marketTimeText,
   moneyText,
@@ -71,4 +72,14 @@ test('market time is UTC wherever the browser is', () => {
   expect(marketTimeText('2017-06-13T09:00:00Z')).toBe('13 Jun 2017, 09:00 UTC');
   expect(marketTimeShort('2017-06-13T09:00:00Z')).toBe('13 Jun, 09:00');
   expect(wallTimeText('2026-06-13T21:04:07Z')).toBe('13 Jun, 21:04:07 UTC');
+});
+
+test('figures within words get their commas; names, dates and hashes stay', () => {
+  expect(figuresText('90000000, allowed is at most 10000')).toBe(
+    '90,000,000, allowed is at most 10,000',
+  );
+  expect(figuresText('-59081.45')).toBe('-59,081.45');
+  expect(figuresText('999 of EUR_USD at 1.09248, 2017-05-01T10:00:00Z, a1234')).toBe(
+    '999 of EUR_USD at 1.09248, 2017-05-01T10:00:00Z, a1234',
+  );
 });

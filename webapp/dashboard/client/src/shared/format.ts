@@ -126,6 +126,13 @@ export function marketTimeShort(instant: string | null): string {
   return instant === null ? MISSING : marketShortFormat.format(new Date(instant));
 }
 
+/** Figures within the server's words: "90000000, allowed is at most 10000" gets its commas. */
+export function figuresText(text: string): string {
+  return text.replace(/(?<![\w.:-])-?\d{4,}(\.\d+)?(?![\w:-]|\.\d)/g, (figure) =>
+    decimal(figure, { maximumFractionDigits: 10 }),
+  );
+}
+
 /** How long ago, in one unit: "now", "12 s", "3 min", "2 h", "4 d". */
 export function ageText(age_s: number | null): string {
   if (age_s === null) return MISSING;

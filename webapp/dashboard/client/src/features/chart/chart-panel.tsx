@@ -149,7 +149,7 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
         <div
           ref={container}
           className="chart-canvas"
-          role="img"
+          role="group"
           aria-label={`${candles.length} candles of ${instrumentText(instrument)} with signals and fills; below, coin percentiles of the metrics`}
         />
         <div className="metric-place" style={{ top: priceHeight + 4 }}>

@@ -1,3 +1,6 @@
+import { useRef } from 'react';
+
+import { csrfToken } from '../../shared/api/http';
 import { chooseTheme, useTheme, type Theme } from '../../shared/theme';
 import { Link } from '../../shared/route';
 import './menu.css';
@@ -5,11 +8,12 @@ import './menu.css';
 const THEMES: Record<Theme, string> = { system: 'System', light: 'Light', dark: 'Dark' };
 const NAMES = ['system', 'light', 'dark'] as const;
 
-type MenuProps = { user: string; staff: boolean; csrfToken: string };
+type MenuProps = { user: string; staff: boolean };
 
 /** Theme, the other pages of SEP, and the way out. */
-export function Menu({ user, staff, csrfToken }: MenuProps) {
+export function Menu({ user, staff }: MenuProps) {
   const theme = useTheme();
+  const token = useRef<HTMLInputElement>(null);
   return (
     <>
       <button type="button" className="quiet" popoverTarget="menu" aria-label="Menu">
@@ -43,8 +47,14 @@ export function Menu({ user, staff, csrfToken }: MenuProps) {
         <a href="https://www.tradingview.com/" rel="noreferrer" target="_blank">
           Charts by TradingView
         </a>
-        <form method="post" action="/logout">
-          <input type="hidden" name="csrfmiddlewaretoken" value={csrfToken} />
+        <form
+          method="post"
+          action="/logout"
+          onSubmit={() => {
+            if (token.current !== null) token.current.value = csrfToken();
+          }}
+        >
+          <input ref={token} type="hidden" name="csrfmiddlewaretoken" />
           <button type="submit">Log out</button>
         </form>
       </div>

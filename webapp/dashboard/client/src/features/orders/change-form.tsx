@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { changeOrder, idempotencyKey, type OrderChange } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
 import type { Order } from '../../shared/api/model';
+import { failureText } from '../../shared/failure-text';
 import { go } from '../../shared/route';
 
 type Name = 'price' | 'stop_loss' | 'take_profit' | 'trailing_distance';
@@ -76,7 +77,7 @@ export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void
       ))}
       {change.error === null ? null : (
         <p role="alert">
-          {change.error.message} {Object.values(wrong).flat().join(' ')}
+          {failureText(change.error, LABELS)}
         </p>
       )}
       <footer>

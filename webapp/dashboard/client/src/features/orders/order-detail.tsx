@@ -6,6 +6,7 @@ import type { DecimalText, OrderDetail } from '../../shared/api/model';
 import { brokerQuery } from '../../shared/api/queries';
 import {
   decimalsOf,
+  figuresText,
   instrumentText,
   marketTimeText,
   metricText,
@@ -18,6 +19,7 @@ import {
   wallTimeText,
   wordsOf,
 } from '../../shared/format';
+import { denialText, TIME_WORDS } from '../../shared/order-words';
 import { Link } from '../../shared/route';
 import { Change } from '../../shared/ui/amount';
 import { Heads } from '../../shared/ui/heads';
@@ -98,7 +100,7 @@ function Standing({ order }: { order: OrderDetail }) {
       {cancel.error === null ? null : <p role="alert">{cancel.error.message}</p>}
       {order.denied_reason === '' ? null : (
         <p className="refusal" role="note">
-          <b>{wordsOf(order.denied_rule)}</b> {order.denied_reason}
+          {denialText(order)}
         </p>
       )}
     </>
@@ -117,7 +119,7 @@ function Terms({ order }: { order: OrderDetail }) {
     ['Stop, distance', optional(order.stop_distance)],
     ['Target, distance', optional(order.target_distance)],
     ['Trailing, distance', optional(order.trailing_distance)],
-    ['Good', order.time_in_force],
+    ['Good', TIME_WORDS[order.time_in_force]],
     ['Until', order.good_until === null ? null : marketTimeText(order.good_until)],
     ['Fills', order.position_fill === 'DEFAULT' ? null : wordsOf(order.position_fill)],
     ['Reduce only', order.reduce_only ? 'yes' : 'no'],
@@ -223,12 +225,18 @@ function Fills({ order }: { order: OrderDetail }) {
   );
 }
 
+/** Why an order has no risk checks, where its origin says it. */
+const UNCHECKED: Partial<Record<OrderDetail['origin'], string>> = {
+  PROTECTIVE: 'None of its own: it protects what was opened, and was checked with that order.',
+  EXTERNAL: 'None: it was made beside us, and is only kept in our books.',
+};
+
 function Checks({ order }: { order: OrderDetail }) {
   return (
     <>
       <h3>Risk checks</h3>
       {order.checks.length === 0 ? (
-        <p className="soft">The risk gate has not looked at it.</p>
+        <p className="soft">{UNCHECKED[order.origin] ?? 'The risk gate has not looked at it.'}</p>
       ) : (
         <table className="rows">
           <Heads
@@ -238,8 +246,8 @@ function Checks({ order }: { order: OrderDetail }) {
             {order.checks.map(({ rule, value, limit, passed }) => (
               <tr key={rule}>
                 <th scope="row">{wordsOf(rule)}</th>
-                <td className="number">{value ?? MISSING}</td>
-                <td className="number">{limit ?? MISSING}</td>
+                <td className="number">{value === null ? MISSING : figuresText(String(value))}</td>
+                <td className="number">{limit === null ? MISSING : figuresText(String(limit))}</td>
                 <td className={passed ? 'up' : 'down'}>{passed ? 'passed' : 'refused'}</td>
               </tr>
             ))}

@@ -1,29 +1,27 @@
 import type { OrderState } from '../../shared/api/model';
+import { STATE_WORDS } from '../../shared/order-words';
 
-type Look = { words: string; tone: '' | 'good' | 'bad' | 'busy' | 'doubt' };
-
-const LOOKS: Record<OrderState, Look> = {
-  CREATED: { words: 'created', tone: 'busy' },
-  DENIED: { words: 'denied', tone: 'bad' },
-  QUEUED: { words: 'queued', tone: 'busy' },
-  SENDING: { words: 'sending', tone: 'busy' },
-  UNKNOWN: { words: 'unknown', tone: 'doubt' },
-  ACCEPTED: { words: 'working', tone: 'busy' },
-  PARTIAL: { words: 'part filled', tone: 'busy' },
-  FILLED: { words: 'filled', tone: 'good' },
-  CANCELLED: { words: 'cancelled', tone: '' },
-  REJECTED: { words: 'rejected', tone: 'bad' },
-  EXPIRED: { words: 'expired', tone: '' },
-  EXPIRED_UNSENT: { words: 'expired unsent', tone: '' },
-  CANCEL_PENDING: { words: 'cancelling', tone: 'busy' },
-  REPLACE_PENDING: { words: 'changing', tone: 'busy' },
-  REPLACED: { words: 'replaced', tone: '' },
-  CHANGE_UNKNOWN: { words: 'change unknown', tone: 'doubt' },
+const TONES: Record<OrderState, '' | 'good' | 'bad' | 'busy' | 'doubt'> = {
+  CREATED: 'busy',
+  DENIED: 'bad',
+  QUEUED: 'busy',
+  SENDING: 'busy',
+  UNKNOWN: 'doubt',
+  ACCEPTED: 'busy',
+  PARTIAL: 'busy',
+  FILLED: 'good',
+  CANCELLED: '',
+  REJECTED: 'bad',
+  EXPIRED: '',
+  EXPIRED_UNSENT: '',
+  CANCEL_PENDING: 'busy',
+  REPLACE_PENDING: 'busy',
+  REPLACED: '',
+  CHANGE_UNKNOWN: 'doubt',
 };
 
 export function StateChip({ state }: { state: OrderState }) {
-  const { words, tone } = LOOKS[state];
-  return <span className={`chip ${tone}`}>{words}</span>;
+  return <span className={`chip ${TONES[state]}`}>{STATE_WORDS[state]}</span>;
 }
 
 /** What a state that is not plain from its name means to whoever looks at the order. */

@@ -12,6 +12,7 @@ import {
   sizeText,
   wordsOf,
 } from '../../shared/format';
+import { denialText } from '../../shared/order-words';
 import { Change } from '../../shared/ui/amount';
 import { Heads } from '../../shared/ui/heads';
 import { Answer } from '../../shared/ui/panel';
@@ -26,7 +27,7 @@ export function OrdersTable({ onOpen }: { onOpen: (id: number) => void }) {
     >
       {(rows) => (
         <div className="table-scroll">
-          <table className="rows">
+          <table className="rows orders-rows">
             <Heads
               names={[
                 'Market time, UTC', 'Order', { number: 'Size' }, { number: 'Price' }, 'State', 'By',
@@ -76,8 +77,8 @@ function OrderRow({ order, onOpen }: { order: Order; onOpen: (id: number) => voi
       <td>
         <StateChip state={order.state} />
         {order.denied_reason === '' ? null : (
-          <small className="down clip" title={order.denied_reason}>
-            {order.denied_reason}
+          <small className="down clip" title={denialText(order)}>
+            {denialText(order)}
           </small>
         )}
       </td>

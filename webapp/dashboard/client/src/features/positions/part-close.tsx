@@ -3,6 +3,7 @@ import { useState } from 'react';
 
 import { ApiError } from '../../shared/api/http';
 import type { DecimalText } from '../../shared/api/model';
+import { failureText } from '../../shared/failure-text';
 import { sizeText } from '../../shared/format';
 import { notify } from '../../shared/notices';
 import { Dialog } from '../../shared/ui/dialog';
@@ -65,7 +66,7 @@ export function PartClose({ what, held, close }: PartCloseProps) {
             </label>
             {closing.error === null ? null : (
               <p role="alert">
-                {closing.error.message} {Object.values(wrong).flat().join(' ')}
+                {failureText(closing.error)}
               </p>
             )}
             <footer>

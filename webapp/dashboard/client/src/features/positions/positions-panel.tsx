@@ -82,7 +82,7 @@ function PositionRow({ position }: { position: Position }) {
       notify('error', `${instrumentText(instrument)} could not be closed. ${error.message}`);
     },
   });
-  const decimals = decimalsOf(average_price ?? mark);
+  const decimals = decimalsOf(mark ?? average_price);
   const long = signOf(units) > 0;
   return (
     <tr>
@@ -93,7 +93,7 @@ function PositionRow({ position }: { position: Position }) {
         </small>
       </th>
       <td className="number">
-        {priceText(average_price, decimals)}
+        {priceText(average_price, Math.max(decimals, decimalsOf(average_price)))}
         <small>{priceText(mark, decimals)}</small>
       </td>
       <Stop position={position} decimals={decimals} />
@@ -127,11 +127,10 @@ function Stop({ position, decimals }: { position: Position; decimals: number }) 
   const trailing =
     trailing_distance === null ? null : `trailing ${priceText(trailing_distance, decimals)}`;
   if (stop_loss === null && trailing === null) return <td className="number warn">none</td>;
-  if (stop_loss === null) return <td className="number">{trailing}</td>;
   return (
     <td className="number">
-      {priceText(stop_loss, decimals)}
-      {trailing === null ? null : <small>{trailing}</small>}
+      {stop_loss === null ? null : priceText(stop_loss, decimals)}
+      {trailing === null ? null : <small className="trails">{trailing}</small>}
     </td>
   );
 }

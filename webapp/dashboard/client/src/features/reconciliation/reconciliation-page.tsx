@@ -3,7 +3,14 @@ import { useState } from 'react';
 
 import type { Reconciliation, ReconciliationDetail } from '../../shared/api/model';
 import { reconciliationQuery, reconciliationsQuery } from '../../shared/api/queries';
-import { instrumentText, MISSING, wallTimeShort, wallTimeText, wordsOf } from '../../shared/format';
+import {
+  figuresText,
+  instrumentText,
+  MISSING,
+  wallTimeShort,
+  wallTimeText,
+  wordsOf,
+} from '../../shared/format';
 import { Link } from '../../shared/route';
 import { Heads } from '../../shared/ui/heads';
 import { Answer } from '../../shared/ui/panel';
@@ -107,8 +114,8 @@ function Rows({ rows }: { rows: ReconciliationDetail['rows'] }) {
                 {row.what === 'transaction' ? 'last transaction' : wordsOf(row.what)}{' '}
                 <Key row={row} />
               </th>
-              <td className="number">{row.local ?? MISSING}</td>
-              <td className="number">{row.reported ?? MISSING}</td>
+              <td className="number">{valueText(row, row.local)}</td>
+              <td className="number">{valueText(row, row.reported)}</td>
               <td className={row.same ? 'up' : 'down'}>{row.same ? 'same' : 'differs'}</td>
             </tr>
           ))}
@@ -116,6 +123,12 @@ function Rows({ rows }: { rows: ReconciliationDetail['rows'] }) {
       </table>
     </div>
   );
+}
+
+/** Money and units get their commas; the number of a transaction is a name, and stays. */
+function valueText(row: ReconciliationDetail['rows'][number], value: string | null): string {
+  if (value === null) return MISSING;
+  return row.what === 'transaction' ? value : figuresText(value);
 }
 
 function Key({ row }: { row: ReconciliationDetail['rows'][number] }) {

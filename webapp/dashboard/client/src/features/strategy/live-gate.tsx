@@ -7,6 +7,7 @@ import {
   withdrawOverrides,
   type LiveGate,
 } from '../../shared/api/research';
+import { failureText } from '../../shared/failure-text';
 import { marketTimeText } from '../../shared/format';
 import { Dialog } from '../../shared/ui/dialog';
 import { Answer } from '../../shared/ui/panel';
@@ -171,9 +172,4 @@ function WithdrawButton({ strategy }: { strategy: number }) {
       </footer>
     </>
   );
-}
-
-function failureText(failure: Error & { fields?: Record<string, unknown> }): string {
-  const said = Object.values(failure.fields ?? {}).flat();
-  return said.length > 0 ? said.join(' ') : failure.message;
 }

@@ -74,3 +74,9 @@ test.each<[Entry, string | null]>([
 ])('an entry is looked at before it is sent: %o', (given, fault) => {
   expect(faultOf(given)).toBe(fault);
 });
+
+test('where the venue hangs an order on a trade, the trade is asked for first', () => {
+  const trailing: Entry = { ...entry, type: 'TRAILING_STOP_LOSS', trailing_distance: '0.005' };
+  expect(faultOf(trailing, true)).toBe('Say which trade the trailing stop loss is for.');
+  expect(faultOf({ ...trailing, trade_id: '42' }, true)).toBeNull();
+});

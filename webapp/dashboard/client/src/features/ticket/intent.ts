@@ -29,10 +29,15 @@ export function hasPrice(type: OrderType): boolean {
   return type !== 'MARKET' && type !== 'TRAILING_STOP_LOSS';
 }
 
-/** What is wrong with the entry before anybody is asked, or null. */
-export function faultOf(entry: Entry): string | null {
+/**
+ * What is wrong with the entry before anybody is asked, or null.
+ *
+ * @param needsTrade  the venue hangs orders of this type on a trade, not on the position.
+ */
+export function faultOf(entry: Entry, needsTrade = false): string | null {
   const { type, units, trade_id, time_in_force, good_until } = entry;
   const { price, stop_loss, take_profit, trailing_distance } = entry;
+  if (needsTrade && trade_id === '') return `Say which trade the ${wordsOf(type)} is for.`;
   const amount = /^\d{1,18}(\.\d{1,10})?$/;
   if (trade_id === '' && (!amount.test(units) || /^[0.]+$/.test(units))) {
     return 'Units must be a number above 0.';

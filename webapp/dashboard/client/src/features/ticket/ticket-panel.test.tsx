@@ -1,7 +1,9 @@
 // @vitest-environment happy-dom
+import { QueryClient } from '@tanstack/react-query';
+import { act } from 'react';
 import { expect, test } from 'vitest';
 
-import { buttonNamed, click, enter, find, render, serve } from '../../../tests/render';
+import { buttonNamed, click, enter, find, render, serve, settle } from '../../../tests/render';
 import { brokerWith, orderWith, tradeWith } from '../../../tests/samples';
 import { TicketPanel } from './ticket-panel';
 
@@ -18,11 +20,11 @@ const outcome = (place: HTMLElement) => find(place, '.ticket-outcome').textConte
 test('a denied order shows why', async () => {
   const calls = serveOrders(() => ({
     status: 202,
-    body: orderWith({ state: 'DENIED', denied_reason: 'size 5000 is above 2000' }),
+    body: orderWith({ state: 'DENIED', denied_rule: 'size', denied_reason: 'size: 5000, allowed is at most 2000' }),
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Sell'));
-  expect(outcome(place)).toBe('Denied: size 5000 is above 2000');
+  expect(outcome(place)).toBe('Denied: size: 5,000, allowed is at most 2,000. Its checks');
   expect(calls.orders()[0]).toMatchObject({
     path: '/api/place-order?wait=2',
     method: 'POST',
@@ -64,7 +66,7 @@ test('what the API refuses is shown beside the field that it is about', async ()
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Buy'));
-  expect(outcome(place)).toContain('Some fields are not valid. Too many.');
+  expect(outcome(place)).toContain('Units: Too many.');
   expect(find(place, 'input[aria-invalid="true"]').parentElement?.textContent).toBe('Units');
 });
 
@@ -91,4 +93,24 @@ test('the ticket offers what the venue takes, and each kind has its own fields',
     trailing_distance: '0.0050',
     trade_id: '42',
   });
+});
+
+test('what became of an order is followed after its answer', async () => {
+  let state = 'QUEUED';
+  serve(({ path, method }) => {
+    const order = orderWith({ id: 9, state, updated_at: `2026-01-01T00:00:0${state === 'QUEUED' ? 0 : 1}Z` });
+    if (method === 'POST') return { body: order };
+    if (path.startsWith('/api/orders')) {
+      return { body: { count: 1, next: null, previous: null, results: [order] } };
+    }
+    return { status: 404, body: { code: 'x', message: 'x' } };
+  });
+  const client = new QueryClient();
+  const place = await render(<TicketPanel instrument="EUR_USD" />, client);
+  await click(buttonNamed(place, 'Buy'));
+  expect(outcome(place)).toBe('Order 9 is queued.');
+  state = 'ACCEPTED';
+  await act(() => client.invalidateQueries({ queryKey: ['orders'] }));
+  await act(settle);
+  expect(outcome(place)).toBe('Order 9 is working.');
 });

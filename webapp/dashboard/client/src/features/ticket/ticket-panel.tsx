@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState, type ReactNode } from 'react';
+import { useEffect, useRef, useState, type ReactNode } from 'react';
 
 import { idempotencyKey, placeOrder } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
@@ -9,10 +9,11 @@ import {
   timeInForce,
   type Order,
   type OrderType,
-  type TimeInForce,
 } from '../../shared/api/model';
-import { brokerQuery, tradesQuery } from '../../shared/api/queries';
+import { brokerQuery, ordersQuery, tradesQuery } from '../../shared/api/queries';
 import { decimalsOf, priceText, sideText, sizeText, wordsOf } from '../../shared/format';
+import { failureText } from '../../shared/failure-text';
+import { denialText, STATE_WORDS, TIME_WORDS } from '../../shared/order-words';
 import { Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
 import { faultOf, hasPrice, intentOf, PROTECTIVE, type Entry } from './intent';
@@ -31,12 +32,14 @@ const START: Entry = {
   trade_id: '',
 };
 
-const TIMES: Record<TimeInForce, string> = {
-  GTC: 'until cancelled',
-  GTD: 'until a time',
-  GFD: 'for the day',
-  FOK: 'fill or kill',
-  IOC: 'immediate or cancel',
+/** What the server calls otherwise than the page. */
+const LABELS = {
+  type: 'Order',
+  trailing_distance: 'Distance',
+  time_in_force: 'Good',
+  good_until: 'Until',
+  position_fill: 'A fill may',
+  trade_id: 'Of trade',
 };
 
 /** Place an order by hand. Whether it is sent is for the risk gate to say, and it is shown here. */
@@ -76,7 +79,9 @@ export function TicketPanel({ instrument }: { instrument: string }) {
   const kinds = broker?.types.map((one) => one.type) ?? (['MARKET', 'LIMIT', 'STOP'] as const);
   const terms = broker?.types.find((one) => one.type === type);
   const trailing = type === 'TRAILING_STOP_LOSS' || (!protective && trails(broker?.on_fill));
-  const fault = faultOf(entry);
+  const onTrade = terms?.needs_trade === true && broker?.trades === true;
+  const fault = faultOf(entry, onTrade);
+  const placed = useNewest(place.data);
 
   return (
     <Panel title="Place an order" view="trade">
@@ -108,7 +113,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
             <input {...amount('units')} />
           </label>
         ) : null}
-        {protective && trades.length > 0 ? (
+        {protective && (onTrade || trades.length > 0) ? (
           <label>
             Of trade
             <select
@@ -118,7 +123,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
                 change({ trade_id: target.value });
               }}
             >
-              <option value="">the position</option>
+              <option value="">{onTrade ? 'choose a trade' : 'the position'}</option>
               {trades.map((one) => (
                 <option key={one.id} value={one.id}>
                   {one.id}: {sideText(one.units)} {sizeText(one.units)}
@@ -153,7 +158,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
         ) : null}
         <details className="ticket-more">
           <summary>
-            {entry.time_in_force === '' ? 'Time and fill' : TIMES[entry.time_in_force]}
+            {entry.time_in_force === '' ? 'Time and fill' : TIME_WORDS[entry.time_in_force]}
           </summary>
           <label>
             Good
@@ -171,7 +176,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
               <option value="">as is usual</option>
               {terms?.times_in_force.map((force) => (
                 <option key={force} value={force}>
-                  {TIMES[force]}
+                  {TIME_WORDS[force]}
                 </option>
               ))}
             </select>
@@ -222,16 +227,36 @@ export function TicketPanel({ instrument }: { instrument: string }) {
           </button>
         ))}
       </form>
-      <p className="ticket-outcome" role="status">
-        {place.isPending ? 'Asking the risk gate…' : (fault ?? outcomeOf(place.data))}
+      <Outcome said={place.isPending || place.isSuccess || place.isError}>
+        {place.isPending ? 'Asking the risk gate…' : (fault ?? outcomeOf(placed))}
         {place.error === null ? null : (
-          <span className="down">
-            {place.error.message} {Object.values(wrong).flat().join(' ')}
-          </span>
+          <span className="down">{failureText(place.error, LABELS)}</span>
         )}
-      </p>
+      </Outcome>
     </Panel>
   );
+}
+
+/** What came of the order, brought into sight when it was asked for. */
+function Outcome({ said, children }: { said: boolean; children: ReactNode }) {
+  const place = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    if (said) place.current?.scrollIntoView({ block: 'nearest' });
+  });
+  return (
+    <p ref={place} className="ticket-outcome" role="status">
+      {children}
+    </p>
+  );
+}
+
+/** The order as it is now: what the socket brought since the answer, if it is newer. */
+function useNewest(order: Order | undefined): Order | undefined {
+  const { data: orders } = useQuery(ordersQuery);
+  const live = orders?.find(({ id }) => id === order?.id);
+  return order !== undefined && live !== undefined && live.updated_at > order.updated_at
+    ? live
+    : order;
 }
 
 function trails(kinds: readonly OrderType[] | undefined): boolean {
@@ -257,7 +282,13 @@ function of(type: OrderType, entry: Entry): Partial<Entry> {
 
 function outcomeOf(order: Order | undefined): ReactNode {
   if (order === undefined) return null;
-  if (order.denied_reason !== '') return <span className="down">Denied: {order.denied_reason}</span>;
+  if (order.denied_reason !== '') {
+    return (
+      <span className="down">
+        Denied: {denialText(order)}. <Link to={`/orders/${order.id}`}>Its checks</Link>
+      </span>
+    );
+  }
   const { state, average_price, filled_units } = order;
   if (state === 'FILLED' && average_price !== null) {
     const price = priceText(average_price, decimalsOf(average_price));
@@ -269,7 +300,7 @@ function outcomeOf(order: Order | undefined): ReactNode {
   }
   return (
     <>
-      <Link to={`/orders/${order.id}`}>Order {order.id}</Link> is {wordsOf(state)}.
+      <Link to={`/orders/${order.id}`}>Order {order.id}</Link> is {STATE_WORDS[state]}.
     </>
   );
 }

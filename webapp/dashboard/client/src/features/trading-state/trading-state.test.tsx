@@ -2,7 +2,7 @@
 import { act } from 'react';
 import { expect, test } from 'vitest';
 
-import { buttonNamed, click, find, render, serve, settle } from '../../../tests/render';
+import { buttonNamed, click, enter, find, render, serve, settle } from '../../../tests/render';
 import { closings } from '../../shared/api/model';
 import { closingText, isLooser } from './severity';
 import { TradingStateControl } from './trading-state';
@@ -122,6 +122,17 @@ test('the end of a closing says how it ended', () => {
     'It goes no further: bob lets it trade again.',
   );
   expect(closingText({ ...parsed, left: [] })).toBe('Closing: the trader looks once more.');
+});
+
+test('the dialog begins with what holds trading, and follows the scope that is chosen', async () => {
+  serve(() => ({ body: {} }));
+  const trading = { ...halted, global: halted, account: active, strategy: active };
+  const place = await render(<TradingStateControl trading={trading} />);
+  await click(find(place, 'button.trading-state'));
+  expect(find(place, 'select')).toHaveProperty('value', 'GLOBAL');
+  expect(find(place, 'button.primary').textContent).toBe('Set active');
+  await enter(find(place, 'select'), 'ACCOUNT');
+  expect(find(place, 'button.primary').textContent).toBe('Set halted');
 });
 
 test('only a step to a state that allows more is re-arming', () => {

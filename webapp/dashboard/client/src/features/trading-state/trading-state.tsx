@@ -65,9 +65,9 @@ type StateDialogProps = { trading: Status['trading']; onClose: () => void };
 
 function StateDialog({ trading, onClose }: StateDialogProps) {
   const client = useQueryClient();
-  const [scope, setScope] = useState<ScopeName>('ACCOUNT');
+  const [scope, setScope] = useState<ScopeName>(() => scopeThatHolds(trading));
   const now = stateOf(trading, scope);
-  const [state, setState] = useState<TradingStateName>(now === 'ACTIVE' ? 'HALTED' : 'ACTIVE');
+  const [state, setState] = useState(() => otherOf(now));
   const [reason, setReason] = useState('');
   const [proof, setProof] = useState('');
   // With the halt flag up every scope may be ACTIVE: only making everything ACTIVE takes it down.
@@ -106,7 +106,9 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
             value={scope}
             onChange={(event) => {
               const chosen = SCOPES.find(([name]) => name === event.target.value);
-              if (chosen !== undefined) setScope(chosen[0]);
+              if (chosen === undefined) return;
+              setScope(chosen[0]);
+              setState(otherOf(stateOf(trading, chosen[0])));
             }}
           >
             {SCOPES.map(([name, label]) => (
@@ -212,6 +214,17 @@ function UntilFlat({ asked }: { asked: boolean }) {
       </ul>
     </div>
   );
+}
+
+/** The scope whose state is the one that counts now; the account while all are active. */
+function scopeThatHolds(trading: Status['trading']): ScopeName {
+  if (trading.state === 'ACTIVE') return 'ACCOUNT';
+  return SCOPES.find(([name]) => stateOf(trading, name) === trading.state)?.[0] ?? 'GLOBAL';
+}
+
+/** What a person who opens the dialog most likely wants. */
+function otherOf(now: TradingStateName): TradingStateName {
+  return now === 'ACTIVE' ? 'HALTED' : 'ACTIVE';
 }
 
 function stateOf(trading: Status['trading'], scope: ScopeName): TradingStateName {

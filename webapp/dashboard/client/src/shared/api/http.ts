@@ -4,6 +4,8 @@ import { z } from 'zod';
 import { apiError } from './model';
 
 const TIMEOUT_MS = 10_000;
+const LOGGED_OUT =
+  'You are logged out. Log in again in another tab, then press once more: what you typed stays here.';
 
 /** What the API, or the network, said instead of an answer. `status` 0: no answer came. */
 export class ApiError extends Error {
@@ -79,10 +81,12 @@ function refusal(response: Response, answer: unknown): ApiError {
     return new ApiError(response.status, 'error', `The server answered ${response.status}.`);
   }
   const { code, message, fields } = parsed.data;
+  if (response.status === 401) return new ApiError(401, code, LOGGED_OUT);
   return new ApiError(response.status, code, message, fields ?? {});
 }
 
-/** The token that Django wrote into the page. */
-function csrfToken(): string {
-  return document.getElementById('page')?.dataset.csrf ?? '';
+/** The token of now: logging in again, in another tab too, gives the browser another cookie. */
+export function csrfToken(): string {
+  const cookie = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
+  return cookie ?? document.getElementById('page')?.dataset.csrf ?? '';
 }

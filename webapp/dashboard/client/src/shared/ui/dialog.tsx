@@ -8,13 +8,21 @@ type DialogProps = {
   children: ReactNode;
 };
 
-/** A modal dialog of the browser: focus stays inside, Escape and a click outside close it. */
+/**
+ * A modal dialog of the browser: focus stays inside, Escape and a click outside close it. However
+ * it goes, focus returns to where it was.
+ */
 export function Dialog({ title, onClose, shape = 'box', children }: DialogProps) {
   const id = useId();
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const dialog = element.current;
+    const before = document.activeElement;
     if (dialog?.open === false) dialog.showModal();
+    return () => {
+      // The browser gives focus back when it closes a dialog, not when one leaves the page.
+      if (before instanceof HTMLElement && document.activeElement === document.body) before.focus();
+    };
   }, []);
   return (
     <dialog
@@ -26,7 +34,7 @@ export function Dialog({ title, onClose, shape = 'box', children }: DialogProps)
         if (event.target === element.current) element.current.close();
       }}
     >
-      <div className="dialog-body">
+      <section className="dialog-body">
         <header>
           <h2 id={id}>{title}</h2>
           <button
@@ -39,7 +47,7 @@ export function Dialog({ title, onClose, shape = 'box', children }: DialogProps)
           </button>
         </header>
         {children}
-      </div>
+      </section>
     </dialog>
   );
 }
