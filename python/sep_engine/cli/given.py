@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sep_engine.backtest import PriceSide
-    from sep_engine.data import Bars
+    from sep_engine.data import Bars, Sample
     from sep_engine.evidence.capacity import Volume
     from sep_engine.model.volume import Counted
 
@@ -101,7 +101,7 @@ def given_bars(
     if source.use_sample:
         sample = source.sample()
         bars, metadata = sample.bars, sample.metadata
-        known_side, own_pip = metadata["price_side"], sample.instrument.pip
+        known_side, own_pip = metadata["price_side"], sample_pip(sample, own_pip)
         instrument, usual_spread = sample.instrument.name, metadata["assumed_spread_pips"]
         origin = {
             "origin": f"{metadata['origin']['package']} {metadata['origin']['version']}",
@@ -165,6 +165,14 @@ def bars_volume(bars: Bars, said: str | None, known: Counted) -> Volume | None:
     from sep_engine.evidence.capacity import Volume
 
     return None if bars.volume is None else Volume(bars.volume, cast("Counted", said or known))
+
+
+def sample_pip(sample: Sample, said: Decimal | None) -> Decimal:
+    """Return the pip of the sample; ArgumentError if another was said."""
+    known = sample.instrument.pip
+    if said not in (None, known):
+        raise ArgumentError(f"--pip {said}: that of {sample.bars.name} is {known}; leave it out")
+    return known
 
 
 def usual_pip(tick: Decimal) -> Decimal:

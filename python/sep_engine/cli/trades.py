@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sep_engine.cli.given import bars_volume, usual_pip, whole_ticks
+from sep_engine.cli.given import bars_volume, sample_pip, usual_pip, whole_ticks
 from sep_engine.cli.runs import counted_in, run_key, write_files
 from sep_engine.cli.source import Source, Stages, decimal_option, progress
 from sep_engine.cli.text import duration_text, print_lines, screen
@@ -110,14 +110,15 @@ def trades_document(
     origin: dict[str, Any] = {}
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
     stored = source.stored() if source.is_stored else None
+    said_pip = decimal_option("--pip", options.pip)
     if options.sample:
         given = source.sample()
-        bars, pip_price = given.bars, given.instrument.pip
+        bars, pip_price = given.bars, sample_pip(given, said_pip)
         spread_pips = options.spread_pips or given.metadata["assumed_spread_pips"]
     else:
         bars = stored.bars if stored else source.bars()
         own_pip = stored.pip if stored else usual_pip(bars.tick)
-        pip_price = decimal_option("--pip", options.pip) or own_pip
+        pip_price = said_pip or own_pip
         origin = stored.metadata["origin"] if stored else {}
         spread_pips = options.spread_pips or ""
     if not spread_pips:
@@ -127,7 +128,8 @@ def trades_document(
         )
     spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
     pip = float(pip_price / bars.tick)
-    costs = Costs(spread, pip, True, "given on the command line")
+    told = "given on the command line" if options.spread_pips else "assumed for the sample"
+    costs = Costs(spread, pip, True, told)
     # Bars of one side lie a spread beside the other, and a fill may slip by a pip.
     tolerance = max(float(spread), pip)
     if options.tolerance_pips is not None:

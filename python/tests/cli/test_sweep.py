@@ -92,6 +92,10 @@ def test_it_tries_costs_and_writes_parquet(sep: Sep, tmp_path: Path) -> None:
             "sep: --side bid: eur_usd_h1 holds ask prices; leave it out",
         ),
         (
+            ["--sample", "--grid", "GRID", "--pip", "0.01"],
+            "sep: --pip 0.01: that of eur_usd_h1 is 0.0001; leave it out",
+        ),
+        (
             ["--sample", "--grid", "GRID", "--session", "sat 10:00-11:00 UTC"],
             "sep: --session 'sat 10:00-11:00 UTC': no bar of eur_usd_h1 ends within it",
         ),

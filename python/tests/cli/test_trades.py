@@ -54,6 +54,16 @@ def test_trades_of_another_program_are_judged(sep: Sep, export: Path, tmp_path: 
     ).out.replace("│", "").replace("\n", " ").replace("  ", "")
 
 
+def test_what_nobody_said_of_the_sample_is_not_said_to_be_given(
+    sep: Sep, export: Path, tmp_path: Path
+) -> None:
+    asked = ("verdict", "--sample", "--trades", export, "--tolerance-pips", "1.3", "--json")
+    small = ("--surrogates", "19", "--out", tmp_path / "runs")
+    assert sep(*asked, *small).document["costs"]["source"] == "assumed for the sample"
+    refused = sep(*asked, *small, "--pip", "0.01")
+    assert refused.err == "sep: --pip 0.01: that of eur_usd_h1 is 0.0001; leave it out\n"
+
+
 def test_the_ledger_counts_every_list_on_the_same_bars(
     sep: Sep, export: Path, tmp_path: Path
 ) -> None:
