@@ -81,7 +81,9 @@ def test_folds_that_cannot_be_cut_are_refused(
 
 def test_folds_that_can_just_be_cut_are_not_refused() -> None:
     cut = sp.Guard(4, 4)
+    # Two of ten folds, in 10 * 9 / 2 ways; one of them, in ten.
     assert len(list(sp.combinatorial(100, folds=10, test_folds=2, cut=cut))) == 45
+    assert len(list(sp.combinatorial(100, folds=10, test_folds=1, cut=cut))) == 10
 
 
 def test_walk_forward_refuses_to_train_on_nothing() -> None:

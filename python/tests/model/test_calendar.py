@@ -1,10 +1,17 @@
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from sep_engine.errors import ArgumentError
-from sep_engine.model.calendar import gap_mask, is_open, missing_bars, trading_day
+from sep_engine.model.calendar import (
+    gap_mask,
+    is_open,
+    missing_bars,
+    trading_day,
+    trading_days,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -73,6 +80,15 @@ def test_a_time_without_zone_is_refused() -> None:
 )
 def test_d13_a_trading_day_begins_at_17_new_york(at: datetime, expected: date) -> None:
     assert trading_day(at) == expected
+
+
+def test_d13_every_hour_of_a_year_belongs_to_the_day_that_new_york_says() -> None:
+    hours = [utc(2017, 1, 1) + number * HOUR for number in range(24 * 365)]
+    new_york = ZoneInfo("America/New_York")
+    # 17:00 there is the midnight after which a day is named.
+    expected = [(one.astimezone(new_york).replace(tzinfo=None) + 7 * HOUR).date() for one in hours]
+    found = trading_days(nanoseconds(*hours)).astype("datetime64[D]").tolist()
+    assert found == expected
 
 
 def test_a_weekend_is_no_gap() -> None:

@@ -83,8 +83,18 @@ def test_closing_books_the_gain_to_the_balance_and_cancels_the_dependents(desk: 
     assert closed["reason"] == "MARKET_ORDER_TRADE_CLOSE"
     assert closed["pl"] == "50.0000"
     assert closed["accountBalance"] == "100050.0000"
-    assert closed["tradesClosed"][0]["tradeID"] == "4"
-    assert closed["tradesClosed"][0]["units"] == "-10000"
+    # Half of the spread of 0.00010, on 10,000: 0.50 USD.
+    assert closed["tradesClosed"] == [
+        {
+            "tradeID": "4",
+            "units": "-10000",
+            "price": "1.10510",
+            "realizedPL": "50.0000",
+            "financing": "0.0000",
+            "guaranteedExecutionFee": "0.0000",
+            "halfSpreadCost": "0.5000",
+        }
+    ]
     assert response.body["orderCreateTransaction"]["tradeClose"] == {
         "tradeID": "4",
         "units": "ALL",
