@@ -5,7 +5,7 @@
 
 namespace py = pybind11;
 
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_core, module) {
     module.doc() = "The compiled engine. Use it through sep_engine.";
     module.attr("__version__") = SEP_VERSION;
 

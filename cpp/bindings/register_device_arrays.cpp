@@ -11,6 +11,7 @@
 
 #include "device_arrays.hpp"
 #include "dlpack.hpp"
+#include "instances.hpp"
 #include "register.hpp"
 #include "sep/device.hpp"
 #include "sep/errors.hpp"
@@ -302,7 +303,11 @@ DeviceArray borrowed(const std::string& name, const py::object& array, std::uint
 }
 
 void register_device_arrays(py::module_& module) {
-    py::class_<DeviceArray>(module, "DeviceArray")
+    py::class_<DeviceArray>(
+        module, "DeviceArray", always_initialized(), py::is_final(),
+        "(n,) float32, float64, uint8 or bool in the memory of a GPU.\n\n"
+        "`rolling_device` makes it. DLPack and the CUDA array interface give it to CuPy, PyTorch\n"
+        "and others without a copy; `to_numpy` copies it to the host.")
         .def_property_readonly("size", [](const DeviceArray& self) { return self.size; })
         .def_property_readonly("shape",
                                [](const DeviceArray& self) { return py::make_tuple(self.size); })

@@ -1,6 +1,8 @@
 
+#include <limits>
 #include <string>
 
+#include "arguments.hpp"
 #include "arrays.hpp"
 #include "register.hpp"
 #include "sep/legacy.hpp"
@@ -12,7 +14,11 @@ void register_legacy(py::module_& module) {
     using legacy::Qbsa;
     using legacy::Trajectory;
 
-    py::class_<Trajectory>(module, "LegacyTrajectory")
+    py::class_<Trajectory>(
+        module, "LegacyTrajectory",
+        "The damped sum from a bit forward, as it was published: `lambda_` (None\n"
+        "without a pair), `value`, `confidence` 0..1, `converged` (confidence above\n"
+        "0.7), `similarity` 0..1, and `path`, (k,) float64 partial sums.")
         .def_readonly("lambda_", &Trajectory::lambda)
         .def_readonly("value", &Trajectory::value)
         .def_readonly("confidence", &Trajectory::confidence)
@@ -20,7 +26,11 @@ void register_legacy(py::module_& module) {
         .def_readonly("similarity", &Trajectory::similarity)
         .def_property_readonly("path", [](const Trajectory& t) { return copy<double>(t.path); });
 
-    py::class_<Analysis>(module, "LegacyAnalysis")
+    py::class_<Analysis>(
+        module, "LegacyAnalysis",
+        "Counts, ratios (binary32), entropy, coherence and runs, as published.\n\n"
+        "`collapse(threshold=0.5)` is True from that rupture_ratio on. `runs` are\n"
+        "(index of the first transition, state N, F or R, length).")
         .def_readonly("null", &Analysis::null_count)
         .def_readonly("flip", &Analysis::flip_count)
         .def_readonly("rupture", &Analysis::rupture_count)
@@ -44,17 +54,29 @@ void register_legacy(py::module_& module) {
                 }
                 return runs;
             })
-        .def("collapse", &Analysis::collapse, py::arg("threshold") = 0.5f);
+        .def(
+            "collapse",
+            [](const Analysis& a, py::handle threshold) {
+                return a.collapse(static_cast<float>(number("threshold", threshold)));
+            },
+            py::arg("threshold") = 0.5);
 
-    py::class_<Qbsa>(module, "LegacyQbsa")
+    py::class_<Qbsa>(module, "LegacyQbsa",
+                     "Where probes and expectations differ, and the share that does (binary32).\n\n"
+                     "`collapse(threshold=0.6, total_bits=None)` compares that share with the\n"
+                     "threshold, or with total_bits given the corrections over them.")
         .def_readonly("corrections", &Qbsa::corrections)
         .def_readonly("correction_ratio", &Qbsa::correction_ratio)
         .def(
             "collapse",
-            [](const Qbsa& q, float threshold, std::optional<std::size_t> total_bits) {
-                return total_bits ? q.collapse(*total_bits, threshold) : q.collapse(threshold);
+            [](const Qbsa& q, py::handle threshold, const py::object& total_bits) {
+                const auto level = static_cast<float>(number("threshold", threshold));
+                if (total_bits.is_none()) return q.collapse(level);
+                const std::int64_t bits =
+                    whole("total_bits", total_bits, 0, std::numeric_limits<std::int64_t>::max());
+                return q.collapse(static_cast<std::size_t>(bits), level);
             },
-            py::arg("threshold") = 0.6f, py::kw_only(), py::arg("total_bits") = py::none());
+            py::arg("threshold") = 0.6, py::kw_only(), py::arg("total_bits") = py::none());
 
     module.def("legacy_analyze",
                [](const Array<std::uint8_t>& bits) { return legacy::analyze(view(bits)); });

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
+#include "arguments.hpp"
 #include "arrays.hpp"
 #include "columns.hpp"
 #include "register.hpp"
@@ -41,6 +43,9 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
           const py::dict& columns, const py::object& progress) {
     const std::span<const T> all = view(values);
     const std::span<const std::uint8_t> all_gap = view(gap);
+    if (!progress.is_none() && PyCallable_Check(progress.ptr()) == 0) {
+        refuse_kind("progress", "something to call", progress);
+    }
     if (!all_gap.empty() && all_gap.size() != all.size()) {
         throw InvalidArgument(std::string("gap must have one value per ") +
                               (std::is_same_v<T, double> ? "price, " : "bit, ") +
@@ -76,13 +81,20 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
 
 void register_rolling(py::module_& module) {
     py::class_<Roller>(module, "Roller")
-        .def(py::init([](double tick, int window, std::uint64_t stride, std::string_view encoding,
-                         const std::vector<std::string>& metrics, std::string_view predictor,
-                         double collapse_share, std::string_view backend, int threads) {
-                 const Backend chosen = backend_named(backend);
-                 return Roller(specification(tick, window, stride, encoding, metrics, predictor,
-                                             collapse_share),
-                               chosen, threads);
+        .def(py::init([](const py::object& tick, const py::object& window, const py::object& stride,
+                         const py::object& encoding, const py::object& metrics,
+                         const py::object& predictor, const py::object& collapse_share,
+                         const py::object& backend, const py::object& threads) {
+                 const Backend chosen = backend_named(word("backend", backend));
+                 const auto step = static_cast<std::uint64_t>(
+                     whole("stride", stride, 1, std::numeric_limits<std::int64_t>::max()));
+                 return Roller(
+                     specification(
+                         number("tick", tick),
+                         static_cast<int>(whole("window", window, window_min, window_max)), step,
+                         word("encoding", encoding), words("metrics", metrics),
+                         word("predictor", predictor), number("collapse_share", collapse_share)),
+                     chosen, static_cast<int>(whole("threads", threads, 0, 1024)));
              }),
              py::kw_only(), py::arg("tick"), py::arg("window"), py::arg("stride"),
              py::arg("encoding"), py::arg("metrics"), py::arg("predictor"),

@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "arguments.hpp"
 #include "arrays.hpp"
 #include "register.hpp"
 #include "sep/errors.hpp"
@@ -316,7 +317,7 @@ void register_sweep(py::module_& module) {
                          const Array<std::int32_t>& day, const Array<double>& price,
                          const std::optional<Array<std::uint8_t>>& gap,
                          const std::optional<Array<std::uint8_t>>& counts, std::int32_t per_side,
-                         double tick, std::string_view backend, int threads) {
+                         double tick, const py::object& backend, const py::object& threads) {
                  SweepBars bars;
                  bars.open = vector_of(open);
                  bars.high = vector_of(high);
@@ -330,7 +331,8 @@ void register_sweep(py::module_& module) {
                  if (counts) bars.counts = vector_of(*counts);
                  bars.per_side = per_side;
                  bars.tick = tick;
-                 return std::make_unique<Sweep>(std::move(bars), backend, threads);
+                 const auto count = static_cast<int>(whole("threads", threads, 0, 1024));
+                 return std::make_unique<Sweep>(std::move(bars), word("backend", backend), count);
              }),
              py::kw_only(), py::arg("open"), py::arg("high"), py::arg("low"), py::arg("close"),
              py::arg("bid_off"), py::arg("ask_off"), py::arg("day"), py::arg("price"),
@@ -341,11 +343,11 @@ void register_sweep(py::module_& module) {
         .def("finish", &Sweep::finish)
         .def("clear", &Sweep::clear)
         .def("best",
-             [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
+             [](Sweep& sweep, const SweepRules& rules, const py::object& kind, std::uint64_t seed,
                 double block, std::uint64_t first, bool sharpe, const Array<double>& statistics,
                 const Array<std::int64_t>& numbers) {
-                 sweep.best(rules, surrogates_of(kind, seed, block), first, sharpe, statistics,
-                            numbers);
+                 sweep.best(rules, surrogates_of(word("kind", kind), seed, block), first, sharpe,
+                            statistics, numbers);
              })
         .def("panels", &Sweep::panels)
         .def("best_by_days",

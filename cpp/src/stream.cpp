@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::array<char, 8> magic{'S', 'E', 'P', 'Q', 'F', 'H', 'S', 0};
 constexpr std::uint32_t layout_version = 2;
+constexpr std::array<char, 8> magic_of_bank{'S', 'E', 'P', 'Q', 'F', 'H', 'B', 0};
+constexpr std::uint32_t layout_version_of_bank = 1;
 
 // FNV-1a, 64 bit: finds a damaged file, is no defence against a made one.
 std::uint64_t checksum(std::span<const std::byte> bytes) {
@@ -53,11 +55,42 @@ public:
         for (std::uint64_t& word : bits.words()) word = take<std::uint64_t>();
     }
 
+    std::span<const std::byte> take(std::size_t count) {
+        if (bytes_.size() < count) throw InvalidArgument("snapshot is too short");
+        const auto first = bytes_.first(count);
+        bytes_ = bytes_.subspan(count);
+        return first;
+    }
+
     bool at_end() const { return bytes_.empty(); }
 
 private:
     std::span<const std::byte> bytes_;
 };
+
+/// Take the mark and the version of a layout, and see that the checksum fits.
+std::uint32_t take_head(Reader& reader, std::span<const std::byte> bytes,
+                        const std::array<char, 8>& mark, std::uint32_t newest, const char* of) {
+    if (reader.take<std::array<char, 8>>() != mark) {
+        throw InvalidArgument(std::string("snapshot must start with the mark of a QFH ") + of);
+    }
+    const auto version = reader.take<std::uint32_t>();
+    if (version < 1 || version > newest) {
+        throw InvalidArgument("snapshot must have a layout version of 1 to " +
+                              std::to_string(newest) + ", had " + std::to_string(version));
+    }
+    const std::size_t body = bytes.size() - std::min(bytes.size(), sizeof(std::uint64_t));
+    if (Reader(bytes.subspan(body)).take<std::uint64_t>() != checksum(bytes.first(body))) {
+        throw InvalidArgument("snapshot is damaged: its checksum does not fit");
+    }
+    return version;
+}
+
+bool same_but_tick(const RollingSpec& a, const RollingSpec& b) {
+    return a.encoding == b.encoding && a.window.window == b.window.window &&
+           a.window.groups == b.window.groups && a.window.predictor == b.window.predictor &&
+           a.window.collapse_share == b.window.collapse_share;
+}
 
 const RollingSpec& checked(const RollingSpec& spec) {
     check(spec.window);
@@ -156,20 +189,11 @@ std::vector<std::byte> Stream::snapshot() const {
     return out;
 }
 
-Stream Stream::restore(std::span<const std::byte> bytes) {
+Stream Stream::restore(std::span<const std::byte> bytes) { return restored(bytes, nullptr); }
+
+Stream Stream::restored(std::span<const std::byte> bytes, const Stream* like) {
     Reader reader(bytes);
-    if (reader.take<std::array<char, 8>>() != magic) {
-        throw InvalidArgument("snapshot must start with the mark of a QFH stream");
-    }
-    const auto version = reader.take<std::uint32_t>();
-    if (version < 1 || version > layout_version) {
-        throw InvalidArgument("snapshot must have a layout version of 1 to " +
-                              std::to_string(layout_version) + ", had " + std::to_string(version));
-    }
-    const std::size_t body = bytes.size() - std::min(bytes.size(), sizeof(std::uint64_t));
-    if (Reader(bytes.subspan(body)).take<std::uint64_t>() != checksum(bytes.first(body))) {
-        throw InvalidArgument("snapshot is damaged: its checksum does not fit");
-    }
+    const std::uint32_t version = take_head(reader, bytes, magic, layout_version, "stream");
     RollingSpec spec;
     const auto window = reader.take<std::uint32_t>();
     spec.window.window = static_cast<int>(std::min<std::uint32_t>(window, window_max + 1));
@@ -210,7 +234,10 @@ Stream Stream::restore(std::span<const std::byte> bytes) {
     reader.take<std::uint64_t>();
     if (!reader.at_end()) throw InvalidArgument("snapshot is too long");
 
-    Stream stream(spec);
+    if (like != nullptr && !same_but_tick(spec, like->spec_)) {
+        throw InvalidArgument("snapshot holds streams that differ in more than their tick");
+    }
+    Stream stream(spec, like != nullptr ? like->tables_ : make_tables(checked(spec).window));
     stream.last_ = last;
     stream.prices_seen_ = prices_seen;
     stream.bits_ = std::move(bits);
@@ -241,7 +268,7 @@ constexpr std::size_t batch_min = 16;
 
 }  // namespace
 
-StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) {
+StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) : spec_(spec) {
     check(spec.window);
     const auto shared = make_tables(spec.window);
     RollingSpec own = spec;
@@ -258,6 +285,45 @@ StreamBank::StreamBank(const RollingSpec& spec, std::span<const double> ticks) {
 StreamBank::~StreamBank() = default;
 StreamBank::StreamBank(StreamBank&&) noexcept = default;
 StreamBank& StreamBank::operator=(StreamBank&&) noexcept = default;
+
+std::vector<std::byte> StreamBank::snapshot() const {
+    std::vector<std::byte> out;
+    put(out, magic_of_bank);
+    put(out, layout_version_of_bank);
+    put(out, std::uint64_t{size()});
+    // A stream that has seen nothing tells the specification, which a bank without streams has too.
+    RollingSpec spec = spec_;
+    spec.tick = 1;
+    const std::vector<std::byte> unused = Stream(spec).snapshot();
+    put(out, std::uint64_t{unused.size()});
+    out.reserve(out.size() + (size() + 1) * unused.size() + sizeof(std::uint64_t));
+    out.insert(out.end(), unused.begin(), unused.end());
+    for (const Stream& stream : streams_) {
+        const std::vector<std::byte> one = stream.snapshot();
+        out.insert(out.end(), one.begin(), one.end());
+    }
+    put(out, checksum(out));
+    return out;
+}
+
+StreamBank StreamBank::restore(std::span<const std::byte> bytes) {
+    Reader reader(bytes);
+    take_head(reader, bytes, magic_of_bank, layout_version_of_bank, "bank of streams");
+    const auto count = reader.take<std::uint64_t>();
+    const auto size_each = reader.take<std::uint64_t>();
+    const Stream first = Stream::restore(reader.take(size_each));
+    std::vector<Stream> streams;
+    std::vector<double> ticks;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        streams.push_back(Stream::restored(reader.take(size_each), &first));
+        ticks.push_back(streams.back().spec().tick);
+    }
+    reader.take<std::uint64_t>();
+    if (!reader.at_end()) throw InvalidArgument("snapshot is too long");
+    StreamBank bank(first.spec(), ticks);
+    bank.streams_ = std::move(streams);
+    return bank;
+}
 
 void StreamBank::update(std::span<const double> prices, std::span<const std::uint8_t> gap,
                         const RollingOutputs& out) {

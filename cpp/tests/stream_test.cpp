@@ -103,6 +103,29 @@ TEST(StreamBank, GivesTheBytesOfItsStreams) {
     }
 }
 
+TEST(StreamBank, GoesOnFromItsSnapshotAndRefusesADamagedOne) {
+    for (const std::size_t size : {0U, 1U, 20U}) {
+        const RollingSpec spec = spec_of(16, Encoding::moves, tests::all_groups);
+        StreamBank bank(spec, std::vector<double>(size, spec.tick));
+        const Walk walk(60, 4, 0.02);
+        StreamBank restored = StreamBank::restore(bank.snapshot());
+        for (std::size_t k = 0; k < walk.prices.size(); ++k) {
+            const std::vector<double> prices(size, walk.prices[k]);
+            const std::vector<std::uint8_t> gap(size, walk.gap[k]);
+            bank.update(prices, gap, {});
+            restored.update(prices, gap, {});
+            if (k == 30) restored = StreamBank::restore(restored.snapshot());
+        }
+        const auto good = bank.snapshot();
+        EXPECT_EQ(restored.snapshot(), good);
+        for (std::size_t i = 0; i < good.size(); ++i) {
+            auto bad = good;
+            bad[i] ^= std::byte{1};
+            EXPECT_THROW(StreamBank::restore(bad), InvalidArgument) << "byte " << i;
+        }
+    }
+}
+
 TEST(Stream, IsUnchangedByAPriceThatItRefuses) {
     Stream stream(cents());
     stream.update(1.10, false);

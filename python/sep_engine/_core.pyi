@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,7 @@ class Sweep:
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
         """Return open, high, low and close of a surrogate."""
 
+@final
 class CoinDistribution:
     """The exact distribution of a metric over fair coin tosses."""
 
@@ -150,7 +151,7 @@ class CoinDistribution:
     def cumulative(self) -> NDArray[np.float64]: ...
     def percentile(self, value: float, /) -> float: ...
     def percentiles(
-        self, values: NDArray[np.float64], tolerance: float, /
+        self, values: NDArray[np.float64], tolerance: float = 0.0, /
     ) -> NDArray[np.float64]: ...
 
 class Roller:
@@ -188,6 +189,7 @@ class Roller:
         /,
     ) -> None: ...
 
+@final
 class DeviceArray:
     """One-dimensional memory of a GPU: DLPack and the CUDA array interface give it to others."""
 
@@ -248,6 +250,7 @@ class DeviceRoller:
     ) -> None:
         """Write the results, and return when they are there."""
 
+@final
 class StreamMetrics:
     """What a stream knows after a price: the metrics of `RollingMetrics` as numbers."""
 
@@ -302,6 +305,7 @@ class StreamMetrics:
     def percentile(self, name: str, /) -> float:
         """Return what `RollingMetrics.percentile` holds for this price; NaN where there is none."""
 
+@final
 class Stream:
     """The rolling metrics one price at a time, equal to `rolling` to the last bit."""
 
@@ -344,6 +348,7 @@ class Stream:
     def restore(snapshot: bytes) -> Stream:
         """Return the stream of a snapshot; ArgumentError if it is none or damaged."""
 
+@final
 class StreamBank:
     def __init__(
         self,
@@ -356,6 +361,14 @@ class StreamBank:
         /,
     ) -> None: ...
     def __len__(self) -> int: ...
+    @property
+    def computed(self) -> tuple[str, ...]: ...
+    @property
+    def kind(self) -> str:
+        """The window and the encoding as text."""
+    def snapshot(self) -> bytes: ...
+    @staticmethod
+    def restore(snapshot: bytes, /) -> StreamBank: ...
     def update(
         self,
         prices: NDArray[np.float64],

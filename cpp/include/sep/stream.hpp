@@ -70,6 +70,10 @@ public:
 private:
     friend class StreamBank;
 
+    /// @param like  nullptr, or a stream of the same specification but for the tick; its tables are
+    /// shared.
+    static Stream restored(std::span<const std::byte> bytes, const Stream* like);
+
     /// Take in the next price, and leave the metrics as they are.
     void take(double price, bool gap);
     void compute();
@@ -99,6 +103,16 @@ public:
     StreamBank& operator=(StreamBank&&) noexcept;
 
     std::size_t size() const { return streams_.size(); }
+    /// Of all streams; its tick is of none.
+    const RollingSpec& spec() const { return spec_; }
+
+    /// The whole state as bytes: a magic word, the version of the layout, the snapshots of the
+    /// streams, a checksum.
+    std::vector<std::byte> snapshot() const;
+
+    /// @throws InvalidArgument  the bytes are not a snapshot of a bank, are damaged, or have
+    /// another version.
+    static StreamBank restore(std::span<const std::byte> bytes);
 
     /// Take in one price for each instrument and write its metrics.
     ///
@@ -116,6 +130,7 @@ private:
     void write(std::size_t i, const RollingOutputs& out);
     void write_batch(const RollingOutputs& out);
 
+    RollingSpec spec_;
     std::vector<Stream> streams_;
     std::unique_ptr<Batch> batch_;  ///< nullptr: every stream computes its own window
 };

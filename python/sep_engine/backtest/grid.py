@@ -25,6 +25,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
+
 from sep_engine.backtest.market import Costs, CostsChange
 from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import ArgumentError, RuleError
@@ -85,6 +87,9 @@ class Grid:
         for entry in self.entry:
             if entry not in ENTRIES:
                 raise RuleError(f"entry must be one of {', '.join(ENTRIES)}; was {entry!r}")
+        for change in self.costs:
+            if not isinstance(change, CostsChange):
+                raise RuleError(f"costs must hold changes of costs, holds {change!r}")
         # Only gates are restricted, by encoding and window: every such pair has to be seen once.
         first = {name: getattr(self, name)[0] for name in AXES}
         for name in AXES:
@@ -212,6 +217,8 @@ class Grid:
         return document
 
     def _choices(self, number: int) -> dict[str, Any]:
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(f"rule number must be an int, was {type(number).__name__}")
         if not 0 <= number < len(self):
             raise IndexError(f"rule number must be in 0..{len(self) - 1}, was {number}")
         chosen = {}

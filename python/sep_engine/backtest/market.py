@@ -13,6 +13,13 @@ PriceSide = Literal["bid", "ask", "mid"]
 SIDES: Final[tuple[PriceSide, ...]] = ("bid", "ask", "mid")
 
 
+def _check_ticks(name: str, ticks: int) -> None:
+    if isinstance(ticks, bool) or not isinstance(ticks, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number of ticks, was {type(ticks).__name__}")
+    if ticks < 0:
+        raise ArgumentError(f"{name} must be >= 0, was {ticks}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
     """What trading costs, in ticks of the bars' grid.
@@ -28,10 +35,15 @@ class Costs:
     assumed: bool = True
 
     def __post_init__(self) -> None:
-        if np.any(np.asarray(self.spread_ticks) < 0):
-            raise ArgumentError("spread_ticks must be >= 0 at every bar")
-        if self.per_side_ticks < 0:
-            raise ArgumentError(f"per_side_ticks must be >= 0, was {self.per_side_ticks}")
+        spread = self.spread_ticks
+        if isinstance(spread, np.ndarray):
+            if spread.dtype.kind not in "iu":
+                raise TypeError(f"spread_ticks must be whole ticks, had dtype {spread.dtype}")
+            if np.any(spread < 0):
+                raise ArgumentError("spread_ticks must be >= 0 at every bar")
+        else:
+            _check_ticks("spread_ticks", spread)
+        _check_ticks("per_side_ticks", self.per_side_ticks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,8 @@ class CostsChange:
 
     def __post_init__(self) -> None:
         multiple = self.spread_multiple
+        if not isinstance(multiple, Decimal):
+            raise TypeError(f"spread_multiple must be a Decimal, was {type(multiple).__name__}")
         if not multiple.is_finite() or not 0 <= multiple <= 1000 or multiple != round(multiple, 6):
             raise ArgumentError(
                 f"spread_multiple must be in 0..1000 with at most 6 decimals, was {multiple}"
@@ -58,9 +72,8 @@ class CostsChange:
         if self.spread_ticks is not None and self.spread_multiple != 1:
             raise ArgumentError("spread_ticks and spread_multiple exclude each other")
         for name in ("spread_ticks", "per_side_ticks"):
-            ticks = getattr(self, name)
-            if ticks is not None and ticks < 0:
-                raise ArgumentError(f"{name} must be >= 0, was {ticks}")
+            if getattr(self, name) is not None:
+                _check_ticks(name, getattr(self, name))
 
     def of(self, costs: Costs) -> Costs:
         """Return the given costs with this change."""

@@ -13,7 +13,7 @@ import tempfile
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
@@ -38,9 +38,10 @@ from sep_engine.backtest.sweep_plan import (
     compiled_rules,
 )
 from sep_engine.backtest.sweep_table import ParquetTable, Table, table_at
-from sep_engine.backtest.trades import Entry, Trade
+from sep_engine.backtest.trades import ENTRIES, Entry, Trade
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
+from sep_engine.qfh._arrays import as_whole
 from sep_engine.signals import Rule
 
 Ints = NDArray[np.int64]
@@ -139,6 +140,7 @@ class SweepResult:
 
     def best(self, by: Statistic = "sharpe", count: int = 10) -> Ints:
         """Return the numbers of the best rules, the best first; of equals the smaller number."""
+        as_whole("count", count, low=0)
         order = _best_first(self._statistic(by), self.numbers, count)
         return self.numbers[order]
 
@@ -218,12 +220,16 @@ def sweep(
         ArgumentError: something does not fit; the checkpoint is of another sweep.
         BackendError: the backend cannot run here.
     """
+    rules = _checked(bars, rules, costs, entry)
+    for name, call in (("progress", progress), ("each_block", each_block)):
+        if call is not None and not callable(call):
+            raise TypeError(f"{name} must be something to call, was {type(call).__name__}")
     engines = _Engines(bars, costs, side, counts, backend, threads)
     job = _Job(
-        rules=rules if isinstance(rules, Grid) else tuple(rules),
+        rules=rules,
         entry=entry,
         bars=int(bars.times.size),
-        top=top,
+        top=None if top is None else min(as_whole("top", top, low=1), 2**31 - 1),
         by=by,
         days=engines.made.days,
         on_gpu=backend == "cuda",
@@ -272,6 +278,29 @@ def sweep(
         days=job.days,
         counts=counts,
     )
+
+
+def _checked(
+    bars: BarColumns, rules: Grid | Sequence[Rule], costs: Costs, entry: Entry
+) -> Grid | tuple[Rule, ...]:
+    """Return the rules if all that a sweep is of has the form that it needs."""
+    for column in ("times", "close", "open_ticks", "high_ticks", "low_ticks", "close_ticks"):
+        if not isinstance(getattr(bars, column, None), np.ndarray):
+            kind = type(bars).__name__
+            raise TypeError(f"bars must have an array {column}, as Bars do; were {kind}")
+    if not isinstance(costs, Costs):
+        raise TypeError(f"costs must be Costs, were {type(costs).__name__}")
+    if entry not in ENTRIES:
+        raise ArgumentError(f"entry must be one of {', '.join(ENTRIES)}; was {entry!r}")
+    if isinstance(rules, Grid):
+        return rules
+    if not isinstance(rules, Iterable):
+        raise TypeError(f"rules must be a Grid or a sequence of Rule, were {type(rules).__name__}")
+    listed = tuple(rules)
+    for place, rule in enumerate(listed):
+        if not isinstance(rule, Rule):
+            raise TypeError(f"rules must hold Rule, held {type(rule).__name__} at {place}")
+    return listed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -333,8 +362,12 @@ def reality_check(
     Source: White (2000), "A reality check for data snooping", with surrogates in place of the
     bootstrap of results.
     """
-    if count < 1 or not 0 <= seed < 2**64:
-        raise ArgumentError(f"count must be >= 1 and seed in 0..2**64-1, were {count}, {seed}")
+    as_whole("count", count, low=1)
+    seed = as_whole("seed", seed, low=0, high=2**64 - 1)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be something to call, was {type(progress).__name__}")
+    if isinstance(block, bool) or not isinstance(block, (int, float, np.number)):
+        raise TypeError(f"block must be a number, was {type(block).__name__}")
     found = sweep(
         bars,
         rules,
@@ -400,8 +433,6 @@ class _Job:
     on_gpu: bool
 
     def __post_init__(self) -> None:
-        if self.top is not None and self.top < 1:
-            raise ArgumentError(f"top must be >= 1, was {self.top}")
         if self.by not in STATISTICS:
             raise ArgumentError(f"by must be one of {', '.join(STATISTICS)}; was {self.by!r}")
 

@@ -18,6 +18,7 @@ from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import trading_days
 from sep_engine.qfh import BackendName
+from sep_engine.qfh._arrays import as_mask
 from sep_engine.qfh.calibration import values_between
 from sep_engine.signals import Gate, Rule
 from sep_engine.signals.rule import DIRECTIONS
@@ -125,6 +126,8 @@ class SweepBars:
             raise ArgumentError("times of bars must not fall from one trading day to one before")
         prices = {"open": own.open, "high": own.high, "low": own.low, "close": own.close}
         for name, ticks in prices.items():
+            if ticks.dtype.kind not in "iu":
+                raise TypeError(f"{name} prices must be whole ticks, had dtype {ticks.dtype}")
             _check_below(f"{name} prices", ticks, _TICKS_MAX, "ticks; use a coarser tick")
         offs = {"bid_off": to_bid, "ask_off": to_ask}
         for ticks in (*offs.values(), np.array([costs.per_side_ticks])):
@@ -138,9 +141,7 @@ class SweepBars:
             "tick": tick,
         }
         if counts is not None:
-            if counts.shape != own.open.shape:
-                raise ArgumentError(f"counts must be {own.open.shape}, was {counts.shape}")
-            columns["counts"] = np.ascontiguousarray(counts).view(np.uint8)
+            columns["counts"] = as_mask("counts", counts, values=own.open.size, value="bar")
         return cls(columns, found.size)
 
     @property

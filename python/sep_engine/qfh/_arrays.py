@@ -1,6 +1,7 @@
 """What an array must be before it reaches the compiled code."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ def one_dimensional(name: str, values: ArrayLike, *dtypes: type[np.generic]) -> 
     """
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: what is masked would be used")
-    array = np.asarray(values)
+    given: Any = values
+    by_dlpack = hasattr(given, "__dlpack__") and not hasattr(given, "__array__")
+    array = np.from_dlpack(given) if by_dlpack else np.asarray(given)
     accepted = [np.dtype(dtype) for dtype in dtypes]
     if array.dtype not in accepted:
         wanted = " or ".join(str(dtype) for dtype in accepted)
@@ -51,35 +54,44 @@ def as_bits(bits: ArrayLike) -> NDArray[np.uint8]:
 
 def as_gap(gap: ArrayLike | None, *, values: int, value: str) -> NDArray[np.uint8] | None:
     """Return the mask as bytes if it has one for each of `values`, each called a `value`."""
-    if gap is None:
-        return None
-    array = one_dimensional("gap", gap, np.bool_)
+    return None if gap is None else as_mask("gap", gap, values=values, value=value)
+
+
+def as_mask(name: str, mask: ArrayLike, *, values: int, value: str) -> NDArray[np.uint8]:
+    """The same for a mask of any name, which must be there."""
+    array = one_dimensional(name, mask, np.bool_)
     if array.size != values:
-        raise ArgumentError(f"gap must have one value per {value}, {values}, had {array.size}")
+        raise ArgumentError(f"{name} must have one value per {value}, {values}, had {array.size}")
     return array.view(np.uint8)
 
 
-def as_window(window: int, *, values: int, needed: int, values_name: str) -> int:
-    """Return `window` if it is in 8..1024 and `values` suffice to fill it once."""
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)):
-        raise TypeError(f"window must be an int, was {type(window).__name__}")
-    if not 8 <= window <= 1024:
-        raise ArgumentError(f"window must be in 8..1024, was {window}")
+def as_whole(name: str, value: int, *, low: int, high: int | None = None) -> int:
+    """Return `value` if it is an int in low..high."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, was {type(value).__name__}")
+    if value < low or (high is not None and value > high):
+        rule = f">= {low}" if high is None else f"in {low}..{high}"
+        raise ArgumentError(f"{name} must be {rule}, was {value}")
+    return int(value)
+
+
+def as_window(window: int) -> int:
+    """Return `window` if it is an int in 8..1024."""
+    return as_whole("window", window, low=8, high=1024)
+
+
+def check_filled(window: int, *, values: int, needed: int, values_name: str) -> None:
+    """Raise ArgumentError if fewer `values` are there than fill the window once."""
     if values < needed:
         raise ArgumentError(
             f"window must be full at least once: {window} bits need {needed} {values_name}, "
             f"had {values}"
         )
-    return int(window)
 
 
-def as_count(name: str, value: int) -> int:
-    """Return `value` if it is an int >= 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, was {type(value).__name__}")
-    if value < 1:
-        raise ArgumentError(f"{name} must be >= 1, was {value}")
-    return int(value)
+def as_stride(stride: int) -> int:
+    """Return `stride` if it is an int >= 1; one that no array reaches may be cut."""
+    return min(as_whole("stride", stride, low=1), 2**62)
 
 
 def as_results(
@@ -89,8 +101,10 @@ def as_results(
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
         raise TypeError(f"dtype must be float64 or float32, was {kind}")
+    if out is not None and not isinstance(out, Mapping):
+        raise TypeError(f"out must be a mapping from metric to array, was {type(out).__name__}")
     given = dict(out or {})
-    unknown = [name for name in given if name not in (*names, "complete")]
+    unknown = [str(name) for name in given if name not in (*names, "complete")]
     if unknown:
         raise ArgumentError(f"out must hold metrics that are asked for, had {', '.join(unknown)}")
     return kind, given
@@ -110,3 +124,14 @@ def as_output(name: str, array: NDArray[Any], size: int, *dtypes: type[np.generi
     if not (array.flags.c_contiguous and array.flags.writeable and array.flags.aligned):
         raise ArgumentError(f"{label} must be contiguous, aligned and writeable")
     return array
+
+
+def check_apart(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ArgumentError if two contiguous arrays share memory: one would overwrite the other."""
+    spans = sorted(
+        (array.ctypes.data, array.ctypes.data + array.nbytes, label)
+        for label, array in arrays.items()
+    )
+    for (_, end, one), (begin, _, other) in pairwise(spans):
+        if begin < end:
+            raise ArgumentError(f"{one} and {other} must not share memory")

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sep_engine import _core
 from sep_engine.errors import ArgumentError
 from sep_engine.model import ticks
-from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, one_dimensional
+from sep_engine.qfh._arrays import as_bits, as_gap, as_prices, as_whole, one_dimensional
 
 Encoding = Literal["moves", "tick_carry", "strict_up", "pip_trunc_carry"]
 
@@ -58,15 +58,19 @@ def encode(
     """
     array = as_prices(prices)
     mask = as_gap(gap, values=array.size, value="price")
-    bits, index, joined = _core.encode(array, float(tick), encoding, mask)
+    bits, index, joined = _core.encode(array, tick, encoding, mask)
     return Encoded(bits, index, joined.view(np.bool_))
 
 
 def pack(bits: ArrayLike) -> NDArray[np.uint64]:
-    """Return bits packed 64 to a word: bit i is bit i % 64 of word i // 64.
+    """Return bits packed 64 to a word, (ceil(n / 64),) uint64: bit i is bit i % 64 of word i // 64.
 
     Args:
         bits: (n,) uint8 or bool, 0 or 1.
+
+    Raises:
+        ArgumentError: a value is neither; the message names the first such row.
+        TypeError: an array has another dtype.
     """
     return _core.pack(as_bits(bits))
 
@@ -77,11 +81,13 @@ def unpack(words: ArrayLike, *, size: int) -> NDArray[np.uint8]:
     Args:
         words: (k,) uint64.
         size: 0 to 64 * k.
+
+    Raises:
+        ArgumentError: size is out of range.
+        TypeError: an array has another dtype.
     """
     array = one_dimensional("words", words, np.uint64)
-    if not 0 <= size <= 64 * array.size:
-        raise ArgumentError(f"size must be in 0..{64 * array.size}, was {size}")
-    return _core.unpack(array, size)
+    return _core.unpack(array, as_whole("size", size, low=0, high=64 * array.size))
 
 
 def infer_tick(prices: ArrayLike) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sep_engine import _core
 from sep_engine._core import CoinDistribution
 from sep_engine.errors import ArgumentError
+from sep_engine.qfh._arrays import as_whole, as_window, one_dimensional
 
 COUNT_METRICS: Final = (
     "null_ratio",
@@ -38,7 +39,6 @@ _LAMBDA_BITS: Final = 20
 _SAME = 2.0**-40  # values closer than this are one atom, as in the exact distributions
 
 
-@cache
 def coin_distribution(metric: str, window: int) -> CoinDistribution:
     """Return the exact distribution of a metric over `window` fair coin tosses.
 
@@ -54,6 +54,13 @@ def coin_distribution(metric: str, window: int) -> CoinDistribution:
     Raises:
         ArgumentError: another metric, or the window is out of range.
     """
+    if not isinstance(metric, str) or metric not in EXACT_METRICS:
+        raise ArgumentError(f"metric must be one of {', '.join(EXACT_METRICS)}; was {metric!r}")
+    return _made_coin_distribution(metric, as_window(window))
+
+
+@cache
+def _made_coin_distribution(metric: str, window: int) -> CoinDistribution:
     return CoinDistribution(metric, window)
 
 
@@ -87,7 +94,12 @@ class SimulatedDistribution:
     def percentiles(
         self, values: NDArray[np.float64], tolerance: float = 0.0
     ) -> NDArray[np.float64]:
-        """Return 100 P(X <= value + tolerance), (m,) float64 in 0..100; NaN for NaN."""
+        """Return 100 P(X <= value + tolerance), (m,) float64 in 0..100; NaN for NaN.
+
+        Args:
+            values: (m,) float64.
+        """
+        values = one_dimensional("values", values, np.float64)
         at = np.searchsorted(self.atoms, values + tolerance, side="right")
         steps = np.concatenate([[0.0], 100.0 * self.cumulative])
         return np.where(np.isnan(values), np.nan, steps[at])
@@ -96,12 +108,16 @@ class SimulatedDistribution:
         """Return the standard error of a percentile, in points: at most 0.35 with 20,000 draws.
 
         The count of draws below a value is binomial.
+
+        Args:
+            percentile: in 0..100.
         """
+        if not 0.0 <= percentile <= 100.0:
+            raise ArgumentError(f"percentile must be in 0..100, was {percentile}")
         share = percentile / 100.0
         return 100.0 * float(np.sqrt(share * (1.0 - share) / self.draws))
 
 
-@cache
 def simulated_distribution(
     metric: str, window: int, *, draws: int = 20_000, seed: int = 0
 ) -> SimulatedDistribution:
@@ -114,17 +130,23 @@ def simulated_distribution(
         metric: one of SIMULATED_METRICS.
         window: bits, 8 to 1024.
         draws: windows, 100 to 1,000,000.
-        seed: >= 0.
+        seed: 0 to 2^64 - 1.
 
     Raises:
         ArgumentError: another metric, or a number out of range.
     """
-    if metric not in SIMULATED_METRICS:
+    if not isinstance(metric, str) or metric not in SIMULATED_METRICS:
         raise ArgumentError(f"metric must be one of {', '.join(SIMULATED_METRICS)}; was {metric!r}")
-    if not 8 <= window <= 1024:
-        raise ArgumentError(f"window must be in 8..1024, was {window}")
-    if not 100 <= draws <= 1_000_000 or seed < 0:
-        raise ArgumentError(f"draws must be in 100..1000000 and seed >= 0, were {draws}, {seed}")
+    return _simulated(
+        metric,
+        as_window(window),
+        as_whole("draws", draws, low=100, high=1_000_000),
+        as_whole("seed", seed, low=0, high=2**64 - 1),
+    )
+
+
+@cache
+def _simulated(metric: str, window: int, draws: int, seed: int) -> SimulatedDistribution:
     stride = max(window, _LAMBDA_BITS)
     roller = _core.Roller(
         tick=1.0,
@@ -173,7 +195,7 @@ def percentile(metric: str, window: int, value: float) -> float:
 
 def check_calibrated(metric: str) -> None:
     """Raise ArgumentError for a metric without a coin percentile."""
-    if metric not in CALIBRATED_METRICS:
+    if not isinstance(metric, str) or metric not in CALIBRATED_METRICS:
         known = ", ".join(CALIBRATED_METRICS)
         raise ArgumentError(f"a percentile is known of {known}; not of {metric!r}")
 

@@ -12,10 +12,11 @@ from sep_engine._core import DeviceArray
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh._arrays import (
     as_bits,
-    as_count,
     as_prices,
     as_results,
+    as_stride,
     as_window,
+    check_filled,
     one_dimensional,
 )
 from sep_engine.qfh.bits import Encoding
@@ -82,7 +83,7 @@ class DeviceRollingMetrics(Mapping[str, DeviceArray]):
             window=self.window,
             encoding=self.encoding,
             predictor=self.predictor,
-            index=np.arange(0, self.size, self.stride, dtype=np.int64),
+            rows=range(0, self.size, self.stride),
             columns=columns,
         )
 
@@ -259,8 +260,8 @@ def _rolling(
     kind, given = as_results(names, dtype, out)
     if is_on_device(values):
         device = _core.device_of(values)
-    window = as_window(window, values=window + 1, needed=0, values_name="")
-    stride = as_count("stride", stride)
+    window = as_window(window)
+    stride = as_stride(stride)
     key = (tick, window, stride, encoding, tuple(names), predictor, float(collapse_share), device)
     roller = _KEPT.take(key)
     if not is_on_device(values):
@@ -272,7 +273,7 @@ def _rolling(
         gap = _core.to_device(one_dimensional("gap", gap, np.bool_), device)
     size = roller.take_bits(values, gap) if of_bits else roller.take_prices(values, gap)
     values_name, needed = ("bits", window) if of_bits else ("prices", window + 1)
-    as_window(window, values=size, needed=needed, values_name=values_name)
+    check_filled(window, values=size, needed=needed, values_name=values_name)
     new = {
         name: "bool" if name == "complete" else str(kind)
         for name in (*names, "complete")

@@ -10,8 +10,7 @@ from sep_engine import _core
 from sep_engine._core import LegacyAnalysis as Analysis
 from sep_engine._core import LegacyQbsa as Qbsa
 from sep_engine._core import LegacyTrajectory as Trajectory
-from sep_engine.errors import ArgumentError
-from sep_engine.qfh._arrays import one_dimensional
+from sep_engine.qfh._arrays import as_whole, one_dimensional
 
 __all__ = [
     "Analysis",
@@ -37,9 +36,8 @@ def analyze(bits: ArrayLike) -> Analysis:
 
 def trajectory(bits: ArrayLike, *, anchor: int = 0) -> Trajectory:
     """Return the damped sum from bit `anchor` forward, and what was said of its path."""
-    if anchor < 0:
-        raise ArgumentError(f"anchor must be >= 0, was {anchor}")
-    return _core.legacy_trajectory(one_dimensional("bits", bits, np.uint8), anchor)
+    at = as_whole("anchor", anchor, low=0, high=2**63 - 1)
+    return _core.legacy_trajectory(one_dimensional("bits", bits, np.uint8), at)
 
 
 def path_similarity(path: ArrayLike) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,12 +14,14 @@ from sep_engine.errors import ArgumentError
 from sep_engine.qfh import tables
 from sep_engine.qfh._arrays import (
     as_bits,
-    as_count,
     as_gap,
     as_output,
     as_prices,
     as_results,
+    as_stride,
     as_window,
+    check_apart,
+    check_filled,
 )
 from sep_engine.qfh.bits import Encoding
 from sep_engine.qfh.calibration import (
@@ -87,12 +90,20 @@ class RollingMetrics:
             transitions but not of the rest, else 0; NaN for windows below 32.
     """
 
-    __slots__ = (*METRICS, "complete", "encoding", "index", "predictor", "times", "window")
+    __slots__ = (
+        *METRICS,
+        "_index",
+        "_rows",
+        "complete",
+        "encoding",
+        "predictor",
+        "times",
+        "window",
+    )
 
     window: int
     encoding: Encoding | None
     predictor: Predictor
-    index: NDArray[np.int64]
     times: Any
     complete: NDArray[np.bool_]
     null_ratio: NDArray[np.float64]
@@ -119,7 +130,7 @@ class RollingMetrics:
         *,
         window: int,
         encoding: Encoding | None,
-        index: NDArray[np.int64],
+        rows: range,
         columns: Mapping[str, NDArray[Any]],
         predictor: Predictor = "markov",
         times: Any = None,
@@ -128,7 +139,8 @@ class RollingMetrics:
         self.encoding = encoding
         self.predictor = predictor
         self.times = times
-        self.index = index
+        self._rows = rows
+        self._index: NDArray[np.int64] | None = None
         for name, values in columns.items():
             setattr(self, name, values)
 
@@ -137,8 +149,16 @@ class RollingMetrics:
             raise AttributeError(f"{name} was not asked for: pass it in metrics")
         raise AttributeError(name)
 
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """(m,) int64, filled when it is asked for: a fifth of the bytes of ten metrics."""
+        if self._index is None:
+            rows = self._rows
+            self._index = np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
+        return self._index
+
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._rows)
 
     def __repr__(self) -> str:
         bits = "bits" if self.encoding is None else self.encoding
@@ -202,19 +222,29 @@ class RollingMetrics:
 
 def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: bool) -> list[str]:
     """Return the names of the metrics that `metrics` asks for."""
-    if isinstance(metrics, str) and metrics != "all":
+    if metrics is None:
+        names = list(CHEAP_METRICS)
+    elif isinstance(metrics, str) and metrics == "all":
+        names = list(METRICS)
+    elif isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be 'all' or a sequence of names, was {metrics!r}")
-    names = list(CHEAP_METRICS if metrics is None else METRICS if metrics == "all" else metrics)
+    else:
+        names = list(metrics)
     if of_bits and "flat_ratio" in names:
-        if metrics is not None and metrics != "all":
+        if metrics is not None and not isinstance(metrics, str):
             raise ArgumentError("metrics must not hold flat_ratio for bits: they have no prices")
         names.remove("flat_ratio")
     return names
 
 
 def _columns(
-    names: list[str], size: int, dtype: DTypeLike, out: Mapping[str, NDArray[Any]] | None
+    names: list[str],
+    size: int,
+    dtype: DTypeLike,
+    out: Mapping[str, NDArray[Any]] | None,
+    inputs: Mapping[str, NDArray[Any] | None],
 ) -> dict[str, NDArray[Any]]:
+    """Return an array for each result: those of `out`, which share no memory, and fresh ones."""
     kind, given = as_results(names, dtype, out)
     columns = {
         name: as_output(name, given[name], size, np.float64, np.float32)
@@ -227,6 +257,11 @@ def _columns(
         if "complete" in given
         else np.empty(size, dtype=np.bool_)
     )
+    if given:
+        labelled = {f"out[{name!r}]": columns[name] for name in given}
+        check_apart(
+            labelled | {name: values for name, values in inputs.items() if values is not None}
+        )
     return columns
 
 
@@ -270,7 +305,9 @@ def rolling(
             `persistence` or `majority8`; a tie repeats the last bit.
         collapse_share: of `collapse`, in (0, 1].
         dtype: float64, or float32 rounded once from it.
-        out: arrays to write into, by metric (or "complete"): (m,), float64 or float32, contiguous.
+        out: arrays to write into, by metric (or "complete"): (m,), float64 or float32, contiguous,
+            sharing no memory with each other or with `prices` and `gap`. After an error or Ctrl-C
+            what they hold is not defined.
         backend: `auto` is the fastest on this machine's processor. A backend that is named and
             cannot run here is an error, never replaced. All give the same bytes.
         threads: of CPU backends; 0: as many as the machine has. The result does not depend on it.
@@ -284,28 +321,31 @@ def rolling(
     array = as_prices(prices)
     mask = as_gap(gap, values=array.size, value="price")
     labels = tables.labels(prices, times, array.size)
-    size = as_window(window, values=array.size, needed=window + 1, values_name="prices")
+    size = as_window(window)
+    check_filled(size, values=array.size, needed=size + 1, values_name="prices")
     names = metric_names(metrics, of_bits=False)
+    step = as_stride(stride)
     roller = _core.Roller(
-        tick=float(tick),
+        tick=tick,
         window=size,
-        stride=as_count("stride", stride),
+        stride=step,
         encoding=encoding,
         metrics=names,
         predictor=predictor,
-        collapse_share=float(collapse_share),
+        collapse_share=collapse_share,
         backend=backend,
         threads=threads,
     )
-    columns = _columns(names, roller.outputs_of(array.size), dtype, out)
+    inputs = {"prices": array, "gap": mask}
+    columns = _columns(names, roller.outputs_of(array.size), dtype, out, inputs)
     roller.take_prices(array, mask, columns, progress)
     return RollingMetrics(
         window=size,
         encoding=encoding,
-        index=np.arange(0, array.size, stride, dtype=np.int64),
+        rows=range(0, array.size, step),
         columns=columns,
         predictor=predictor,
-        times=None if labels is None else labels[::stride],
+        times=None if labels is None else labels[::step],
     )
 
 
@@ -334,24 +374,30 @@ def rolling_bits(
     """
     array = as_bits(bits)
     mask = as_gap(gap, values=array.size, value="bit")
-    size = as_window(window, values=array.size, needed=window, values_name="bits")
+    size = as_window(window)
+    check_filled(size, values=array.size, needed=size, values_name="bits")
     names = metric_names(metrics, of_bits=True)
+    step = as_stride(stride)
     roller = _core.Roller(
         tick=1.0,
         window=size,
-        stride=as_count("stride", stride),
+        stride=step,
         encoding="moves",
         metrics=names,
         predictor=predictor,
-        collapse_share=float(collapse_share),
+        collapse_share=collapse_share,
         backend=backend,
         threads=threads,
     )
-    columns = _columns(names, roller.outputs_of(array.size), dtype, out)
+    inputs = {"bits": array, "gap": mask}
+    columns = _columns(names, roller.outputs_of(array.size), dtype, out, inputs)
     roller.take_bits(array, mask, columns, progress)
-    index = np.arange(0, array.size, stride, dtype=np.int64)
     return RollingMetrics(
-        window=size, encoding=None, index=index, columns=columns, predictor=predictor
+        window=size,
+        encoding=None,
+        rows=range(0, array.size, step),
+        columns=columns,
+        predictor=predictor,
     )
 
 
@@ -360,8 +406,12 @@ def rolling_chunks(
     *,
     tick: float,
     window: int = 64,
+    stride: int = 1,
     metrics: Sequence[str] | Literal["all"] | None = None,
     encoding: Encoding = "moves",
+    gaps: Iterable[ArrayLike | None] | None = None,
+    predictor: Predictor = "markov",
+    collapse_share: float = 0.6,
     dtype: DTypeLike = np.float64,
     backend: BackendName = "auto",
     threads: int = 0,
@@ -369,34 +419,49 @@ def rolling_chunks(
     """Yield the metrics of a series that comes in chunks, for data larger than memory.
 
     The chunks are one series: joined, the results are those of `rolling`. `index` counts from the
-    first price of the first chunk. Memory is bounded by the largest chunk.
+    first price of the first chunk. Memory is bounded by the largest chunk. A memory-mapped file
+    that another program makes shorter ends the process with SIGBUS, as it does in NumPy: copy
+    slices of a file that may change.
 
     Args:
         chunks: (k,) float64 each, for instance slices of a memory-mapped array or the batches of
             a Parquet file.
+        gaps: for each chunk a (k,) bool mask or None, as `gap` of `rolling`.
 
-    The other arguments and the errors are those of `rolling`; gaps are not taken.
+    The other arguments and the errors are those of `rolling`. A chunk with a bad price ends the
+    series: those before it have been given.
     """
     names = metric_names(metrics, of_bits=False)
-    size = as_window(window, values=window + 1, needed=window + 1, values_name="prices")
+    size = as_window(window)
+    step = as_stride(stride)
     roller = _core.Roller(
-        tick=float(tick),
+        tick=tick,
         window=size,
-        stride=1,
+        stride=step,
         encoding=encoding,
         metrics=names,
-        predictor="markov",
-        collapse_share=0.6,
+        predictor=predictor,
+        collapse_share=collapse_share,
         backend=backend,
         threads=threads,
     )
+    masks = itertools.repeat(None) if gaps is None else iter(gaps)
     first = 0
     for chunk in chunks:
         array = as_prices(chunk)
-        columns = _columns(names, array.size, dtype, None)
-        roller.take_prices(array, None, columns, None)
-        index = np.arange(first, first + array.size, dtype=np.int64)
-        yield RollingMetrics(window=size, encoding=encoding, index=index, columns=columns)
+        try:
+            mask = as_gap(next(masks), values=array.size, value="price")
+        except StopIteration:
+            raise ArgumentError("gaps must have one mask, or None, for each chunk") from None
+        columns = _columns(names, roller.outputs_of(array.size), dtype, None, {})
+        roller.take_prices(array, mask, columns, None)
+        yield RollingMetrics(
+            window=size,
+            encoding=encoding,
+            rows=range(first + -first % step, first + array.size, step),
+            columns=columns,
+            predictor=predictor,
+        )
         first += array.size
 
 
@@ -416,9 +481,12 @@ def rolling_many(
         options: the other arguments of `rolling`, for all series.
 
     Raises:
-        ArgumentError: as `rolling`; the message begins with the number of the series.
+        ArgumentError, TypeError: as `rolling`; the message begins with the number of the series.
     """
-    ticks = [tick] * len(series) if isinstance(tick, (int, float)) else list(tick)
+    if not hasattr(series, "__len__"):
+        kind = type(series).__name__
+        raise TypeError(f"series must be a sequence of price arrays, was {kind}")
+    ticks = [tick] * len(series) if np.ndim(tick) == 0 else list(tick)  # type: ignore[arg-type]
     masks = [None] * len(series) if gaps is None else list(gaps)
     if len(ticks) != len(series) or len(masks) != len(series):
         raise ArgumentError(
@@ -428,7 +496,7 @@ def rolling_many(
     results = []
     for number, (prices, step, mask) in enumerate(zip(series, ticks, masks, strict=True)):
         try:
-            results.append(rolling(prices, tick=step, gap=mask, **options))
-        except ArgumentError as error:
-            raise ArgumentError(f"series {number}: {error}") from error
+            results.append(rolling(prices, tick=step, gap=mask, **options))  # type: ignore[arg-type]
+        except (ArgumentError, TypeError) as error:
+            raise type(error)(f"series {number}: {error}") from error
     return tuple(results)

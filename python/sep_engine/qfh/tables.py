@@ -63,7 +63,7 @@ def _without_zone(times: Any, array: NDArray[Any]) -> NDArray[Any]:
         column = (
             pa.chunked_array(times) if hasattr(times, "__arrow_c_stream__") else pa.array(times)
         )
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, TypeError):  # PyArrow's own is one of the latter
         return array
     if not pa.types.is_timestamp(column.type):
         return array

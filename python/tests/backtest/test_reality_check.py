@@ -120,8 +120,15 @@ def test_an_edge_is_found_and_a_walk_is_not() -> None:
 
 def test_it_refuses_what_makes_no_sense() -> None:
     bars = MarketBars(worlds.market(100))
-    with pytest.raises(ArgumentError, match="count must be >= 1 and seed in"):
+    with pytest.raises(ArgumentError, match="count must be >= 1, was 0"):
         reality_check(bars, GRID, Costs(0), count=0)
+    # Cut to a whole number it would be the worlds of another seed.
+    with pytest.raises(TypeError, match="seed must be an int, was float"):
+        reality_check(bars, GRID, Costs(0), count=1, seed=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="block must be a number, was str"):
+        reality_check(bars, GRID, Costs(0), count=1, block="5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="kind must be a str, was NoneType"):
+        reality_check(bars, GRID, Costs(0), count=1, kind=None)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"block must be >= 1, was 0\.5"):
         reality_check(bars, GRID, Costs(0), kind="block", block=0.5, count=1)
     with pytest.raises(ArgumentError, match="kind must be one of sign, block, circular, was walk"):

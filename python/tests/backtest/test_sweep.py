@@ -287,7 +287,7 @@ def test_a_session_is_asked_of_null_worlds_too(sample: Bars) -> None:
     nowhere = np.zeros(bars.times.size, dtype=np.bool_)
     check = reality_check(bars, GRID, Costs(13), counts=nowhere, count=5)
     assert np.isneginf(check.null).all()  # nothing may be entered, so nothing varies
-    with pytest.raises(ArgumentError, match=r"counts must be \(1000,\), was \(999,\)"):
+    with pytest.raises(ArgumentError, match="counts must have one value per bar, 1000, had 999"):
         sweep(bars, GRID, Costs(13), counts=nowhere[1:])
 
 
@@ -499,6 +499,58 @@ def test_costs_that_do_not_fit_are_refused_before_anything_is_tried(sample: Bars
     grid = replace(GRID, costs=(CostsChange(), CostsChange(spread_ticks=2**27)))
     with pytest.raises(ArgumentError, match="costs must be below 67108864 ticks"):
         sweep(bars, grid, Costs(1), progress=interrupted_after(1))
+
+
+@pytest.mark.parametrize(
+    ("spread", "message"),
+    [
+        (2.5, "spread_ticks must be a whole number of ticks, was float"),
+        (float("nan"), "spread_ticks must be a whole number of ticks, was float"),
+        (True, "spread_ticks must be a whole number of ticks, was bool"),
+        (np.full(9, 1.5), "spread_ticks must be whole ticks, had dtype float64"),
+        (np.array([True]), "spread_ticks must be whole ticks, had dtype bool"),
+        ([5], "spread_ticks must be a whole number of ticks, was list"),
+    ],
+)
+def test_costs_are_whole_ticks_and_not_cut_to_them(spread: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Costs(spread)
+    with pytest.raises(
+        TypeError, match="per_side_ticks must be a whole number of ticks, was float"
+    ):
+        Costs(1, per_side_ticks=0.5)
+    with pytest.raises(
+        TypeError, match="per_side_ticks must be a whole number of ticks, was float"
+    ):
+        CostsChange(per_side_ticks=0.5)
+
+
+def test_what_a_sweep_cannot_take_is_named_in_one_line(sample: Bars) -> None:
+    bars = first_bars(sample, 100)
+    good: dict[str, Any] = {"bars": bars, "rules": GRID, "costs": Costs(1)}
+    for name, value, message in (
+        ("bars", [1.1], "bars must have an array times, as Bars do; were list"),
+        ("bars", replace(bars, open_ticks=bars.open_ticks / 1), "open prices must be whole ticks"),
+        ("rules", None, "rules must be a Grid or a sequence of Rule, were NoneType"),
+        ("rules", [GRID], "rules must hold Rule, held Grid at 0"),
+        ("costs", 5, "costs must be Costs, were int"),
+        ("entry", "noon", "entry must be one of open, close; was 'noon'"),
+        ("counts", np.ones(100), "counts must have dtype bool"),
+        ("counts", np.ones(99, dtype=np.bool_), "counts must have one value per bar, 100, had 99"),
+        ("top", 2.5, "top must be an int, was float"),
+        ("threads", 1.5, "threads must be an int, was float"),
+        ("backend", None, "backend must be a str, was NoneType"),
+        ("progress", 5, "progress must be something to call, was int"),
+        ("each_block", "f", "each_block must be something to call, was str"),
+    ):
+        with pytest.raises((ArgumentError, TypeError), match=message) as raised:
+            sweep(**{**good, name: value})
+        assert "\n" not in str(raised.value)
+    found = sweep(**good)
+    with pytest.raises(TypeError, match="rule number must be an int, was float"):
+        found.rule(2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="count must be an int, was str"):
+        found.best(count="3")  # type: ignore[arg-type]
 
 
 def test_a_parquet_table_holds_every_rule_with_its_parts(
