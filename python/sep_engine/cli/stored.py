@@ -136,7 +136,7 @@ def verify(
                 lambda bars, family, settings: lambda _: tried,
                 backend=cast(BackendName, backend),
                 # As often as its time allowed then, however fast this machine is.
-                gate=(gate["truncations"], gate["trades_again"]),
+                gate=(gate["truncations"], gate["trades_again"], gate["largest_again"]),
             )
     differences = list(_differences(stored, json.loads(json.dumps(made))))
     if not differences:

@@ -275,13 +275,14 @@ def judge(
     bar: Stages,
     counted: Callable[[Bars, Family, Settings], Callable[[Sequence[float | None]], Count]],
     backend: BackendName = "auto",
-    gate: tuple[int, int] | None = None,
+    gate: tuple[int, int, int] | None = None,
 ) -> dict[str, Any]:
     """Return the evidence document.
 
     counted: gives, for bars, rules and settings, what says how much was tried on them by now.
     backend: what searches null worlds; it changes nothing but `computed_on`.
-    gate: how many cuts and trades the causality gate makes, None for as many as fit its time.
+    gate: how many cuts, trades and largest gains the causality gate makes again, None for as many
+        as fit its time.
     """
     source = Source(
         None if options.file is None else Path(options.file),
@@ -348,7 +349,7 @@ def judge(
         volume=bars_volume(bars, options.volume, given.volume_of),
         backend=backend,
         enough=lambda: time.monotonic() - started > _GATE_S,
-        share=jobs if gate is None else again(jobs, (-(-gate[0] // ROWS_A_PART), gate[1])),
+        share=jobs if gate is None else again(jobs, (-(-gate[0] // ROWS_A_PART), *gate[1:])),
         progress=on_progress,
     )
     return {**report.document, "engine": __version__}

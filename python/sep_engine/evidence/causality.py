@@ -11,6 +11,8 @@ lag            a trade is entered at least one bar after the bar that decided it
 entry, exit    a trade and its prices stay when all that comes later is cut off, and when the rest
                of the bar is: an entry at the open knows nothing else of its bar, an exit knows no
                extreme
+largest        the trades that gained most, wherever they are, are decided the same with a wild
+               future behind the bar that decided them
 label shift    the hit rate against moves that begin s bars later, s in -3..3
 
 All but the last fail the gate and name column and row. The label-shift curve is for the eye, and
@@ -143,6 +145,7 @@ class GateReport:
 
     truncations, poisons: how often the subject was run again on a changed future.
     trades, trades_again: how many it had, and how many of them were made again.
+    largest_again: how many of the trades that gained most were decided again.
     decision_lag_bars: the fewest bars from a decision to its entry, None without trades.
     """
 
@@ -155,6 +158,7 @@ class GateReport:
     trades_again: int
     decision_lag_bars: int | None
     label_shift: tuple[ShiftedHits, ...]
+    largest_again: int = 0
 
     @property
     def passed(self) -> bool:
@@ -261,6 +265,41 @@ def inspect(
         decision_lag_bars=int((trades.entered - trades.decided).min()) if trades else None,
         label_shift=label_shift(whole[subject.decision], market, entry=subject.entry),
     )
+
+
+def decided_again(
+    decide: Callable[[Market], npt.NDArray[np.integer[Any]]],
+    market: Market,
+    rows: Ints,
+    *,
+    enough: Callable[[], bool] = lambda: False,
+    share: Share | None = None,
+) -> tuple[int, tuple[Finding, ...]]:
+    """Return how many rows were decided again, and the first whose decision knew its future.
+
+    A leak on a few bars escapes random cuts. Where it earns anything, it is on the bars that the
+    largest gains were decided at.
+
+    Args:
+        decide: from bars to (n,) directions.
+        rows: (k,) bars that decided trades, the most important first.
+        enough: asked before each row after the first five.
+        share: as for `inspect`.
+    """
+    whole = decide(market)
+
+    def run_again(place: int) -> list[Finding]:
+        row = int(rows[place])
+        again = decide(market.poisoned(row))[row]
+        if again == whole[row]:
+            return []
+        text = f"the decision at bar {row} is {whole[row]}, and {again} with a wild future behind"
+        return [Finding("largest", "direction", row, text)]
+
+    found = dict(
+        (share or in_turn)(run_again, rows.size, more=lambda place: place < 5 or not enough())
+    )
+    return len(found), tuple(_firsts(found))
 
 
 def label_shift(

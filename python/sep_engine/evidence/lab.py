@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ SECTIONS = (
 _GPU_CHECK = "twin cuda"
 _YEAR_NS = 365.25 * 86_400e9
 _RANDOM_LANES = 20
+_LARGEST = 20  # trades that are decided again
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,7 +484,7 @@ def _gate(
         twins["stream"] = lambda market: {"direction": stream(best, market)}
     if on_gpu is not None:
         twins["cuda"] = lambda market: on_gpu(best, market)
-    return causality.inspect(
+    report = causality.inspect(
         Subject(
             family.names[best],
             lambda market: family.columns(best, market),
@@ -507,6 +508,30 @@ def _gate(
         share=share,
         progress=lambda done, total: progress("causality", done, total),
     )
+    again, found = causality.decided_again(
+        lambda market: family.decided(best, market),
+        judged.market,
+        _largest_gains(judged),
+        enough=enough,
+        share=share,
+    )
+    return replace(
+        report,
+        checks=(*report.checks, "largest"),
+        findings=(*report.findings, *found),
+        largest_again=again,
+    )
+
+
+def _largest_gains(judged: _Judged) -> Ints:
+    """Return the bars that decided the best rule's trades of the largest gains, largest first."""
+    market, family = judged.market, judged.family
+    leave = family.exits[judged.best]
+    made = positions(
+        outcomes(market.bars, leave, spread=judged.spread, side=market.side),
+        family.decided(judged.best, market),
+    )
+    return made.decided[np.argsort(-made.gross, kind="stable")[:_LARGEST]]
 
 
 # Section 3: negative controls.

@@ -172,6 +172,7 @@ def _causality(document: Document, synthetic: bool) -> list[str]:
                 ("cut at", f"{gate['truncations']:,} rows"),
                 ("futures poisoned", f"{gate['poisons']:,}"),
                 ("trades run again", f"{gate['trades_again']:,} of {gate['trades']:,}"),
+                ("largest gains decided again", f"{gate['largest_again']:,}, of all bars"),
                 ("decision lag", _lag_text(document)),
             ]
         ),

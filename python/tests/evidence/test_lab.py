@@ -18,7 +18,15 @@ from sep_engine.errors import ArgumentError
 from sep_engine.evidence.capacity import Volume
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.family import Family, default_rules, rule_family
-from sep_engine.evidence.lab import SECTIONS, Costs, Report, World, evaluate, null_worlds
+from sep_engine.evidence.lab import (
+    SECTIONS,
+    Costs,
+    Report,
+    World,
+    evaluate,
+    gate_report,
+    null_worlds,
+)
 from sep_engine.evidence.market import Market
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import Directions, Exit
@@ -89,6 +97,32 @@ def test_the_same_edge_below_its_cost_is_refused() -> None:
     assert levels["measured"]["walk_forward_a_day"] <= 0
     failed = {j.line.name for j in refused.verdict.lines if not j.passed}
     assert "walk_forward" in failed
+
+
+def test_a_leak_on_a_few_bars_beyond_those_that_are_cut_is_found() -> None:
+    def directions(market: Market) -> Directions:
+        closes = market.bars.close
+        after = np.append(closes[1:], closes[-1]) - closes
+        decided = np.where(np.arange(closes.size) % 7 == 0, 1, 0)
+        # Only after the first 1,000 bars, which are cut, and only before the widest steps.
+        knows = (np.abs(after) > 150) & (np.arange(closes.size) > QUICK.gate_bars)
+        return np.where(knows, np.sign(after), decided).astype(np.int8)[:, None]
+
+    peeking = Family(
+        names=("peeks",),
+        configurations=({"strategy": "peeks"},),
+        exits=(Exit(1),),
+        directions=directions,
+        columns=lambda number, market: {"direction": directions(market)[:, 0]},
+        stream=None,
+        window=1,
+    )
+    gate = gate_report(worlds.market(4000, seed=9), peeking, costs=FREE, settings=QUICK)
+    assert [(finding.check, finding.column) for finding in gate.findings] == [
+        ("largest", "direction")
+    ]
+    assert gate.largest_again == 20
+    assert gate.findings[0].row > QUICK.gate_bars
 
 
 def test_coin_flips_are_no_evidence() -> None:
