@@ -299,6 +299,20 @@ def test_a_second_click_asks_for_nothing_that_is_on_its_way(
     assert Closing.objects.get().reason == "enough"
 
 
+def test_a_second_click_does_not_wait_for_the_pause_after_an_order_that_closed_nothing(
+    account: BrokerAccount, instrument: Instrument
+) -> None:
+    Position.objects.create(
+        account=account, instrument=instrument, units=Decimal(-700), average_price=Decimal("1.1")
+    )
+    close_everything(account=account, reason="enough", now=NOW)
+    ended = {"state": "DENIED", "denied_rule": "feed", "denied_reason": "it stands"}
+    Order.objects.update(updated_at=NOW, **ended)
+    assert closings_go_on(account_id=account.pk, now=NOW) == []  # the pause is 1 s
+    [again] = close_everything(account=account, reason="now", now=NOW)
+    assert again.units == 700
+
+
 def test_d6_who_makes_the_account_active_again_ends_what_was_to_be_closed(
     account: BrokerAccount, instrument: Instrument
 ) -> None:

@@ -55,17 +55,21 @@ def close_everything(
         now=now,
     )
     closing = _open(account_id=account.pk).filter(strategy=strategy).first()
+    newest = Order.objects.aggregate(newest=Max("pk"))["newest"] or 0
     if closing is None:
-        newest = Order.objects.aggregate(newest=Max("pk"))["newest"]
         closing = Closing.objects.create(
             account=account,
             strategy=strategy,
             reason=reason[:300],
             asked_by=_name(created_by),
             asked_at=now,
-            after_order=newest or 0,
+            after_order=newest,
         )
         _tell("close_everything", closing, now)
+    else:
+        # Who asks again does not wait for the end of a pause after what was tried in vain.
+        closing.after_order = newest
+        closing.save(update_fields=["after_order"])
     whose = "" if strategy is None else f" of {strategy.name}"
     system.alert(level="warning", text=f"Close everything{whose}: {reason}", now=now)
     return _go_on(closing, now, created_by)
