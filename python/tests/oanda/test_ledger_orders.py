@@ -430,6 +430,8 @@ def test_dependent_orders_are_created_replaced_and_cancelled_on_a_trade(desk: De
     assert third["takeProfitOrderCancelTransaction"]["reason"] == "CLIENT_REQUEST"
     trade = desk.get("/trades/4")["trade"]
     assert trade["stopLossOrder"]["price"] == "1.09500"
+    # What it cancelled is of the transaction; of an order it would say what cancelled the order.
+    assert "cancellingTransactionID" not in trade["stopLossOrder"]
     assert "takeProfitOrder" not in trade
 
 

@@ -157,6 +157,29 @@ def test_instruments_say_their_precision(desk: Desk) -> None:
     assert len(desk.get("/instruments")["instruments"]) == 10
 
 
+def test_the_summary_values_what_is_held(desk: Desk) -> None:
+    desk.order(type="MARKET", units="10000")
+    account = desk.get("/summary")["account"]
+    # Bought at 1.10010 and worth 1.10000: 1 USD is lost. The middle, 1.10005, times 10,000 is
+    # 11,000.50, and 2 % of that 220.01 of 99,999: 0.22 %, half of which counts for the closeout.
+    expected = {
+        "unrealizedPL": "-1.0000",
+        "NAV": "99999.0000",
+        "marginUsed": "220.0100",
+        "marginAvailable": "99778.9900",
+        "positionValue": "11000.5000",
+        "marginCloseoutUnrealizedPL": "-1.0000",
+        "marginCloseoutNAV": "99999.0000",
+        "marginCloseoutMarginUsed": "220.0100",
+        "marginCloseoutPercent": "0.00110",
+        "marginCloseoutPositionValue": "11000.5000",
+        "withdrawalLimit": "99778.9900",
+        "marginCallMarginUsed": "220.0100",
+        "marginCallPercent": "0.00220",
+    }
+    assert {name: account[name] for name in expected} == expected
+
+
 def test_the_account_can_be_configured(desk: Desk) -> None:
     changed = desk.send("PATCH", "/configuration", {"alias": "mine", "marginRate": "0.05"})
     assert changed.body["clientConfigureTransaction"]["marginRate"] == "0.05"
