@@ -115,6 +115,34 @@ def test_a_rotation_that_cannot_open_a_secret_changes_none(
     assert tokens.read_token(account) == CANARY
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "dies_in",
+    ["sealing.add_key", "sealing.reseal", "standby.write", "sealing.forget_old_keys"],
+)
+def test_a_rotation_that_dies_on_the_way_loses_no_token_and_is_done_by_the_next(
+    account: BrokerAccount, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(*words: object) -> None:
+        raise Died
+
+    tokens.store_token(account, CANARY)
+    name, _, function = dies_in.partition(".")
+    with monkeypatch.context() as dying:
+        dying.setattr(getattr(tokens, name), function, die)
+        with pytest.raises(Died):
+            tokens.rotate_keys()
+    # What was sealed before opens, in the database and beside it.
+    assert tokens.read_token(BrokerAccount.objects.get()) == CANARY
+    assert tokens.read_token(standby.accounts()[0]) == CANARY
+    assert tokens.rotate_keys() == 1
+    assert tokens.read_token(BrokerAccount.objects.get()) == CANARY
+    assert tokens.read_token(standby.accounts()[0]) == CANARY
+
+
 def test_the_key_file_is_its_owners_alone(account: BrokerAccount, tmp_path: Path) -> None:
     tokens.store_token(account, CANARY)
     path = tmp_path / "secret_keys"
