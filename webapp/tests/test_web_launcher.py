@@ -1,5 +1,6 @@
 """The launcher with real processes: it starts everything, watches it, and leaves nothing behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -22,6 +24,7 @@ from webapp import launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90.0
+NOBODY = 65534
 
 
 def free_port() -> int:
@@ -331,11 +334,27 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         launcher.check_writable(tmp_path / "file" / "var")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "sep.sqlite3").touch(mode=0o400)
-    with pytest.raises(launcher.CannotStart, match=r"sep\.sqlite3 cannot be written"):
-        launcher.check_writable(tmp_path)
+@contextlib.contextmanager
+def without_rights() -> Iterator[Path]:
+    """Yield a folder of this process, which is not root's meanwhile: root may write everywhere."""
+    root = os.getuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        if root:
+            os.chown(folder, NOBODY, -1)
+            os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.setresuid(0, 0, 0)
+
+
+def test_a_database_that_cannot_be_written_is_named() -> None:
+    with without_rights() as folder:
+        launcher.check_writable(folder)
+        (folder / "sep.sqlite3").touch(mode=0o400)
+        with pytest.raises(launcher.CannotStart, match=r"sep\.sqlite3 cannot be written"):
+            launcher.check_writable(folder)
 
 
 def test_a_disk_with_too_little_room_is_named(

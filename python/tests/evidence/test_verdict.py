@@ -84,6 +84,18 @@ def test_every_line_has_a_figure_in_the_test() -> None:
     assert {line.figure for line in ve.TABLE} == {*WORSE, "beyond_low"}
 
 
+def test_the_power_of_the_search_is_that_of_the_lines_about_selection() -> None:
+    assert [line.name for line in ve.TABLE if line.section == "selection"] == [
+        "walk_forward",
+        "paths",
+        "spa",
+        "stepm",
+        "deflated_sharpe",
+        "overfitting",
+        "length",
+    ]
+
+
 def test_a_thousand_looks_spend_no_more_than_five_percent() -> None:
     # 0.04 + 0.01 (1 - 1/1000).
     assert sum(ve.level_of_look(j) for j in range(1, 1001)) == pytest.approx(0.04999)
