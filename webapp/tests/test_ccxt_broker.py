@@ -23,7 +23,7 @@ from webapp.trading.brokers.base import (
     Reached,
 )
 from webapp.trading.brokers.ccxt.adapter import CcxtBroker, open_sandbox
-from webapp.trading.brokers.ccxt.parse import wire_id
+from webapp.trading.brokers.ccxt.parse import Seen, wire_id
 from webapp.trading.models import BrokerAccount
 
 D = Decimal
@@ -277,3 +277,18 @@ def test_without_ccxt_the_account_says_what_to_install(monkeypatch: pytest.Monke
 def test_times_are_those_of_the_exchange(desk: Desk) -> None:
     accepted, filled = desk.ask("submit", ORDER)
     assert {accepted.time, filled.time} == {datetime(2030, 1, 1, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("open", None),
+        ("canceled", Kind.CANCELLED),
+        # Closed with a rest that did not fill: nothing more comes of it.
+        ("closed", Kind.CANCELLED),
+        ("expired", Kind.EXPIRED),
+    ],
+)
+def test_how_an_order_ended_is_read_from_its_status(status: str, kind: Kind | None) -> None:
+    seen = Seen(id="1", wire_id="a", filled=D("0.5"), status=status, time=None, raw={})
+    assert seen.ends == kind

@@ -117,8 +117,18 @@ def trade(**fields: Any) -> Trade:
 @pytest.mark.parametrize(
     ("kind", "fields", "field", "message"),
     [
-        ("paper", {"trade": trade()}, "trade_id", "the venue keeps no separate trades"),
-        ("ccxt-sandbox", {}, "stop_loss", "holds no stops, and nothing is opened without one"),
+        (
+            "paper",
+            {"trade": trade()},
+            "trade_id",
+            "the venue keeps no separate trades: close or protect the position",
+        ),
+        (
+            "ccxt-sandbox",
+            {},
+            "stop_loss",
+            "the venue holds no stops, and nothing is opened without one",
+        ),
         (
             "ccxt-sandbox",
             limit(type=OrderType.STOP),
@@ -149,7 +159,7 @@ def trade(**fields: Any) -> Trade:
 def test_trades_are_named_where_the_venue_keeps_them(
     kind: str, fields: dict[str, Any], field: str, message: str
 ) -> None:
-    assert message in faults(kind, **fields)[field]
+    assert faults(kind, **fields)[field] == message
 
 
 def test_a_part_of_a_trade_can_be_closed() -> None:

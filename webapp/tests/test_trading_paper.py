@@ -97,6 +97,9 @@ def test_a_market_order_fills_at_the_next_quote_with_its_stop(venue: Venue) -> N
     assert filled.half_spread_cost == D("0.10")
     assert (stop.kind, stop.price, stop.units) == (Kind.DEPENDENT, D("1.0977"), D(-1000))
     assert (stop.client_id, stop.parent_id) == ("a-sl", filled.venue_order_id)
+    assert filled.final
+    # What was told is what the ledger tells whoever asks later.
+    assert venue.ledger()[-2:] == [filled, stop]
 
 
 def test_a_stop_that_is_touched_closes_and_what_is_left_is_cancelled(venue: Venue) -> None:

@@ -61,6 +61,12 @@ def test_complete_candles_become_bars_of_both_sides() -> None:
         parse.quote_bars([parse.Candle(0, True, 1, None, None, None)], "EUR_USD", "M5")
 
 
+def test_a_granularity_says_how_long_its_bars_last() -> None:
+    names = ["S5", "S10", "S15", "S30", "M1", "M2", "M4", "M5", "M10", "M15", "M30", "H1"]
+    unit_s = {"S": 1, "M": 60, "H": 3600}
+    assert {name: unit_s[name[0]] * int(name[1:]) for name in names} == parse.GRANULARITY_S
+
+
 def test_a_fill_carries_its_money() -> None:
     fill = parse.read_fill(payload("market_filled")["orderFillTransaction"])
     assert (fill.transaction_id, fill.order_id, fill.client_id) == (2504, 2503, "sep-1")
