@@ -289,6 +289,32 @@ def test_o1_a_change_that_is_asked_for_again_is_the_same_though_the_order_filled
     assert Order.objects.filter(replaces=old).count() == 1
 
 
+def test_o18_a_trader_of_an_older_epoch_judges_nothing(account: BrokerAccount) -> None:
+    order = order_submit(
+        account=account,
+        instrument=Instrument.objects.get(),
+        units=D(1000),
+        origin=Origin.PERSON,
+        now=NOW,
+    )
+    BrokerAccount.objects.update(epoch=2)
+
+    def judging() -> Any:
+        raise AssertionError("its books are old")
+
+    with pytest.raises(order_path.StaleEpoch, match="is at epoch 2, we are 1"):
+        order_path.orders_judge(
+            account_id=account.pk,
+            order_ids=[order.pk],
+            epoch=1,
+            judging=judging,
+            now=NOW,
+            timing=TIMING,
+        )
+    order.refresh_from_db()
+    assert order.state == OrderState.CREATED
+
+
 def transfer(amount: str, after: str) -> dict[str, Any]:
     return {"type": "TRANSFER_FUNDS", "amount": amount, "accountBalance": after}
 

@@ -218,6 +218,7 @@ def orders_judge(
     *,
     account_id: int,
     order_ids: Sequence[int],
+    epoch: int,
     judging: Callable[[], Judge],
     now: datetime,
     timing: Timing,
@@ -228,8 +229,11 @@ def orders_judge(
 
     Returns:
         Those that are QUEUED now.
+
+    Raises:
+        StaleEpoch: the account has a newer trader, and this one's books are old.
     """
-    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+    account = _own_account(account_id, epoch)
     modes = Modes.read(account_id=account_id, lock=True)
     limits, judge = limits_of(account), judging()
     queued = []
@@ -293,9 +297,7 @@ def orders_claim(
     Raises:
         StaleEpoch: the account has a newer trader.
     """
-    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
-    if account.epoch != epoch:
-        raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
+    account = _own_account(account_id, epoch)
     modes = Modes.read(account_id=account_id, lock=True)
     with events.together():
         return [
@@ -303,6 +305,14 @@ def orders_claim(
             for order in _locked_in_turn(order_ids)
             if _claim(order, account, modes, now, timing)
         ]
+
+
+def _own_account(account_id: int, epoch: int) -> BrokerAccount:
+    """Return the account, locked, while its trader is of this epoch."""
+    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+    if account.epoch != epoch:
+        raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
+    return account
 
 
 def _claim(

@@ -848,12 +848,14 @@ class Trader:
 
     def _judge(self, created: list[Waiting], now: datetime) -> set[int]:
         """Return the keys of the orders that are QUEUED now."""
+        assert self._lease is not None
         ready = [one.pk for one in created if not self._must_wait(one, now)]
         if not ready:
             return set()
         queued = order_path.orders_judge(
             account_id=self._account.pk,
             order_ids=ready,
+            epoch=self._lease.epoch,
             judging=lambda: self._judging(now),
             now=now,
             timing=self._timing,
