@@ -151,23 +151,10 @@ def _settled_faults() -> list[str]:
 
 
 def _faults() -> list[str]:
-    import asyncio
-
-    from webapp.trading.audit import book_faults
-    from webapp.trading.brokers.registry import broker_for
+    from webapp.trading.audit import account_faults
     from webapp.trading.models import BrokerAccount
 
-    account = BrokerAccount.objects.get()
-
-    async def read():  # type: ignore[no-untyped-def]
-        broker = broker_for(account)
-        try:
-            return await broker.transactions_since(0), await broker.account()
-        finally:
-            await broker.close()
-
-    ledger, report = asyncio.run(read())
-    return book_faults(account, ledger, report)
+    return account_faults(BrokerAccount.objects.get())
 
 
 if __name__ == "__main__":

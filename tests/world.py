@@ -3,7 +3,6 @@
 The venue is the local OANDA server in a process of its own, the trader the real one in its own.
 """
 
-import asyncio
 import os
 import secrets
 import signal
@@ -194,18 +193,7 @@ def state_of(order: Any) -> str:
 
 def audit() -> list[str]:
     """Compare both ledgers with no trader running; return every broken invariant."""
-    from webapp.trading.audit import book_faults
-    from webapp.trading.brokers.registry import broker_for
+    from webapp.trading.audit import account_faults
     from webapp.trading.models import BrokerAccount
 
-    account = BrokerAccount.objects.get()
-
-    async def read() -> Any:
-        broker = broker_for(account)
-        try:
-            return await broker.transactions_since(0), await broker.account()
-        finally:
-            await broker.close()
-
-    ledger, report = asyncio.run(read())
-    return book_faults(account, ledger, report)
+    return account_faults(BrokerAccount.objects.get())

@@ -23,7 +23,7 @@ from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.venues.oanda.client import local
 from sep_engine.venues.replay import ReplayVenue
 from webapp.tests.local_venue import ACCOUNT, at_venue, control, serving
-from webapp.trading.audit import book_faults
+from webapp.trading.audit import account_faults
 from webapp.trading.brokers import breaker as breaker_module
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.base import Deaf
@@ -132,17 +132,7 @@ async def play(one: Trader, bars: int) -> None:
 
 def audit() -> list[str]:
     """What is wrong with our books, by the server's ledger."""
-    account = BrokerAccount.objects.get()
-
-    async def read() -> Any:
-        broker: Any = registry.broker_for(account)
-        try:
-            return await broker.transactions_since(0), await broker.account()
-        finally:
-            await broker.close()
-
-    ledger, report = asyncio.run(read())
-    return book_faults(account, ledger, report)
+    return account_faults(BrokerAccount.objects.get())
 
 
 def state() -> str:

@@ -27,7 +27,7 @@ from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMo
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import DEFAULT_RULE, Gate, directions
 from sep_engine.venues.replay import ReplayVenue
-from webapp.trading.audit import book_faults
+from webapp.trading.audit import account_faults
 from webapp.trading.brokers.base import BrokerUnsure, OrderRequest, Transaction
 from webapp.trading.brokers.registry import broker_for
 from webapp.trading.models import (
@@ -120,17 +120,7 @@ def playing(bars: int) -> Callable[[Trader], Awaitable[None]]:
 
 
 def audit() -> list[str]:
-    account = sample_account()
-
-    async def read() -> Any:
-        one = broker(account)
-        try:
-            return await one.transactions_since(0), await one.account()
-        finally:
-            await one.close()
-
-    ledger, report = asyncio.run(read())
-    return book_faults(account, ledger, report)
+    return account_faults(sample_account())
 
 
 def decisions() -> list[tuple[Any, ...]]:

@@ -6,6 +6,7 @@ ends in what the tables say; I6 nothing was sent that the gate did not pass; I7 
 table of order states; I8 every order at the venue has an intent that was claimed first.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
@@ -19,6 +20,7 @@ from sep_engine.execution.states import (
     Origin,
 )
 from webapp.trading.brokers.base import AccountReport, Kind, Transaction
+from webapp.trading.brokers.registry import broker_for
 from webapp.trading.models import (
     BrokerAccount,
     Candle,
@@ -41,6 +43,20 @@ _ENDS = {
     Kind.REJECTED: _S.REJECTED,
     Kind.EXPIRED: _S.EXPIRED,
 }
+
+
+def account_faults(account: BrokerAccount) -> list[str]:
+    """Ask the account's broker for its whole ledger and return what `book_faults` finds."""
+    ledger, report = asyncio.run(_read(account))
+    return book_faults(account, ledger, report)
+
+
+async def _read(account: BrokerAccount) -> tuple[list[Transaction], AccountReport]:
+    broker = broker_for(account)
+    try:
+        return await broker.transactions_since(0), await broker.account()
+    finally:
+        await broker.close()
 
 
 def book_faults(

@@ -1,13 +1,10 @@
-import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from webapp.trading.audit import book_faults
-from webapp.trading.brokers.base import AccountReport, Transaction
-from webapp.trading.brokers.registry import broker_for
+from webapp.trading.audit import account_faults
 from webapp.trading.models import BrokerAccount
 from webapp.trading.trader.lease import held_by
 
@@ -31,18 +28,9 @@ class Command(BaseCommand):
                 self.stderr.write(
                     f"{account.name} has a trader ({holder}): what it does meanwhile may differ"
                 )
-            ledger, report = asyncio.run(_read(account))
-            faults += [f"{account.name}: {line}" for line in book_faults(account, ledger, report)]
+            faults += [f"{account.name}: {line}" for line in account_faults(account)]
         for line in faults:
             self.stdout.write(line)
         if faults:
             raise CommandError(f"{len(faults)} faults")
         self.stdout.write("the books agree")
-
-
-async def _read(account: BrokerAccount) -> tuple[list[Transaction], AccountReport]:
-    broker = broker_for(account)
-    try:
-        return await broker.transactions_since(0), await broker.account()
-    finally:
-        await broker.close()
