@@ -736,6 +736,25 @@ def test_a_strategy_is_judged_within_its_hours(api: Any, judged: Strategy, valke
     assert api.get("/api/status").json()["strategy"]["session"] == HOURS
 
 
+def test_hours_of_a_strategy_are_set_over_the_api(api: Any, judged: Strategy, valkey: Any) -> None:
+    verdict_on(api, judged, edge=True)
+    path = f"/api/strategies/{judged.pk}/session"
+    wrong = api.put(path, {"session": "after lunch"}, format="json")
+    assert (wrong.status_code, list(wrong.json()["fields"])) == (400, ["session"])
+    assert api.get("/api/status").json()["strategy"]["verdict"] == "passed"
+    made = api.put(path, {"session": HOURS}, format="json")
+    held_to_schema(made.json(), "/api/strategies/{strategy_id}/session", method="put")
+    # What was judged entered at any time.
+    assert (made.json()["session"], made.json()["verdict"]) == (HOURS, "unproven")
+    assert api.put(path, {"session": HOURS}, format="json").status_code == 200
+    assert api.put(path, {"session": ""}, format="json").json()["session"] == ""
+    told = EventLog.objects.filter(stream="audit", type="strategy_session").order_by("seq")
+    assert [(event.data["before"], event.data["after"]) for event in told] == [
+        ("", HOURS), (HOURS, ""),
+    ]  # fmt: skip
+    assert told[0].data["changed_by"] == "alice"
+
+
 def test_candles_of_a_venue_are_taken_to_cost_their_median_spread(sample: Feed) -> None:
     def bar(number: int, ticks: int) -> QuoteBar:
         made = load_sample("eur_usd_h1").quote_bars()[number]

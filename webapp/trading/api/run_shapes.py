@@ -305,6 +305,14 @@ class ComparedOut(Out):
     figures = ComparedFigureOut(many=True)
 
 
+class SessionIn(Strict):
+    session = serializers.CharField(
+        max_length=200,
+        allow_blank=True,
+        help_text="mon-fri 08:00-17:00 Europe/London; blank: it enters at any time.",
+    )
+
+
 class OverrideIn(Strict):
     reason = serializers.CharField(max_length=300)
     confirmation = serializers.CharField(max_length=64, help_text="The strategy's name, typed.")

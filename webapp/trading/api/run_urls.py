@@ -26,4 +26,5 @@ urlpatterns = [
     path("runs/<run:run_id>/document", runs.RunDocument.as_view()),
     path("runs/<run:run_id>/page", runs.RunPage.as_view()),
     path("strategies/<int:strategy_id>/live-gate", runs.LiveGate.as_view()),
+    path("strategies/<int:strategy_id>/session", runs.StrategySession.as_view()),
 ]

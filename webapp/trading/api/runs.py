@@ -30,13 +30,15 @@ from webapp.trading.api.run_shapes import (
     RunDetailOut,
     RunOut,
     RunsIn,
+    SessionIn,
     SweepIn,
 )
-from webapp.trading.api.shapes import SIGNED_IN, Strict, checked, with_errors
+from webapp.trading.api.shapes import SIGNED_IN, StrategyOut, Strict, checked, with_errors
 from webapp.trading.models import LiveOverride, Run, RunResult, Strategy
 from webapp.trading.selectors.run_data import data_sets
 from webapp.trading.selectors.runs import run_detail, run_resource, runs_compared
 from webapp.trading.selectors.standing import strategy_standing
+from webapp.trading.selectors.status import strategy_resource
 from webapp.trading.services import live_gate, runs
 from webapp.trading.services.live_gate import override_resource
 
@@ -271,6 +273,24 @@ class LiveGate(APIView):
                 now=timezone.now(),
             )
         return Response(_gate(strategy))
+
+
+class StrategySession(APIView):
+    @extend_schema(
+        operation_id="strategy_session",
+        request=SessionIn,
+        responses=with_errors({200: StrategyOut}, 400, 404, *SIGNED_IN),
+    )
+    def put(self, request: Request, strategy_id: int) -> Response:
+        """Let the strategy enter only within hours. Its verdict is another's from then on."""
+        strategy = _strategy(strategy_id)
+        live_gate.session_set(
+            strategy=strategy,
+            changed_by=request.user.get_username(),
+            now=timezone.now(),
+            **checked(SessionIn, request.data),
+        )
+        return Response(strategy_resource(strategy))
 
 
 def _gate(strategy: Strategy) -> Json:

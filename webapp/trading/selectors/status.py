@@ -91,7 +91,6 @@ def status_resource() -> Json:
     strategy = None
     if account is not None:
         strategy = Strategy.objects.filter(account=account).order_by("pk").first()
-    standing = None if strategy is None else strategy_standing(strategy)
     feed = feed_default()
     return {
         "trading": trading_resource(account, strategy),
@@ -103,20 +102,23 @@ def status_resource() -> Json:
             "kind": account.kind,
             "currency": account.currency,
         },
-        "strategy": strategy
-        and standing
-        and {
-            "id": strategy.pk,
-            "name": strategy.name,
-            "enabled": strategy.enabled,
-            "rule": strategy.rule,
-            "session": strategy.session,
-            "verdict": standing.code,
-            "verdict_text": standing.text,
-            "verdict_run": standing.run,
-        },
+        "strategy": strategy and strategy_resource(strategy),
         "assumed_spread": _assumed_spread(feed) if feed and feed.is_replay else None,
         "engine": engine.describe(),
+    }
+
+
+def strategy_resource(strategy: Strategy) -> Json:
+    standing = strategy_standing(strategy)
+    return {
+        "id": strategy.pk,
+        "name": strategy.name,
+        "enabled": strategy.enabled,
+        "rule": strategy.rule,
+        "session": strategy.session,
+        "verdict": standing.code,
+        "verdict_text": standing.text,
+        "verdict_run": standing.run,
     }
 
 

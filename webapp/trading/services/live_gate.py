@@ -11,6 +11,8 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from sep_engine.errors import ArgumentError
+from sep_engine.model.hours import TradingHours
 from webapp.trading.models import LiveOverride, Strategy
 from webapp.trading.selectors.standing import (
     newest_verdict,
@@ -107,6 +109,32 @@ def strategy_changed(*, strategy: Strategy, now: datetime) -> None:
     strategy.save(update_fields=["changed_at", "verdict"])
     with transaction.atomic():
         system.status_changed(now=now)
+
+
+@transaction.atomic
+def session_set(*, strategy: Strategy, session: str, changed_by: str, now: datetime) -> None:
+    """Let a strategy enter only within hours, always where they are blank; who did is kept.
+
+    Raises:
+        ValidationError: hours that are none.
+    """
+    try:
+        text = TradingHours.of(session).text if session.strip() else ""
+    except ArgumentError as error:
+        raise ValidationError({"session": str(error)}) from error
+    before = strategy.session
+    if text == before:
+        return
+    strategy.session = text
+    strategy.save(update_fields=["session"])
+    strategy_changed(strategy=strategy, now=now)
+    data = {
+        "strategy": {"id": strategy.pk, "name": strategy.name},
+        "before": before,
+        "after": text,
+        "changed_by": changed_by,
+    }
+    events.record(stream="audit", type="strategy_session", data=data, now=now)
 
 
 def _tell(type: str, override: LiveOverride, now: datetime) -> None:

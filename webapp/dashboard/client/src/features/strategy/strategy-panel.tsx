@@ -6,6 +6,7 @@ import { startRun } from '../../shared/api/research';
 import { notify } from '../../shared/notices';
 import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
+import { HoursButton } from './hours';
 import { LiveGateButton } from './live-gate';
 import { ruleText } from './rule-text';
 import './strategy.css';
@@ -20,6 +21,7 @@ export function StrategyPanel({ status }: { status: Status }) {
       actions={
         strategy === null ? null : (
           <>
+            <HoursButton strategy={strategy} />
             <LiveGateButton strategy={strategy} />
             <JudgeButton strategy={strategy.id} />
           </>

@@ -148,6 +148,14 @@ export function withdrawOverrides(strategy: number): Promise<LiveGate> {
   return request(`/api/strategies/${strategy}/live-gate`, liveGate, { method: 'DELETE' });
 }
 
+/** @param session  such as "mon-fri 08:00-17:00 Europe/London"; empty: it enters at any time. */
+export function setSession(strategy: number, session: string): Promise<unknown> {
+  return request(`/api/strategies/${strategy}/session`, z.unknown(), {
+    method: 'PUT',
+    body: { session },
+  });
+}
+
 /** Write an event about a run into the cache; false when it does not read as one. */
 export function writeRun(client: QueryClient, data: unknown): boolean {
   const { success, data: told } = run.safeParse(data);
