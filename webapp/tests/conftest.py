@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,6 +54,23 @@ class ValkeyServer:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(timeout=60)
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Return what `work` of 0, 1, … answers when `count` threads begin it at the same moment."""
+    from django.db import connections
+
+    together = threading.Barrier(count, timeout=30)
+
+    def one(number: int) -> Any:
+        together.wait()
+        try:
+            return work(number)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """One writer for each account on PostgreSQL: the lock, its loss, and what the loss stops."""
 
-import threading
+import contextlib
 import time
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
+from webapp.tests.conftest import at_once
 from webapp.trading.models import BrokerAccount, LeaseRow
 from webapp.trading.trader import lease
 
@@ -38,27 +39,14 @@ def cut(held: lease.Lease) -> None:
 
 
 def test_o17_of_eight_traders_one_has_the_account(account: BrokerAccount) -> None:
-    together = threading.Barrier(8)
-    held: list[lease.Lease] = []
-    refused: list[str] = []
+    def start(number: int) -> lease.Lease | None:
+        with contextlib.suppress(lease.LeaseHeld):
+            return take(account, f"host{number}:1:0")
+        return None
 
-    def start(number: int) -> None:
-        together.wait()
-        try:
-            held.append(take(account, f"host{number}:1:0"))
-        except lease.LeaseHeld as error:
-            refused.append(str(error))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(held), len(refused)) == (1, 7)
-    assert LeaseRow.objects.get().holder == held[0].holder
-    lease.give_back(held[0], now=timezone.now())
+    [held] = filter(None, at_once(8, start))
+    assert LeaseRow.objects.get().holder == held.holder
+    lease.give_back(held, now=timezone.now())
 
 
 def test_o17_the_row_of_another_host_does_not_outlive_its_lock(account: BrokerAccount) -> None:

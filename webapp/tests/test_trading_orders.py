@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +16,7 @@ from django.utils import timezone
 
 from sep_engine.execution.core import Judged, Timing, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
+from webapp.tests.conftest import at_once
 from webapp.trading import halt_flag
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.models import (
@@ -479,22 +479,7 @@ def test_o1_one_key_under_many_threads_gives_one_order(
     submit: Callable[..., Order], django_user_model: Any
 ) -> None:
     alice = django_user_model.objects.create_user("alice")
-    found: list[int] = []
-    together = threading.Barrier(8)
-
-    def one() -> None:
-        together.wait()
-        try:
-            found.append(submit(idempotency_key="k", created_by=alice).pk)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert len(found) == 8
+    found = at_once(8, lambda _: submit(idempotency_key="k", created_by=alice).pk)
     assert len(set(found)) == 1
     assert Order.objects.count() == 1
 
@@ -502,19 +487,4 @@ def test_o1_one_key_under_many_threads_gives_one_order(
 @pytest.mark.django_db(transaction=True)
 def test_o15_o17_one_order_under_many_claimants_is_sent_once(submit: Callable[..., Order]) -> None:
     order = queued(submit())
-    won: list[bool] = []
-    together = threading.Barrier(8)
-
-    def one() -> None:
-        together.wait()
-        try:
-            won.append(claim(order))
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=one) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
-    assert sorted(won) == [False] * 7 + [True]
+    assert sorted(at_once(8, lambda _: claim(order))) == [False] * 7 + [True]
