@@ -56,6 +56,9 @@ def test_d4_each_level_is_tightened_with_a_reason_alone(api: Any, sample: Any, s
         assert ask(api, wanted, scope=scope).status_code == 200
         assert state(scope) == wanted
     assert TradingState.objects.get(scope=scope).reason == "because"
+    told = EventLog.objects.filter(stream="alerts").order_by("seq").last()
+    assert told is not None
+    assert told.data == {"level": "warning", "text": f"{scope} is HALTED: because"}
 
 
 def test_d6_re_arming_asks_who_has_no_second_factor_for_the_password(

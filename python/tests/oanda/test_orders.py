@@ -324,6 +324,7 @@ def test_there_are_143_reject_and_47_cancel_reasons() -> None:
         ("UNITS_MIMIMUM_NOT_MET", Refusal.SIZE),
         ("ACCOUNT_LOCKED", Refusal.ACCOUNT),
         ("STOP_LOSS_ON_FILL_LOSS", Refusal.DEPENDENT),
+        ("HEDGING_GSLO_VIOLATION", Refusal.DEPENDENT),
         ("SOMETHING_NEW", Refusal.OTHER),
     ],
 )
