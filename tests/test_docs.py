@@ -142,6 +142,16 @@ def test_every_page_is_reached_from_the_index() -> None:
     assert set(PAGES) - linked == {ROOT / "README.md", index}
 
 
+def test_every_decision_is_in_the_list_by_its_title_and_has_a_status() -> None:
+    folder = ROOT / "docs" / "adr"
+    row = re.compile(r"\| \[(\d+)\]\((\S+)\) \| (.+) \| (in force since|replaced by) .+ \|")
+    listed = [row.fullmatch(line) for line in text_of(folder / "README.md").splitlines()[6:]]
+    told = [(found[2], f"# {found[1]}. {found[3]}") for found in listed if found]
+    assert told == [
+        (page.name, text_of(page).partition("\n")[0]) for page in sorted(folder.glob("0*.md"))
+    ]
+
+
 def test_make_targets_and_their_variables_exist() -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+)(?: [a-z-]+)*:", MAKEFILE)) | {"client"}
     variables = set(re.findall(r"(?m)^(\w+) *\?=", MAKEFILE)) | set(
