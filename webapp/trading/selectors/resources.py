@@ -4,7 +4,7 @@ An event about a row carries exactly what `GET` of that row answers.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -26,10 +26,14 @@ from webapp.trading.wire import decimal_text, money_text, time_text
 Json = dict[str, Any]
 
 
-def order_resource(order: Order) -> Json:
-    """Return an order with its fills; read it with `instrument` and `fills` fetched beside it."""
+def order_resource(order: Order, *, fills: Iterable[Fill] | None = None) -> Json:
+    """Return an order with its fills; read it with `instrument` and `fills` fetched beside it.
+
+    fills: all of the order where they are known; else they are read.
+    """
     decimals = order.instrument.price_decimals
-    fills = order.fills.all() if order.filled_units else ()
+    if fills is None:
+        fills = order.fills.all() if order.filled_units else ()
     return {
         "id": order.pk,
         "client_id": order.client_id,

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
 from sep_engine.execution.core import (
@@ -92,7 +93,7 @@ class StaleEpoch(Exception):
 
 def limits_of(account: BrokerAccount) -> dict[str, Decimal]:
     """Return the active limits of the account by name."""
-    rows = RiskLimit.objects.filter(account=account, active=True)
+    rows = RiskLimit.objects.filter(account=account, active=True).order_by()
     return dict(rows.values_list("name", "value"))
 
 
@@ -110,17 +111,12 @@ class Modes:
         """Read them. `lock`: hold the rows until the transaction ends, so that a change of the
         kill switch comes wholly before or wholly after what is decided here.
         """
-        scopes = (
-            Q(scope="GLOBAL")
-            | Q(scope="ACCOUNT", account_id=account_id)
-            | Q(scope="STRATEGY", strategy__account_id=account_id)
-        )
-        rows = TradingState.objects.filter(scopes).order_by("pk")
-        if lock:
-            rows = rows.select_for_update(of=("self",))
         everything = account = None
         strategies: dict[int, TradingMode] = {}
-        for scope, strategy_id, state in rows.values_list("scope", "strategy_id", "state"):
+        with connection.cursor() as cursor:
+            cursor.execute(*_states_asked(account_id, lock))
+            rows = cursor.fetchall()
+        for scope, strategy_id, state in rows:
             if scope == "GLOBAL":
                 everything = TradingMode(state)
             elif scope == "ACCOUNT":
@@ -141,6 +137,22 @@ class Modes:
         if len(there) == len(wanted) and not self.flag:
             return there
         return (TradingMode.HALTED, *there)
+
+
+@lru_cache(maxsize=64)
+def _states_asked(account_id: int, lock: bool) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement that reads the states; to make it takes longer than to run it, and it
+    runs before each send.
+    """
+    scopes = (
+        Q(scope="GLOBAL")
+        | Q(scope="ACCOUNT", account_id=account_id)
+        | Q(scope="STRATEGY", strategy__account_id=account_id)
+    )
+    rows = TradingState.objects.filter(scopes).order_by("pk")
+    if lock:
+        rows = rows.select_for_update(of=("self",))
+    return rows.values_list("scope", "strategy_id", "state").query.sql_with_params()
 
 
 def modes_for(order: Order) -> tuple[TradingMode, ...]:
@@ -457,6 +469,7 @@ class _Books:
         self._by_client_id: dict[str, Order] = {}
         self._positions: dict[tuple[int, str], Position] = {}
         self._instruments: dict[str, Instrument | None] = {}
+        self._fills: dict[int, list[Fill]] = {}
         venue_ids = {fact.venue_order_id for fact in facts} | {fact.parent_id for fact in facts}
         client_ids = {fact.client_id for fact in facts}
         # One after the other: with OR between them SQLite would read all orders of the account, as
@@ -477,6 +490,19 @@ class _Books:
         if order.venue_order_id:
             self._by_venue_id[order.venue_order_id] = order
         self._by_client_id[order.client_id] = order
+
+    def unfilled(self, order: Order) -> None:
+        """Note that the order has no fills yet."""
+        self._fills[order.pk] = []
+
+    def filled(self, order: Order, fill: Fill) -> None:
+        """Note a fill that was booked now."""
+        if order.pk in self._fills:
+            self._fills[order.pk].append(fill)
+
+    def fills(self, order: Order) -> list[Fill] | None:
+        """Return all fills of an order, None if they must be read."""
+        return self._fills.get(order.pk)
 
     def by_venue_id(self, venue_order_id: str) -> Order | None:
         return self._by_venue_id.get(venue_order_id)
@@ -571,10 +597,12 @@ def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing)
         silent=bool(result.effects),
     )
     books.add(order)
+    if record.average_price is None:
+        books.unfilled(order)
     for effect in result.effects:
         _effect_apply(books, order, fact, effect, now)
     if result.effects:
-        order_event(order, now=now)
+        order_event(order, now=now, fills=books.fills(order))
     if order.replaces_id is not None and order.state == _S.REJECTED:
         # The venue refused the change as a whole: what was to be replaced works on.
         old = books.get(order.replaces_id)
@@ -588,7 +616,7 @@ def _effect_apply(
     books: _Books, order: Order, fact: Transaction, effect: Effect, now: datetime
 ) -> None:
     if isinstance(effect, ApplyFill):
-        Fill.objects.create(
+        fill = Fill.objects.create(
             order=order,
             account=books.account,
             transaction_id=fact.id,
@@ -602,6 +630,7 @@ def _effect_apply(
             assumed_spread=fact.assumed_spread,
             time=fact.time,
         )
+        books.filled(order, fill)
         _position_fill(books, order.instrument_id, effect, fact)
         for change in fact.trades:
             _trade_change(books.account, order, change, fact.time)
@@ -771,7 +800,7 @@ def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order | 
         if getattr(parent, name) != fact.price:
             setattr(parent, name, fact.price)
             parent.save(update_fields=[name, "updated_at"])
-            order_event(parent, now=now)
+            order_event(parent, now=now, fills=books.fills(parent))
     return order
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,6 +23,7 @@ from sep_engine.execution.states import (
 from webapp.trading.brokers.registry import VENUES, terms_of
 from webapp.trading.models import (
     BrokerAccount,
+    Fill,
     Instrument,
     Order,
     Position,
@@ -361,9 +363,13 @@ def trade_close(
     )
 
 
-def order_event(order: Order, *, now: datetime) -> None:
-    """Record the order as it is; the caller's transaction holds the change."""
-    events.record(stream="orders", type="order_update", data=order_resource(order), now=now)
+def order_event(order: Order, *, now: datetime, fills: Iterable[Fill] | None = None) -> None:
+    """Record the order as it is; the caller's transaction holds the change.
+
+    fills: all of the order, None if they are to be read.
+    """
+    data = order_resource(order, fills=fills)
+    events.record(stream="orders", type="order_update", data=data, now=now)
     hints.wake()
 
 

@@ -309,7 +309,8 @@ def exposure_for(
         sent_last_second=already.last_second + queued,
         sent_last_minute=already.last_minute + queued,
         sent_today=already.today + queued,
-        like_order_age_s=like_order_age_s(order),
+        # A pause of 0 s looks at nothing.
+        like_order_age_s=like_order_age_s(order) if limits.get("repeat_pause_s") else None,
         day_pl=book.day_pl(quotes),
         stops_recent=results.stops,
         loss_age_min=results.loss_age_min,

@@ -110,13 +110,13 @@ class Results:
 
     def _last_loss(self, instrument_id: int, at: datetime) -> datetime | None:
         """Return when the last loss until `at` was; the ones before it are read once."""
-        if instrument_id not in self._lost:
+        lost = self._lost.get(instrument_id)
+        if lost is None or (lost and at < lost[0]):
             rows = self._fills().filter(order__instrument_id=instrument_id, realised_pl__lt=0)
             times = rows.order_by("-time").values_list("time", flat=True)
             # Those that come after `at` are in the books already, and count a moment later.
-            later = list(times.filter(time__gt=at))
-            self._lost[instrument_id] = [*times.filter(time__lte=at)[:1], *reversed(later)]
-        lost = self._lost[instrument_id]
+            later = times.filter(time__gt=at).reverse()
+            lost = self._lost[instrument_id] = [*times.filter(time__lte=at)[:1], *later]
         index = bisect_right(lost, at)
         return lost[index - 1] if index else None
 
