@@ -85,6 +85,25 @@ def local(url: str) -> Endpoint:
     return Endpoint(base, base)
 
 
+def open_http(
+    token: str, *, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None
+) -> httpx.AsyncClient:
+    """Return what sends the token to nobody but who is asked: no redirects, no proxies."""
+    # Compression is not asked for: an answer is then no larger than what was read of it.
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept-Datetime-Format": "RFC3339",
+        "Accept-Encoding": "identity",
+    }
+    return httpx.AsyncClient(
+        headers=headers,
+        timeout=timeout_s,
+        follow_redirects=False,
+        trust_env=False,
+        transport=transport,
+    )
+
+
 class MarketDataClient:
     """Reads one account's view of the market. Use as an async context manager.
 
@@ -100,17 +119,7 @@ class MarketDataClient:
     ) -> None:
         self._endpoint = endpoint
         self._account = f"/v3/accounts/{quote(account_id, safe='')}"
-        # Compression is not asked for: an answer is then no larger than what was read of it.
-        self._http = httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept-Datetime-Format": "RFC3339",
-                "Accept-Encoding": "identity",
-            },
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._http = open_http(token, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

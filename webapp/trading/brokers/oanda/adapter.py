@@ -34,6 +34,7 @@ from sep_engine.venues.oanda.client import (
     Endpoint,
     Opened,
     VenueError,
+    open_http,
     stream_items,
 )
 from sep_engine.venues.oanda.orders import (
@@ -162,17 +163,7 @@ class OandaBroker:
         self.unauthorised = ""
         self._ask_again_at = 0.0
         self._backoff = backoff or Backoff()
-        self._http = httpx.AsyncClient(
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Accept-Datetime-Format": "RFC3339",
-                "Accept-Encoding": "identity",
-            },
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            transport=KeptConnections(),
-        )
+        self._http = open_http(token, timeout_s=timeout_s, transport=KeptConnections())
 
     # The port.
 
@@ -346,11 +337,15 @@ class OandaBroker:
                     f"in a row, for {wait_s:.1f} s more"
                 )
             await asyncio.sleep(wait_s)
-        while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
-            await asyncio.sleep(wait_s)
-        if not protective and halt_flag.is_set():
-            # Its sender looked before it waited here.
-            raise BrokerUnsent("the halt flag was put up before the send")
+        try:
+            while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
+                await asyncio.sleep(wait_s)
+            if not protective and halt_flag.is_set():
+                # Its sender looked before it waited here.
+                raise BrokerUnsent("the halt flag was put up before the send")
+        except BaseException:
+            breaker.untried()
+            raise
         started, failed = time.monotonic(), True
         try:
             status, content = await self._asked(wire)
