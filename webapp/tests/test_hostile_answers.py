@@ -1,9 +1,11 @@
 """Answers of a venue that are whole in form and cannot be, or hold a part of what they name."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,9 +15,18 @@ from sep_engine.execution.states import OrderType
 from sep_engine.model import Quote
 from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import MarketDataClient, local
-from webapp.trading.brokers.base import BrokerError, BrokerUnsure, Kind, OrderRequest
+from webapp.trading import halt_flag
+from webapp.trading.brokers.base import (
+    BrokerError,
+    BrokerUnsent,
+    BrokerUnsure,
+    Kind,
+    OrderRequest,
+)
+from webapp.trading.brokers.breaker import Breaker
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
 from webapp.trading.models import Order
+from webapp.trading.trader.trader import end_together
 from webapp.trading.trader.venue_setup import CannotAdd, VenueState, account_add, venue_read
 
 ACCOUNT = "101-004-1435156-001"
@@ -156,6 +167,59 @@ async def test_o22_a_fill_in_an_answer_that_cannot_be_read_is_a_doubt(
 
     with pytest.raises(BrokerUnsure, match="the answer cannot be read"):
         await broker_with(respond).submit(BUY)
+
+
+async def test_o25_a_probe_that_was_never_written_does_not_shut_the_venue_out_for_ever(
+    settings: Any, tmp_path: Path
+) -> None:
+    settings.SEP_VAR_PATH = tmp_path
+    asked = 0
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        if request.method == "GET":
+            return answer(200, INSTRUMENTS)
+        asked += 1
+        return answer(400, {"errorMessage": "no"})
+
+    broker = broker_with(respond)
+    await broker._instrument("EUR_USD")
+    # Five failures ago the link was opened; its pause is over, and the next request is the probe.
+    breaker = broker._breakers["POST orders"] = Breaker(failures=5, _pause_s=1.0)
+    halt_flag.put_up("test", by="alice", now=datetime.now(UTC))
+    with pytest.raises(BrokerUnsent, match="the halt flag was put up before the send"):
+        await broker.submit(BUY)
+    halt_flag.take_down()
+    assert breaker.failures == 5  # the venue has no part in that
+    with pytest.raises(BrokerError, match=r"^no$"):
+        await broker.submit(BUY)
+    assert asked == 1
+
+
+async def test_a_task_that_loses_a_cancellation_ends_with_the_one_that_failed() -> None:
+    lost = 0
+
+    async def stubborn() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                # As a library does whose connection breaks while it is being cancelled.
+                if lost == 2:
+                    raise
+                lost += 1
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise OSError("too many open files")
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ExceptionGroup) as raised:
+            async with asyncio.TaskGroup() as group:
+                end_together([group.create_task(stubborn()), group.create_task(fails())])
+    assert [str(one) for one in raised.value.exceptions] == ["too many open files"]
+    assert lost == 2
 
 
 async def test_an_account_that_wants_every_stop_guaranteed_is_not_added(

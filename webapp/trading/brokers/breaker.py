@@ -27,7 +27,10 @@ class Breaker:
     _protective_at: float = 0.0
 
     def wait_s(self, now: float, *, protective: bool) -> float:
-        """Return how long a request must wait, 0 if it goes now; the caller then calls `ended`."""
+        """Return how long a request must wait, 0 if it goes now.
+
+        The caller then calls `ended`, or `untried` if it did not go after all.
+        """
         if not self._pause_s:
             return 0.0
         if protective:
@@ -41,6 +44,10 @@ class Breaker:
             return PAUSE_S
         self._probing = True
         return 0.0
+
+    def untried(self) -> None:
+        """Let another request be the probe."""
+        self._probing = False
 
     def ended(self, now: float, *, failed: bool, took_s: float) -> None:
         """Note how a request ended; one that took SLOW_S has failed for this purpose."""

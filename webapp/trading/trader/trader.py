@@ -14,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -182,6 +182,18 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         _, left = await asyncio.wait(left, timeout=0.2)
 
 
+def end_together(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Let all end when one of them fails: a group cancels each once, which may not be enough."""
+    ending: list[asyncio.Task[None]] = []
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not ending and not task.cancelled() and task.exception() is not None:
+            ending.append(asyncio.get_running_loop().create_task(cancelled(tasks)))
+
+    for task in tasks:
+        task.add_done_callback(ended)
+
+
 def steady() -> float:
     """Return the clock that nobody sets, in seconds."""
     return time.monotonic()
@@ -286,13 +298,16 @@ class Trader:
                     endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
                 if not self._feed.is_replay:
                     endless.append(group.create_task(self._follow_prices()))
-                for loop in (
-                    self._feed_loop if self._feed.is_replay else self._follow_candles,
-                    self._order_loop,
-                    self._reconcile_loop,
-                    self._heartbeat_loop,
-                ):
+                loops = [
                     group.create_task(self._until_stopped(loop))
+                    for loop in (
+                        self._feed_loop if self._feed.is_replay else self._follow_candles,
+                        self._order_loop,
+                        self._reconcile_loop,
+                        self._heartbeat_loop,
+                    )
+                ]
+                end_together([*endless, *loops])
                 await self._stopping.wait()
                 async with self._writing:
                     await cancelled(endless)

@@ -337,11 +337,15 @@ class OandaBroker:
                     f"in a row, for {wait_s:.1f} s more"
                 )
             await asyncio.sleep(wait_s)
-        while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
-            await asyncio.sleep(wait_s)
-        if not protective and halt_flag.is_set():
-            # Its sender looked before it waited here.
-            raise BrokerUnsent("the halt flag was put up before the send")
+        try:
+            while (wait_s := self._budget.wait_s(time.monotonic(), protective=protective)) > 0:
+                await asyncio.sleep(wait_s)
+            if not protective and halt_flag.is_set():
+                # Its sender looked before it waited here.
+                raise BrokerUnsent("the halt flag was put up before the send")
+        except BaseException:
+            breaker.untried()
+            raise
         started, failed = time.monotonic(), True
         try:
             status, content = await self._asked(wire)
