@@ -196,7 +196,7 @@ async def test_o25_a_probe_that_was_never_written_does_not_shut_the_venue_out_fo
     assert asked == 1
 
 
-async def test_a_task_that_loses_a_cancellation_ends_with_the_one_that_failed() -> None:
+async def test_c15_a_task_that_loses_a_cancellation_ends_with_the_one_that_failed() -> None:
     lost = 0
 
     async def stubborn() -> None:
