@@ -226,8 +226,12 @@ def _controls(document: Document, synthetic: bool) -> list[str]:
     ):
         values = [t for t in controls["sign"][name] if t is not None]
         axes.hist(values, bins=30, color=DIM, alpha=0.6)
-        axes.axvline(observed[name], color=LOSS, linewidth=1.5)
-        axes.set_xlabel(f"t of the {label}: in coin worlds, and here (line)")
+        here = "and here (line)"
+        if observed[name] is None:
+            here = "none here: nothing was traded"
+        else:
+            axes.axvline(observed[name], color=LOSS, linewidth=1.5)
+        axes.set_xlabel(f"t of the {label}: in coin worlds, {here}")
     finish(figure, every, synthetic)
     return [
         heading("3. Negative controls"),

@@ -291,6 +291,22 @@ class Momentum:
     assert documents[0] == documents[1]
 
 
+def test_a_strategy_that_never_trades_has_its_page(
+    sep: Sep, arguments: Arguments, tmp_path: Path
+) -> None:
+    idle = written(
+        tmp_path,
+        "class Idle:\n    horizon_bars = window = 1\n    def on_bar(self, bar): return 0\n",
+        "idle.py",
+    )
+    shown = sep(*arguments(idle), "--json")
+    document = shown.document
+    assert document["verdict"]["text"] == "No evidence of edge after costs."
+    assert document["controls"]["observed"]["best_t"] is None
+    assert document["controls"]["sign"]["best_p"] == 1
+    assert "cannot be estimated: nothing was traded" in Path(document["page"]).read_text()
+
+
 @pytest.mark.parametrize(
     ("spread", "message"),
     [
