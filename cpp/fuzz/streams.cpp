@@ -1,4 +1,5 @@
-// A bank gives the bytes of its streams, a stream those of the rolled series.
+// A bank gives the bytes of its streams, a stream those of the rolled series; both go on from their
+// snapshots as if nothing had been.
 #include <cmath>
 
 #include "rolled.hpp"
@@ -24,7 +25,12 @@ void streams(std::span<const std::uint8_t> bytes) {
     std::vector<double> ticks(size, 1000);
     Rolled found(size);
     const RollingOutputs out = found.outputs(~0U, 0, true);
+    const auto restored_at = input.in(0, 80);
     for (int step = 0; step < 160 && (step < 40 || input.left() > 0); ++step) {
+        if (step == restored_at) {
+            bank = StreamBank::restore(bank.snapshot());
+            alone[0] = Stream::restore(alone[0].snapshot());
+        }
         // One byte moves all instruments, each in its own way; now and then one has no price.
         const auto byte = input.take<std::uint8_t>();
         std::vector<double> prices;
