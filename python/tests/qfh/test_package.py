@@ -1,10 +1,12 @@
 """What `import sep_engine` gives and costs."""
 
+import inspect
 import subprocess
 import sys
 from importlib.metadata import version
 
 import sep_engine
+from sep_engine import backtest, qfh
 
 
 def run(code: str) -> str:
@@ -37,3 +39,17 @@ def test_without_a_visible_gpu_it_imports_and_works() -> None:
         "print({b.name: b.available for b in sep_engine.backends()}['cuda'])"
     )
     assert run(code) == "False"
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = [
+        f"{module.__name__}.{name}"
+        for module in (sep_engine, qfh, qfh.legacy, backtest)
+        for name in module.__all__
+        for thing in [getattr(module, name)]
+        if (inspect.isclass(thing) or inspect.isroutine(thing)) and not inspect.getdoc(thing)
+    ]
+    assert silent == []
+    for kind in (qfh.Stream, qfh.StreamMetrics, type(qfh.coin_distribution("entropy", 8))):
+        for name, member in vars(kind).items():
+            assert name.startswith("_") or inspect.getdoc(member), f"{kind.__name__}.{name}"
