@@ -139,6 +139,12 @@ class Servers:
         )
         until(lambda: all(not alive or traced for alive, traced in map(seen, pids)), "strace holds")
 
+    def await_panic(self) -> None:
+        """See that it was the sync that ended the server."""
+        assert self.tracer is not None
+        self.tracer.wait(10)
+        assert "PANIC:  could not fdatasync" in Path(self.cluster.folder, "log").read_text()
+
     def kill_valkey(self) -> None:
         end(self.stack.world.valkey)
         time.sleep(BACK_OFF_S[0])  # as the launcher
@@ -255,32 +261,39 @@ def end(process: "subprocess.Popen[bytes] | None") -> None:
 
 
 def measure(
-    one: Servers, traders: Supervisor, count: int, *, minutes: float = math.inf
-) -> list[Row]:
-    """Strike `count` times with each, or as often as fits in each one's share of the minutes."""
+    one: Servers,
+    traders: Supervisor,
+    count: int,
+    rows: list[Row],
+    *,
+    minutes: float = math.inf,
+) -> None:
+    """Strike `count` times with each, or as often as fits in each one's share of the minutes.
+
+    rows: gets one for each kind of strike, also of one that something ends.
+    """
     began = time.monotonic()
     strikes = [one.crash_database, one.kill_valkey, one.flush_valkey, one.kill_all]
     if can_trace():
         strikes.append(one.fail_a_sync)
-    rows = []
     for place, ((what, goal), strike) in enumerate(zip(GOALS.items(), strikes, strict=False), 1):
         until_s = began + 60 * minutes * place / len(strikes)
-        took = []
+        took: list[float] = []
         if strike == one.fail_a_sync:
             one.cluster.stop()
             one.cluster.start(durable=True)
-        for number in range(count):
-            if number and time.monotonic() > until_s:
-                break
-            traders.failures = 0
-            took.append(1000 * one.seconds(strike))
-            print(f"{what} {number + 1}: {took[-1]:.0f} ms", file=sys.stderr, flush=True)
-            if strike == one.fail_a_sync:
-                assert one.tracer is not None
-                one.tracer.wait(10)
-                assert "PANIC:  could not fdatasync" in Path(one.cluster.folder, "log").read_text()
-        rows.append(Row(f"{what}, until an order is filled and told", goal, tuple(took)))
-    return rows
+        try:
+            for number in range(count):
+                if number and time.monotonic() > until_s:
+                    break
+                traders.failures = 0
+                took.append(1000 * one.seconds(strike))
+                print(f"{what} {number + 1}: {took[-1]:.0f} ms", file=sys.stderr, flush=True)
+                if strike == one.fail_a_sync:
+                    one.await_panic()
+        finally:
+            if took:
+                rows.append(Row(f"{what}, until an order is filled and told", goal, tuple(took)))
 
 
 def sample(var_path: Path, writes: int) -> int:
@@ -295,7 +308,8 @@ def sample(var_path: Path, writes: int) -> int:
         with kept_alive(one.stack.world) as traders:
             one.starve(psutil.RLIMIT_NOFILE, psutil.Process.num_fds)
             one.starve(psutil.RLIMIT_AS, lambda trader: int(trader.memory_info().vms))
-            rows = measure(one, traders, 1)
+            rows: list[Row] = []
+            measure(one, traders, 1, rows)
             faults = one.faults()
         # What was traded after the backup was read from the venue again.
         faults += audit()
@@ -317,19 +331,36 @@ def main() -> int:
     options = parser.parse_args()
     if options.sample is not None:
         return sample(options.var, options.sample)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         tempfile.TemporaryDirectory(prefix="sep-restarts-") as folder,
         servers(Path(folder)) as one,
     ):
         with kept_alive(one.stack.world) as traders:
-            rows = measure(one, traders, options.count, minutes=options.minutes)
-            faults = one.faults()
+            faults = measured(one, traders, options.count, options.minutes)
         faults += audit()
-    print(f"{machine()}\n\n{table(rows, ())}\n\n{len(one.asked)} orders were asked for, "
-          f"{len(faults)} faults")  # fmt: skip
+    print(f"{len(one.asked)} orders were asked for, {len(faults)} faults")
     for fault in faults:
         print(f"- {fault}")
     return 1 if faults else 0
+
+
+def measured(one: Servers, traders: Supervisor, count: int, minutes: float) -> list[str]:
+    """Measure and print the table, as far as it came; return what is wrong with the orders.
+
+    Raises:
+        SystemExit: somebody ended it, or a server did not come back. The servers may be gone with
+            it, so the books are not compared then.
+    """
+    rows: list[Row] = []
+    try:
+        measure(one, traders, count, rows, minutes=minutes)
+    except (KeyboardInterrupt, Unreached) as error:
+        print(f"{machine()}\n\n{table(rows, ())}\n", flush=True)
+        why = str(error) or "stopped"
+        raise SystemExit(f"Broken off, and the books were not compared: {why}") from None
+    print(f"{machine()}\n\n{table(rows, ())}\n", flush=True)
+    return one.faults()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The venue is the local OANDA server in a process of its own, the trader the real one in its own.
 """
 
+import contextlib
 import os
 import secrets
 import signal
@@ -192,8 +193,41 @@ def state_of(order: Any) -> str:
 
 
 def audit() -> list[str]:
-    """Compare both ledgers with no trader running; return every broken invariant."""
+    """Compare both ledgers with no trader running; return every broken invariant.
+
+    The invariants are those of `webapp.trading.audit`, and I10: nothing that was written, be it a
+    log or a row, holds the token.
+    """
     from webapp.trading.audit import account_faults
     from webapp.trading.models import BrokerAccount
 
-    return account_faults(BrokerAccount.objects.get())
+    faults = account_faults(BrokerAccount.objects.get())
+    token, folder = os.environ["SEP_OANDA_TOKEN"], Path(os.environ["SEP_VAR_PATH"])
+    return [*faults, *files_with(token, folder), *rows_with(token)]
+
+
+def files_with(secret: str, folder: Path) -> list[str]:
+    """Return a fault for each file below a folder that holds a secret; SQLite's are among them."""
+    faults = []
+    for path in sorted(folder.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):  # Valkey and SQLite take theirs away
+            if path.is_file() and secret.encode() in path.read_bytes():
+                faults.append(f"I10 {path.relative_to(folder)} holds the token")
+    return faults
+
+
+def rows_with(secret: str) -> list[str]:
+    """Return a fault for each table of PostgreSQL that holds a secret in any of its columns."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return []
+    faults = []
+    with connection.cursor() as cursor:
+        for name in sorted(connection.introspection.table_names(cursor)):
+            table = connection.ops.quote_name(name)
+            cursor.execute(f"SELECT count(*) FROM {table} AS one WHERE one::text LIKE %s",
+                           [f"%{secret}%"])  # fmt: skip
+            if cursor.fetchone()[0]:
+                faults.append(f"I10 the table {name} holds the token")
+    return faults
