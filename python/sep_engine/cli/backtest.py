@@ -108,7 +108,7 @@ def backtest(
         typer.Option(
             metavar="[NAME=]SHARE",
             help="With --balance: share of a position's value that must be free, 0.0333, else it "
-            "is not opened. Repeatable.",
+            "is not opened; nothing is closed for margin later. Repeatable.",
         ),
     ] = None,
     also: Annotated[

@@ -42,14 +42,9 @@ _CHOICES_SHOWN_MAX = 20
 def verdict_page(document: Document, *, title: str) -> str:
     """Return the HTML page of an evidence document; `title` names data and rules."""
     synthetic = bool(document["synthetic"])
-    best = document["best"]["name"]
     parts = [
         note(document["verdict"]["text"]),
-        paragraph(
-            f"Made by rule from {document['selection']['rules']:,} rules; the best of them is: "
-            f"{best}. Its figures flatter it, because it was chosen for them. "
-            f"{_cost_text(document)}"
-        ),
+        paragraph(f"{_judged_text(document)} {_cost_text(document)}"),
         heading("8. Verdict, line by line"),
         line_grid(document["verdict"]),
         *_provenance(document),
@@ -96,7 +91,8 @@ def line_grid(verdict: Mapping[str, Any]) -> str:
             number(line["value"]),
             f"{line['line']['sense']} {number(line['threshold'])}",
             "yes" if line["passed"] else "no",
-            line["reason"],
+            # Where there is a figure, it stands beside what was needed.
+            line["reason"] if line["value"] is None else "",
         ]
         for line in verdict["lines"]
     ]
@@ -157,6 +153,16 @@ def _lag_text(document: Document) -> str:
 
 def _provenance(document: Document) -> list[str]:
     return [heading("1. Provenance"), provenance_table(document["provenance"])]
+
+
+def _judged_text(document: Document) -> str:
+    rules, best = document["selection"]["rules"], document["best"]["name"]
+    if rules == 1:
+        return f"Made by rule, of one rule: {best}."
+    return (
+        f"Made by rule from {rules:,} rules; the best of them is: {best}. Its figures flatter it, "
+        "because it was chosen for them."
+    )
 
 
 def _causality(document: Document, synthetic: bool) -> list[str]:
