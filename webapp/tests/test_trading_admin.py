@@ -1,6 +1,7 @@
 """Every model is in the admin, and the record cannot be edited there."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def test_every_model_has_a_list_with_columns(root: Client, sample: Any) -> None:
         query = "?q=1" if registered.search_fields else ""
         address = reverse(f"admin:trading_{model._meta.model_name}_changelist")
         assert root.get(address + query).status_code == 200, model
+
+
+def test_lists_show_decimals_without_their_padding(root: Client, sample: Any) -> None:
+    BrokerAccount.objects.update(opening_balance=Decimal("100000.5"))
+    address = reverse("admin:trading_brokeraccount_changelist")
+    page = root.get(address + "?o=4").content.decode()  # ordered by that column
+    assert ">100000.5<" in re.sub(r"\s+", "", page)
+    assert "100000.5000000000" not in page
 
 
 def _request(client: Client) -> Any:

@@ -4,12 +4,14 @@ Orders, fills, facts, signals, positions and events are written by the order pat
 them by hand would make the books say what did not happen.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db.models import DecimalField
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 from unfold.admin import ModelAdmin
@@ -29,9 +31,34 @@ from webapp.trading.services.trading_state import (
     loosens,
     trading_state_set,
 )
+from webapp.trading.wire import decimal_text
 
 
-class Record(ModelAdmin):
+class Figures(ModelAdmin):
+    """Lists show decimals without the noughts that fill their columns in the database."""
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        decimals = {
+            field.name: str(field.verbose_name)
+            for field in self.model._meta.concrete_fields
+            if isinstance(field, DecimalField)
+        }
+        return tuple(
+            _figure(name, decimals[name]) if name in decimals else name
+            for name in super().get_list_display(request)
+        )
+
+
+def _figure(name: str, label: str) -> Callable[[Any], str | None]:
+    @admin.display(description=label, ordering=name)
+    def figure(row: Any) -> str | None:
+        value = getattr(row, name)
+        return None if value is None else decimal_text(value)
+
+    return figure
+
+
+class Record(Figures):
     """Rows that tell what happened: to be read only."""
 
     list_per_page = 50
@@ -47,7 +74,7 @@ class Record(ModelAdmin):
         return False
 
 
-class Settled(ModelAdmin):
+class Settled(Figures):
     """Rows that others point to: they may be changed in part, never deleted."""
 
     list_per_page = 50
