@@ -32,7 +32,11 @@ try {
 console.log(JSON.stringify(seen));
 
 async function visit() {
-  const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
+  const context = await browser.newContext({
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+  });
   const page = await context.newPage();
   page.on('pageerror', (error) => seen.complaints.push(String(error)));
   page.on('console', (message) => {
@@ -75,12 +79,38 @@ async function look(page, address, ours) {
   }));
   await page.screenshot({ path: path.join(folder, `${address.replaceAll('/', '_')}.png`) });
   if (!ours) return;
+  seen.pages[address].small = await page.evaluate(smallTargets);
   const faint = [];
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme });
     faint.push(...(await page.evaluate(faintTexts)).map((text) => `${colorScheme}: ${text}`));
   }
   seen.pages[address].faint = faint;
+}
+
+/**
+ * Controls that a finger hits in less than 44 pixels of height, less one at each edge. What is
+ * around a control may belong to it, so points are asked and not its box.
+ */
+function smallTargets() {
+  const controls =
+    'button, select, summary, .pages a, input:not([type="hidden"], [type="radio"], [type="checkbox"])';
+  return [...document.querySelectorAll(controls)].flatMap((element) => {
+    if (!element.checkVisibility() || element.closest('.hidden, [popover]')) return [];
+    element.scrollIntoView({ block: 'center' });
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const reach = (step) => {
+      let away = 0;
+      while (away < 22) {
+        const hit = document.elementFromPoint(left + width / 2, top + height / 2 + step * (away + 1));
+        if (!element.contains(hit)) break;
+        away += 1;
+      }
+      return away;
+    };
+    const hit_px = reach(-1) + reach(1);
+    return hit_px < 42 ? [`${hit_px} ${element.outerHTML.slice(0, 80)}`] : [];
+  });
 }
 
 /** Texts below the contrast of WCAG 2.2, 1.4.3: 4.5 to 1. What is disabled need not reach it. */

@@ -41,6 +41,11 @@ def test_text_can_be_read_in_both_themes(seen: Seen) -> None:
     assert faint == {}
 
 
+def test_every_control_is_large_enough_for_a_finger(seen: Seen) -> None:
+    small = {at: page["small"] for at, page in seen["pages"].items() if page.get("small")}
+    assert small == {}
+
+
 def test_nothing_complains_on_the_console(seen: Seen) -> None:
     assert seen["complaints"] == []
 

@@ -61,7 +61,7 @@ export function TicketPanel({ instrument }: { instrument: string }) {
   });
 
   const change = (fields: Partial<Entry>) => {
-    setEntry({ ...entry, ...fields });
+    setEntry((now) => ({ ...now, ...fields }));
     setKey(idempotencyKey());
     place.reset();
   };

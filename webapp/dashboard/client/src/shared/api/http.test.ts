@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 
 import { serve } from '../../../tests/render';
@@ -34,4 +34,15 @@ test('who is logged out is told what to do, and that nothing typed is lost', asy
   await expect(request('/api/x', z.unknown(), { method: 'POST' })).rejects.toThrow(
     'You are logged out. Log in again in another tab, then press once more',
   );
+});
+
+test('an answer that is late is not taken for a request that was never heard', async () => {
+  const late = new DOMException('', 'TimeoutError');
+  vi.stubGlobal('fetch', () => Promise.reject(late));
+  await expect(request('/api/x', z.unknown(), { method: 'POST' })).rejects.toThrow(
+    'No answer came within 10 s; it may have been done all the same.',
+  );
+  await expect(request('/api/x', z.unknown())).rejects.toThrow(/^No answer came within 10 s\.$/);
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('network')));
+  await expect(request('/api/x', z.unknown())).rejects.toThrow('The server could not be reached.');
 });

@@ -70,9 +70,19 @@ async function send(
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-  } catch {
-    throw new ApiError(0, 'unreachable', 'The server could not be reached.');
+  } catch (error) {
+    const late = error instanceof DOMException && error.name === 'TimeoutError';
+    throw new ApiError(
+      0,
+      late ? 'late' : 'unreachable',
+      late ? lateText(method) : 'The server could not be reached.',
+    );
   }
+}
+
+function lateText(method: string): string {
+  const late = `No answer came within ${TIMEOUT_MS / 1000} s`;
+  return method === 'GET' ? `${late}.` : `${late}; it may have been done all the same.`;
 }
 
 function refusal(response: Response, answer: unknown): ApiError {
