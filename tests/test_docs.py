@@ -90,6 +90,16 @@ def test_a_session_of_sep_prints_what_its_page_shows(command: str, tmp_path: Pat
     assert [line for line in shown if line not in printed] == []
 
 
+# A connection of this process would keep its log in memory and not die with it.
+WRITER = """
+import sqlite3, sys
+running = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.stdin:
+    running.execute(statement)
+    print("done", flush=True)
+"""
+
+
 def test_a_backup_made_and_restored_as_the_page_says_is_what_was_committed(tmp_path: Path) -> None:
     page = text_of(ROOT / "docs" / "guides" / "operate.md")
     backup, restore = re.findall(r"(?ms)^```\n(.*?)^```", page)[:2]
@@ -98,12 +108,27 @@ def test_a_backup_made_and_restored_as_the_page_says_is_what_was_committed(tmp_p
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "secret_keys").write_text("key")
     # It is written to meanwhile, and later dies and leaves its log behind.
-    running = sqlite3.connect(tmp_path / "var" / "sep.sqlite3", isolation_level=None)
-    running.execute("PRAGMA journal_mode=WAL")
-    running.execute("CREATE TABLE traded (units)")
-    running.execute("INSERT INTO traded VALUES (1000)")
+    running = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path / "var" / "sep.sqlite3"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def write(statement: str) -> None:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        print(statement, file=running.stdin, flush=True)
+        assert running.stdout.readline() == "done\n"
+
+    write("PRAGMA journal_mode=WAL")
+    write("CREATE TABLE traded (units)")
+    write("INSERT INTO traded VALUES (1000)")
     subprocess.run(["sh", "-e", "-c", backup], cwd=tmp_path, check=True)
-    running.execute("INSERT INTO traded VALUES (2000)")
+    write("INSERT INTO traded VALUES (2000)")
+    running.kill()
+    running.communicate()
+    assert (tmp_path / "var" / "sep.sqlite3-wal").stat().st_size > 0
     (tmp_path / "var" / "secret_keys").unlink()
     copied, _, after = restore.partition(".venv/bin/python manage.py rebuild --check\n")
     subprocess.run(["sh", "-e", "-c", copied], cwd=tmp_path, check=True)
@@ -112,7 +137,6 @@ def test_a_backup_made_and_restored_as_the_page_says_is_what_was_committed(tmp_p
     assert restored.execute("SELECT units FROM traded").fetchall() == [(1000,)]
     assert (tmp_path / "var" / "secret_keys").read_text() == "key"
     restored.close()
-    running.close()
 
 
 def test_links_between_pages_lead_to_files_and_headings() -> None:
