@@ -23,7 +23,6 @@ from sep_engine.execution.states import OrderType
 from webapp import killswitch
 from webapp.tests.test_oanda_broker import (  # noqa: F401
     BUY,
-    ROOT,
     Venue,
     broker,
     process,
@@ -34,6 +33,7 @@ from webapp.trading.brokers.oanda.adapter import OandaBroker
 from webapp.trading.models import BrokerAccount
 
 D = Decimal
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
