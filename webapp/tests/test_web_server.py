@@ -64,7 +64,7 @@ def test_readers_and_writers_at_one_time_meet_no_lock(
             status, _ = request(server, "POST", "/api/feed", body, **bearer)
         return int(status)
 
-    # Four writers at a time: on a machine ten times as busy, SQLite's 5 s are not over for the last.
+    # Four write at a time: on a machine ten times as busy SQLite's 5 s are not over for the last.
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(work, range(64))) == {200}
 
