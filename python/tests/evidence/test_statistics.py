@@ -221,3 +221,14 @@ def test_drawdown_counts_from_the_start() -> None:
     # Equity 0, -2, 1, 0, -3: the worst fall is from 1 to -3.
     assert st.max_drawdown([-2, 3, -1, -3]) == 4
     assert st.max_drawdown([-5]) == 5
+
+
+def test_moments_are_those_of_the_definition() -> None:
+    # Around their mean of 3: -2, -1, 3. Squares 14, of which 7 with n - 1; cubes 18, fourths 98.
+    found = st.moments([1.0, 2.0, 6.0])
+    assert found.periods == 3
+    assert found.sharpe == pytest.approx(3 / math.sqrt(7))
+    assert found.skewness == pytest.approx(6 / (14 / 3) ** 1.5)
+    assert found.kurtosis == pytest.approx(1.5)  # 98 / 3 over (14 / 3) squared
+    with pytest.raises(ArgumentError, match="at least 3 values that differ, had 4"):
+        st.moments([0.5] * 4)
