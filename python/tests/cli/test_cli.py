@@ -124,6 +124,7 @@ def test_backtest_gives_its_figures_as_json(sep: Sep, tmp_path: Path) -> None:
     assert document["figures"]["net_ticks"] == -6_077
     assert document["verdict"] == "unproven"
     stored = json.loads(Path(document.pop("page")).with_suffix(".json").read_text())
+    assert document.pop("trials") == 1
     assert stored.pop("run")["command"] == "backtest"
     assert stored == document
 
