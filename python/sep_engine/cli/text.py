@@ -10,8 +10,9 @@ from sep_engine.model.times import second_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-_WIDTH_MIN = 80
+_PROSE = 32  # letters from which on a cell of a table is broken into lines
 
 
 def time_text(time_ns: int | None) -> str | None:
@@ -31,21 +32,37 @@ def duration_text(duration: timedelta | None) -> str:
 
 
 def screen() -> Console:
-    """Return where results are printed: stdout, at least 80 columns wide.
+    """Return where results are printed: stdout.
 
-    A table in less cuts names and figures off; the terminal breaks its lines instead. A reader that
-    has enough (`sep ... | head`) raises BrokenPipeError, which ends the command well.
+    A table becomes wider than the terminal where its words and figures need it: the terminal breaks
+    the lines, and nothing is cut off. A reader that has enough (`sep ... | head`) raises
+    BrokenPipeError, which ends the command well.
     """
     from rich.console import Console
+    from rich.table import Table
 
     class Screen(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            for table in objects:
+                if isinstance(table, Table):
+                    self.width = max(self.width, _width_whole(table))
+            super().print(*objects, **how)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    console = Screen(highlight=False)
-    if console.width < _WIDTH_MIN:
-        console.width = _WIDTH_MIN
-    return console
+    return Screen(highlight=False)
+
+
+def _width_whole(table: Table) -> int:
+    """Let no column of a table be narrower than its words and figures; return the width of all."""
+    for column in table.columns:
+        words = [str(column.header)]
+        for cell in map(str, column.cells):
+            words += cell.split() if len(cell) > _PROSE else [cell]
+        column.min_width = max(map(len, words))
+    # Each has a blank on both sides and a line behind it.
+    return sum((column.min_width or 0) + 3 for column in table.columns) + 1
 
 
 def print_lines(console: Console, verdict: Mapping[str, Any]) -> None:

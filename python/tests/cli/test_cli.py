@@ -217,6 +217,23 @@ def test_figures_are_whole_in_a_narrow_terminal(sep: Sep, monkeypatch: pytest.Mo
     shown = sep("analyze", "--sample").out
     assert "│ coherence       │  0.0437 │       84.9 │ 0.0276 │ 0.0233 │   9.3% │ 5.1% │" in shown
     assert "…" not in shown
+    # Prose keeps to the terminal all the same.
+    assert max(map(len, shown.splitlines()[:3])) <= 40
+
+
+def test_the_best_of_a_sweep_are_whole_in_an_ordinary_terminal(
+    sep: Sep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        'direction = ["last_bit_reversal", "damped"]\ninvert = [false, true]\n'
+        "horizon_bars = [4, 16]\nstop_ticks = [300, 600]\n"
+    )
+    shown = sep("sweep", "--sample", "--grid", grid, "--out", tmp_path).out
+    assert "last_bit_reversal" in shown
+    assert "Sharpe" in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize("group", ["", "data", "data download", "runs", "study"])
