@@ -94,14 +94,54 @@ def test_a_part_of_a_position_is_closed(api: Any, sample: Feed, valkey: Any) -> 
         units=Decimal(-1000),
         average_price=Decimal("1.1"),
     )
-    response = api.post("/api/positions/EUR_USD/close", {"units": "400"}, format="json")
+    response = close(api, "positions/EUR_USD", {"units": "400"}, "a")
     assert response.status_code == 202
     order = Order.objects.get()
     assert (order.units, order.reduce_only, order.type) == (400, True, "MARKET")
     for units in ("1001", "0", "-1"):
-        refused = api.post("/api/positions/EUR_USD/close", {"units": units}, format="json")
+        refused = close(api, "positions/EUR_USD", {"units": units}, "b")
         assert refused.status_code == 400
         assert "at most 1000" in refused.json()["fields"]["units"][0]
+
+
+def test_a_repeated_close_whose_answer_was_lost_closes_nothing_more(
+    api: Any, sample: Feed, valkey: Any
+) -> None:
+    account = BrokerAccount.objects.get()
+    BrokerAccount.objects.update(kind="oanda-local")
+    held = {"account": account, "instrument": sample.instrument, "units": Decimal(1000)}
+    position = Position.objects.create(**held, average_price=Decimal("1.1"))
+    trade = Trade.objects.create(
+        **held,
+        venue_trade_id="41",
+        opened_units=Decimal(1000),
+        price=Decimal("1.1"),
+        opened_at=timezone.now(),
+    )
+    first = [
+        close(api, "positions/EUR_USD", {"units": "400"}, "a").json()["id"],
+        close(api, "trades/41", {"units": "400"}, "b").json()["id"],
+    ]
+    # Both were filled meanwhile, and so was all that was left.
+    Position.objects.filter(pk=position.pk).update(units=0, average_price=None)
+    Trade.objects.filter(pk=trade.pk).update(units=0)
+    again = [
+        close(api, "positions/EUR_USD", {"units": "400"}, "a"),
+        close(api, "trades/41", {"units": "400"}, "b"),
+    ]
+    assert [one.status_code for one in again] == [202, 202]
+    assert [one.json()["id"] for one in again] == first
+    assert Order.objects.count() == 2
+    for path, key in (("positions/EUR_USD", "a"), ("trades/41", "b")):
+        other = close(api, path, {"units": "300"}, key)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        unnamed = api.post(f"/api/{path}/close", {"units": "400"}, format="json")
+        assert "Idempotency-Key" in unnamed.json()["fields"]
+
+
+def close(api: Any, path: str, body: dict[str, Any], key: str) -> Any:
+    headers = {"Idempotency-Key": key}
+    return api.post(f"/api/{path}/close", body, format="json", headers=headers)
 
 
 def test_trades_are_listed_and_closed_by_their_venues_id(
@@ -123,12 +163,12 @@ def test_trades_are_listed_and_closed_by_their_venues_id(
     assert [(one["id"], one["opened_units"], one["units"]) for one in listed] == [
         ("41", "1000", "500")
     ]
-    closed = api.post("/api/trades/41/close", {"units": "200"}, format="json")
+    closed = close(api, "trades/41", {"units": "200"}, "a")
     assert closed.status_code == 202
     assert (closed.json()["units"], closed.json()["trade_id"]) == ("-200", "41")
-    assert api.post("/api/trades/41/close", {"units": "501"}, format="json").status_code == 400
-    assert api.post("/api/trades/42/close", {}, format="json").status_code == 409
-    assert api.post("/api/trades/43/close", {}, format="json").status_code == 404
+    assert close(api, "trades/41", {"units": "501"}, "b").status_code == 400
+    assert close(api, "trades/42", {}, "b").status_code == 409
+    assert close(api, "trades/43", {}, "b").status_code == 404
 
 
 def test_the_venues_terms_are_told(api: Any, sample: Feed) -> None:

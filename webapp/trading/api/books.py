@@ -13,7 +13,8 @@ from sep_engine.execution.states import (
     PositionFill,
     TimeInForce,
 )
-from webapp.trading.api.errors import Conflict
+from webapp.trading.api.errors import Conflict, Unprocessable
+from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
     SIGNED_IN,
@@ -36,7 +37,7 @@ from webapp.trading.selectors.resources import (
     trade_resource,
 )
 from webapp.trading.selectors.status import the_account
-from webapp.trading.services.orders import trade_close
+from webapp.trading.services.orders import IdempotencyConflict, NotChangeable, trade_close
 
 
 class BrokerTerms(APIView):
@@ -86,18 +87,27 @@ class TradeClose(APIView):
     @extend_schema(
         operation_id="trade_close",
         request=CloseIn,
-        responses=with_errors({202: OrderOut}, 400, 404, 409, *SIGNED_IN),
+        parameters=[KEY],
+        responses=with_errors({202: OrderOut}, 400, 404, 409, 422, *SIGNED_IN),
     )
     def post(self, request: Request, trade_id: str) -> Response:
         """Ask for one trade, or a part of it, to be closed at the market."""
+        key = key_of(request)
         wanted = checked(CloseIn, request.data)
         rows = Trade.objects.select_related("instrument", "account")
         trade = get_object_or_404(rows, account=the_account(), venue_trade_id=trade_id)
-        if trade.units == 0:
-            raise Conflict("The trade is closed.")
-        order = trade_close(
-            trade=trade, units=wanted.get("units"), created_by=request.user, now=timezone.now()
-        )
+        try:
+            order = trade_close(
+                trade=trade,
+                units=wanted.get("units"),
+                idempotency_key=key,
+                created_by=request.user,
+                now=timezone.now(),
+            )
+        except NotChangeable as error:
+            raise Conflict(str(error)) from error
+        except IdempotencyConflict as error:
+            raise Unprocessable(str(error), "idempotency_key_reused") from error
         return Response(order_resource(order), status=202)
 
 

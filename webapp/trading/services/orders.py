@@ -310,6 +310,7 @@ def position_close(
     now: datetime,
     units: Decimal | None = None,
     side: str | None = None,
+    idempotency_key: str | None = None,
     created_by: Any = None,
 ) -> Order | None:
     """Ask for a position to be closed at the market; None if there is none.
@@ -317,10 +318,18 @@ def position_close(
     Args:
         units: how many (> 0) to close, None for all.
         side: LONG or SHORT of a hedging account; it may be left out while only one is held.
+        idempotency_key: a second call with it returns the order that the first call made.
 
     Raises:
         ValidationError: more than is held, off the instrument's step, or no side named of two.
+        IdempotencyConflict: the key stands for another request.
     """
+    # What was asked for, not what is held: the first close may have been filled since.
+    asked = {"position": [account.pk, instrument.name, side], "units": units}
+    if idempotency_key is not None and (
+        stored := _stored(created_by, idempotency_key, _hash(asked))
+    ):
+        return stored
     held = Position.objects.select_for_update().filter(account=account, instrument=instrument)
     held = held.exclude(units=0).order_by("pk")
     if side is not None and account.hedging:
@@ -335,29 +344,56 @@ def position_close(
         most = decimal_text(abs(position.units))
         raise ValidationError({"units": f"must be above 0 and at most {most}, was {units}"})
     signed = None if units is None else units.copy_sign(position.units)
-    return position_flatten(position, Origin.PERSON, now, created_by, units=signed)
+    return position_flatten(
+        position,
+        Origin.PERSON,
+        now,
+        created_by,
+        units=signed,
+        idempotency_key=idempotency_key,
+        asked=asked,
+    )
 
 
 @retried
 def trade_close(
-    *, trade: Trade, now: datetime, units: Decimal | None = None, created_by: Any = None
+    *,
+    trade: Trade,
+    now: datetime,
+    units: Decimal | None = None,
+    idempotency_key: str | None = None,
+    created_by: Any = None,
 ) -> Order:
     """Ask for one of the venue's trades to be closed at the market.
 
-    units: how many (> 0) to close, None for all.
+    Args:
+        units: how many (> 0) to close, None for all.
+        idempotency_key: a second call with it returns the order that the first call made.
 
     Raises:
-        ValidationError: the trade is closed, or holds less.
+        NotChangeable: the trade is closed.
+        ValidationError: it holds less.
+        IdempotencyConflict: the key stands for another request.
     """
+    # What was asked for, not what is held: the first close may have been filled since.
+    asked = {"trade": trade.pk, "units": units}
+    if idempotency_key is not None and (
+        stored := _stored(created_by, idempotency_key, _hash(asked))
+    ):
+        return stored
+    if trade.units == 0:
+        raise NotChangeable("the trade is closed")
     size = abs(trade.units) if units is None else units
     if size <= 0:
-        raise ValidationError({"units": "must be above 0, and the trade must be open"})
+        raise ValidationError({"units": "must be above 0"})
     return order_submit(
         account=trade.account,
         instrument=trade.instrument,
         units=-size.copy_sign(trade.units),
         origin=Origin.PERSON,
         trade=trade,
+        idempotency_key=idempotency_key,
+        asked=asked,
         created_by=created_by,
         now=now,
     )
@@ -380,6 +416,8 @@ def position_flatten(
     created_by: Any,
     *,
     units: Decimal | None = None,
+    idempotency_key: str | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> Order | None:
     """Ask for `units` of a position to be closed, by default all; None if that is nothing."""
     held = position.units if units is None else units
@@ -391,6 +429,8 @@ def position_flatten(
         units=-held,
         origin=origin,
         reduce_only=True,
+        idempotency_key=idempotency_key,
+        asked=asked,
         created_by=created_by,
         now=now,
     )

@@ -1,6 +1,7 @@
 import { useMutation } from '@tanstack/react-query';
 import { useState } from 'react';
 
+import { idempotencyKey } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
 import type { DecimalText } from '../../shared/api/model';
 import { failureText } from '../../shared/failure-text';
@@ -11,18 +12,24 @@ import { Dialog } from '../../shared/ui/dialog';
 type PartCloseProps = {
   what: string;
   held: DecimalText;
-  close: (units: string) => Promise<unknown>;
+  close: (units: string, key: string) => Promise<unknown>;
 };
 
 /** A button that asks how much of a position or trade is to be closed. */
 export function PartClose({ what, held, close }: PartCloseProps) {
   const [asking, setAsking] = useState(false);
   const [units, setUnits] = useState('');
+  // One key for one part: pressing again after an answer was lost closes nothing twice.
+  const [key, setKey] = useState(idempotencyKey);
   const closing = useMutation({
-    mutationFn: () => close(units),
+    mutationFn: () => close(units, key),
     onSuccess: () => {
       notify('info', `Closing ${units} of ${what}: the order is on its way.`);
       setAsking(false);
+    },
+    onError: (error) => {
+      // An answer came, so the next press is another wish.
+      if (error instanceof ApiError && error.status !== 0) setKey(idempotencyKey());
     },
   });
   const wrong = closing.error instanceof ApiError ? closing.error.fields : {};
@@ -33,6 +40,7 @@ export function PartClose({ what, held, close }: PartCloseProps) {
         aria-label={`Close a part of ${what}`}
         onClick={() => {
           closing.reset();
+          setKey(idempotencyKey());
           setAsking(true);
         }}
       >
@@ -61,6 +69,7 @@ export function PartClose({ what, held, close }: PartCloseProps) {
                 value={units}
                 onChange={({ target }) => {
                   setUnits(target.value);
+                  setKey(idempotencyKey());
                 }}
               />
             </label>

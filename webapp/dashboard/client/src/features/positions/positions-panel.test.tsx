@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { expect, test } from 'vitest';
 
-import { click, render, serve } from '../../../tests/render';
+import { click, enter, find, render, serve } from '../../../tests/render';
 import { positionWith } from '../../../tests/samples';
 import { PositionsPanel } from './positions-panel';
 
@@ -42,4 +42,26 @@ test('of two sides in one instrument the one that is asked for is closed', async
     path: '/api/positions/EUR_USD/close',
     body: { side: 'SHORT' },
   });
+});
+
+test('a part whose answer was lost is asked for again with the same key, another part is not', async () => {
+  let lost = true;
+  const calls = serve(({ path, method }) => {
+    if (method === 'POST' && lost) throw new TypeError('network');
+    const results = path.startsWith('/api/positions') ? [positionWith({ units: '1000' })] : [];
+    return { body: { count: null, next: null, previous: null, results } };
+  });
+  const place = await render(<PositionsPanel />);
+  await click(find(place, 'button[aria-label="Close a part of EUR/USD"]'));
+  await enter(find(place, 'dialog input'), '400');
+  await click(find(place, 'dialog .danger'));
+  lost = false;
+  await click(find(place, 'dialog .danger'));
+  await click(find(place, 'button[aria-label="Close a part of EUR/USD"]'));
+  await click(find(place, 'dialog .danger'));
+  const closes = calls.filter(({ method }) => method === 'POST');
+  const [first, second, third] = closes.map(({ headers }) => headers.get('Idempotency-Key'));
+  expect(first).toMatch(/^[0-9a-f]{32}$/);
+  expect(second).toBe(first);
+  expect(third).not.toBe(first);
 });

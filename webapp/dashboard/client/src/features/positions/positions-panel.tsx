@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 
-import { closeEverything, closePosition } from '../../shared/api/commands';
+import { closeEverything, closePosition, idempotencyKey } from '../../shared/api/commands';
 import type { Position } from '../../shared/api/model';
 import { positionsQuery } from '../../shared/api/queries';
 import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
@@ -77,7 +77,7 @@ export function PositionsPanel() {
 function PositionRow({ position }: { position: Position }) {
   const { instrument, units, average_price, mark, open_pl, currency } = position;
   const close = useMutation({
-    mutationFn: () => closePosition(position),
+    mutationFn: () => closePosition(position, idempotencyKey()),
     onError: (error) => {
       notify('error', `${instrumentText(instrument)} could not be closed. ${error.message}`);
     },
@@ -115,7 +115,7 @@ function PositionRow({ position }: { position: Position }) {
         <PartClose
           what={instrumentText(instrument)}
           held={units}
-          close={(part) => closePosition(position, part)}
+          close={(part, key) => closePosition(position, key, part)}
         />
       </td>
     </tr>

@@ -1,6 +1,6 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
 
-import { closeTrade } from '../../shared/api/commands';
+import { closeTrade, idempotencyKey } from '../../shared/api/commands';
 import type { Trade } from '../../shared/api/model';
 import { brokerQuery, tradesQuery } from '../../shared/api/queries';
 import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
@@ -33,7 +33,7 @@ export function TradesTable() {
 function TradeRow({ trade }: { trade: Trade }) {
   const { id, instrument, units, opened_units, price, realised_pl } = trade;
   const close = useMutation({
-    mutationFn: () => closeTrade(id),
+    mutationFn: () => closeTrade(id, idempotencyKey()),
     onError: (error) => {
       notify('error', `Trade ${id} could not be closed. ${error.message}`);
     },
@@ -63,7 +63,11 @@ function TradeRow({ trade }: { trade: Trade }) {
         >
           Close
         </button>
-        <PartClose what={`trade ${id}`} held={units} close={(part) => closeTrade(id, part)} />
+        <PartClose
+          what={`trade ${id}`}
+          held={units}
+          close={(part, key) => closeTrade(id, key, part)}
+        />
       </td>
     </tr>
   );

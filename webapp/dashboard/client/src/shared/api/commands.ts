@@ -56,18 +56,21 @@ export function cancelOrder(id: number): Promise<unknown> {
 /** @param units  how many to close; all where it is left out. */
 export function closePosition(
   { instrument, side }: Pick<model.Position, 'instrument' | 'side'>,
+  key: string,
   units?: string,
 ): Promise<unknown> {
   return request(`/api/positions/${instrument}/close`, z.unknown(), {
     method: 'POST',
+    headers: { 'Idempotency-Key': key },
     body: { ...(side === 'NET' ? {} : { side }), ...(units === undefined ? {} : { units }) },
   });
 }
 
 /** @param units  how many to close; all where it is left out. */
-export function closeTrade(id: string, units?: string): Promise<unknown> {
+export function closeTrade(id: string, key: string, units?: string): Promise<unknown> {
   return request(`/api/trades/${id}/close`, z.unknown(), {
     method: 'POST',
+    headers: { 'Idempotency-Key': key },
     body: units === undefined ? {} : { units },
   });
 }
