@@ -25,7 +25,6 @@ from sep_engine.execution.states import OrderState, OrderType
 from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import Endpoint, MarketDataClient, local
 from webapp.tests.test_oanda_trader import (  # noqa: F401
-    VENUE_ACCOUNT,
     Play,
     at_venue,
     limit_order,
