@@ -181,7 +181,10 @@ def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, small: Small, tmp_p
         (["verify"], "Missing argument 'RUN'; see sep verify --help"),
         (["data", "delete", "nothing"], "no data set nothing"),
         (["backtest", str(SAMPLE_CSV)], "say what the spread is"),
-        (["backtest", str(SAMPLE_CSV), "--spread-pips", "-1"], "--spread-pips must be > 0"),
+        (
+            ["backtest", str(SAMPLE_CSV), "--spread-pips", "-1"],
+            "--spread-pips must be in 0..1,000,000, was -1",
+        ),
         (["backtest", str(SAMPLE_CSV), "--spread-pips", "1.33"], "whole number of ticks"),
         (["backtest", str(SAMPLE_CSV), "--spread-pips", "1", "--side", "up"], "--side must be"),
         (["backtest", "--sample", "--rule", str(SAMPLE_CSV)], "not JSON"),

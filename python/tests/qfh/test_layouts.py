@@ -131,7 +131,7 @@ SHAPES: dict[str, Callable[[NDArray[Any]], Any]] = {
     "matrix of one column": lambda a: a.reshape(-1, 1),
     "cube": lambda a: a.reshape(1, 1, -1),
     "0-d": lambda a: a[:1].reshape(()) if a.size else np.zeros((), a.dtype),
-    "scalar": lambda a: a[0] if a.size else a.dtype.type(),
+    "scalar": lambda a: a[0] if a.size else np.zeros(1, a.dtype)[0],
     "empty": lambda a: a[:0],
     "masked": lambda a: np.ma.array(a, mask=np.arange(a.size) % 2 == 0),
     "one value, repeated past 2^31": lambda a: np.broadcast_to(a[:1], HUGE) if a.size else a,
