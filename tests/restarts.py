@@ -105,8 +105,7 @@ class Servers:
         """Return when an order that is asked for now was filled and told."""
         from webapp.trading.models import EventLog
 
-        while not self._filled(self.order()):
-            pass  # denied, because the trader had just begun
+        self._until_filled(self.order)
         untold = EventLog.objects.filter(stream="orders", published_at__isnull=True)
         until(lambda: not untold.exists(), "the events were published", seconds=GIVEN_UP_S)
 
@@ -189,8 +188,7 @@ class Servers:
         run(bin_path / "pg_dump", "-Fc", "-f", path, self.cluster.url)
         world.start_trader()
         world.await_armed()
-        while not self._filled(self.stack.ask(BYSTANDER)):
-            pass
+        self._until_filled(lambda: self.stack.ask(BYSTANDER))
         world.stop_trader(signal.SIGTERM)
         connection.close()
         empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
@@ -212,9 +210,25 @@ class Servers:
             faults.append(f"{len(self.asked)} orders were asked for, {mine.count()} are there")
         return faults
 
-    def _filled(self, order: Any) -> bool:
+    def _until_filled(self, ask: Callable[[], Any]) -> None:
+        """Ask for orders until one is filled: a trader that has just begun denies some.
+
+        Raises:
+            Unreached: none was, with what became of the last.
+        """
+        deadline = time.monotonic() + GIVEN_UP_S
+        while True:
+            order = ask()
+            self._await_end(order)
+            order.refresh_from_db()
+            if order.state == "FILLED":
+                return
+            if time.monotonic() > deadline:
+                why = order.denied_reason or order.cause
+                raise Unreached(f"no order was filled in {GIVEN_UP_S:g} s: {order.state}, {why}")
+
+    def _await_end(self, order: Any) -> None:
         until(lambda: state_of(order) in ENDED, "an order ended", seconds=GIVEN_UP_S)
-        return state_of(order) == "FILLED"
 
 
 @contextlib.contextmanager

@@ -34,7 +34,8 @@ def test_c1_c2_c6_c12_c14_c15_c18_c20_o4_o5_kills_and_restarts_lose_and_double_n
         text=True,
         timeout=900,
     )
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    log = (tmp_path / "trader.log").read_text(errors="replace")
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:] + log[-4000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["faults"] == []
     # One place of the order path, the writes, three servers that went and came, and all at once;
