@@ -2,14 +2,18 @@
 
 import contextlib
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
+from sep_engine.execution.states import Origin
 from webapp.tests.conftest import at_once
-from webapp.trading.models import BrokerAccount, LeaseRow
+from webapp.trading.models import BrokerAccount, Feed, LeaseRow, Order
+from webapp.trading.services import order_path
+from webapp.trading.services.orders import order_cancel, order_submit
 from webapp.trading.trader import lease
 
 pytestmark = [
@@ -80,3 +84,23 @@ def test_o17_an_account_that_was_given_back_is_free(account: BrokerAccount) -> N
     again = take(account, "elsewhere:1:0")
     assert again.epoch == 2
     lease.give_back(again, now=timezone.now())
+
+
+def test_intents_do_not_wait_for_the_trader_that_has_the_account_locked(sample: Feed) -> None:
+    account = BrokerAccount.objects.get()
+
+    def ask(number: int) -> Order:
+        order = order_submit(
+            account=account,
+            instrument=sample.instrument,
+            units=Decimal(1000),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+        return order_cancel(order_id=order.pk, now=timezone.now())
+
+    # Had they to wait for it, it could wait for them at the event log, and neither went on.
+    with transaction.atomic():
+        order_path._own_account(account.pk, account.epoch)
+        [order] = at_once(1, ask)
+        assert order.cancel_requested_at is not None

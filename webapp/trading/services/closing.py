@@ -118,7 +118,9 @@ def _rearmed_by(closing: Closing) -> str:
 
 
 def _open(*, account_id: int) -> QuerySet[Closing]:
-    rows = Closing.objects.select_for_update(of=("self",)).select_related("account", "strategy")
+    rows = Closing.objects.select_for_update(of=("self",), no_key=True).select_related(
+        "account", "strategy"
+    )
     return rows.filter(account_id=account_id, ended_at__isnull=True).order_by("pk")
 
 

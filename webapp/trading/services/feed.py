@@ -27,7 +27,11 @@ def feed_control(
         ValidationError: the feed is no replay, the speed is outside 0.01 to 1000 bars a second,
             or the replay is asked to begin again at a venue whose ledger cannot.
     """
-    feed = Feed.objects.select_for_update().select_related("instrument").get(pk=feed_id)
+    feed = (
+        Feed.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("instrument")
+        .get(pk=feed_id)
+    )
     if not feed.is_replay:
         raise ValidationError("The prices are the venue's own: there is no replay to control.")
     if bars_per_second is not None:

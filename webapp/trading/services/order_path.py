@@ -151,7 +151,7 @@ def _states_asked(account_id: int, lock: bool) -> tuple[str, tuple[Any, ...]]:
     )
     rows = TradingState.objects.filter(scopes).order_by("pk")
     if lock:
-        rows = rows.select_for_update(of=("self",))
+        rows = rows.select_for_update(of=("self",), no_key=True)
     return rows.values_list("scope", "strategy_id", "state").query.sql_with_params()
 
 
@@ -320,8 +320,12 @@ def orders_claim(
 
 
 def _own_account(account_id: int, epoch: int) -> BrokerAccount:
-    """Return the account, locked, while its trader is of this epoch."""
-    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+    """Return the account, locked, while its trader is of this epoch.
+
+    Its key is not locked, nor that of any row here: whoever writes a row that points to it would
+    wait for this transaction, which may wait for theirs at the head of the event log.
+    """
+    account = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account_id)
     if account.epoch != epoch:
         raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
     return account
@@ -419,7 +423,7 @@ def facts_apply(
         FactGap: an earlier transaction is missing; nothing was applied, read from the last one.
     """
     with transaction.atomic(), events.together():
-        account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+        account = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account_id)
         fresh = {fact.id: fact for fact in facts if fact.id > account.last_transaction_id}
         told = [fresh[number] for number in sorted(fresh)]
         if not told:
@@ -543,7 +547,9 @@ class _Books:
     def position(self, instrument_id: int, side: Side) -> Position:
         key = (instrument_id, str(side))
         if key not in self._positions:
-            rows = Position.objects.select_for_update(of=("self",)).select_related("instrument")
+            rows = Position.objects.select_for_update(of=("self",), no_key=True).select_related(
+                "instrument"
+            )
             self._positions[key], _ = rows.get_or_create(
                 account=self.account, instrument_id=instrument_id, side=side
             )
@@ -551,7 +557,9 @@ class _Books:
 
     def positions_of(self, instrument_id: int) -> list[Position]:
         """Return every side that there is a row of, flat or not."""
-        rows = Position.objects.select_for_update(of=("self",)).select_related("instrument")
+        rows = Position.objects.select_for_update(of=("self",), no_key=True).select_related(
+            "instrument"
+        )
         for row in rows.filter(account=self.account, instrument_id=instrument_id).order_by("pk"):
             self._positions.setdefault((instrument_id, str(row.side)), row)
         return [row for key, row in self._positions.items() if key[0] == instrument_id]
@@ -656,7 +664,7 @@ def _trade_change(
         )
         return
     trade = (
-        Trade.objects.select_for_update()
+        Trade.objects.select_for_update(no_key=True)
         .filter(account=account, venue_trade_id=change.trade_id)
         .first()
     )
@@ -904,17 +912,17 @@ def _core_fact(fact: Transaction) -> Fact:
 
 
 def _locked_orders() -> QuerySet[Order]:
-    return Order.objects.select_for_update(of=("self",)).select_related("instrument")
+    return Order.objects.select_for_update(of=("self",), no_key=True).select_related("instrument")
 
 
 def _locked(order_id: int) -> Order:
-    orders = Order.objects.select_for_update(of=("self",))
+    orders = Order.objects.select_for_update(of=("self",), no_key=True)
     return orders.select_related("instrument", "account").get(pk=order_id)
 
 
 def _locked_in_turn(order_ids: Sequence[int]) -> list[Order]:
     """Return the orders as they stand, locked, in the order of the ids."""
-    orders = Order.objects.select_for_update(of=("self",)).order_by("pk")
+    orders = Order.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
     rows = {
         order.pk: order
         for order in orders.select_related("instrument", "account").filter(pk__in=order_ids)

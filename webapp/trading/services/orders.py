@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from sep_engine.execution.states import (
     PROTECTIVE,
@@ -181,9 +181,7 @@ def order_submit(
     )
     order.clean_fields(exclude=_RELATED)
     try:
-        with transaction.atomic():
-            order.save(force_insert=True)
-            order_event(order, now=now)
+        _record(order, now)
     except IntegrityError:
         # Somebody with the same key was faster; anything else is not ours to hide.
         stored = _stored(created_by, idempotency_key, request_hash) if idempotency_key else None
@@ -194,9 +192,19 @@ def order_submit(
 
 
 @retried
+def _record(order: Order, now: datetime) -> None:
+    order.save(force_insert=True)
+    order_event(order, now=now)
+
+
+@retried
 def order_cancel(*, order_id: int, now: datetime) -> Order:
     """Ask the trader to withdraw or cancel an order; an order that has ended stays as it is."""
-    order = Order.objects.select_for_update().select_related("instrument").get(pk=order_id)
+    order = (
+        Order.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("instrument")
+        .get(pk=order_id)
+    )
     if order.state not in TERMINAL and order.cancel_requested_at is None:
         order.cancel_requested_at = now
         order.save(update_fields=["cancel_requested_at", "updated_at"])
@@ -239,7 +247,7 @@ def order_change(
         IdempotencyConflict: the key stands for another request.
     """
     order = (
-        Order.objects.select_for_update(of=("self",))
+        Order.objects.select_for_update(of=("self",), no_key=True)
         .select_related("instrument", "account")
         .get(pk=order_id)
     )
@@ -330,7 +338,9 @@ def position_close(
         stored := _stored(created_by, idempotency_key, _hash(asked))
     ):
         return stored
-    held = Position.objects.select_for_update().filter(account=account, instrument=instrument)
+    held = Position.objects.select_for_update(no_key=True).filter(
+        account=account, instrument=instrument
+    )
     held = held.exclude(units=0).order_by("pk")
     if side is not None and account.hedging:
         held = held.filter(side=side)

@@ -150,7 +150,7 @@ def take(*, account_id: int, holder: str, now: datetime) -> Lease:
 
 @transaction.atomic
 def _take_row(*, account_id: int, holder: str, now: datetime, lock: AccountLock | None) -> Lease:
-    account = BrokerAccount.objects.select_for_update().get(pk=account_id)
+    account = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account_id)
     row = LeaseRow.objects.select_for_update().filter(account=account).first()
     ours = lock is not None or row is None or row.holder == holder or row.expires_at <= now
     if row is not None and not ours and _may_live(row.holder):
