@@ -217,7 +217,8 @@ class KillStack:
         """Ask for what the trader is to die of; what it does not live to do is not waited for."""
         from django.utils import timezone
 
-        from webapp.trading.services.orders import NotChangeable, order_cancel, order_change
+        from webapp.trading.services.orders import order_cancel, order_change
+        from webapp.trading.services.refusals import NotNow
 
         if deed == Deed.MARKET:
             self.ask(name)
@@ -229,7 +230,7 @@ class KillStack:
             order_cancel(order_id=order.pk, now=timezone.now())
         else:
             higher = order.price + Decimal("0.00010")
-            with contextlib.suppress(NotChangeable):  # it never came to work
+            with contextlib.suppress(NotNow):  # it never came to work
                 order_change(order_id=order.pk, changes={"price": higher}, now=timezone.now())
 
     def _await_death(self) -> bool:

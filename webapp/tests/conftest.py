@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,6 +72,23 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(count) as threads:
         return list(threads.map(one, range(count)))
+
+
+def eur_usd() -> Any:
+    """Store EUR/USD with the steps that OANDA has for it."""
+    from webapp.trading.models import Instrument
+
+    return Instrument.objects.create(
+        name="EUR_USD",
+        display_name="EUR/USD",
+        base="EUR",
+        quote="USD",
+        tick=Decimal("0.00001"),
+        pip=Decimal("0.0001"),
+        units_step=Decimal(1),
+        price_decimals=5,
+        calendar="fx",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from sep_engine.execution.core import Doubted, Judged, Timing, step
 from sep_engine.execution.states import OrderState, OrderType, Origin, TradingMode
+from webapp.tests.conftest import eur_usd
 from webapp.trading.brokers.base import AccountReport
 from webapp.trading.brokers.oanda.facts import transactions_of
 from webapp.trading.models import (
@@ -27,8 +28,9 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import order_path
-from webapp.trading.services.orders import IdempotencyConflict, order_change, order_submit
+from webapp.trading.services.orders import order_change, order_submit
 from webapp.trading.services.reconciliation import books_compare, reconciliation_record
+from webapp.trading.services.refusals import KeyReused
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TIMING = Timing()
@@ -43,17 +45,7 @@ def account() -> BrokerAccount:
     )
     TradingState.objects.create(scope="GLOBAL", changed_at=NOW)
     TradingState.objects.create(scope="ACCOUNT", account=account, changed_at=NOW)
-    Instrument.objects.create(
-        name="EUR_USD",
-        display_name="EUR/USD",
-        base="EUR",
-        quote="USD",
-        tick=D("0.00001"),
-        pip=D("0.0001"),
-        units_step=D(1),
-        price_decimals=5,
-        calendar="fx",
-    )
+    eur_usd()
     return account
 
 
@@ -284,7 +276,7 @@ def test_o1_a_change_that_is_asked_for_again_is_the_same_though_the_order_filled
         limit | named | {"units": "600", "reason": "REPLACEMENT", "replacesOrderID": "1"},
     )
     assert change("1.090").pk == new.pk
-    with pytest.raises(IdempotencyConflict):
+    with pytest.raises(KeyReused):
         change("1.08")
     assert Order.objects.filter(replaces=old).count() == 1
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from sep_engine.execution.core import Judged, Timing, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
-from webapp.tests.conftest import at_once
+from webapp.tests.conftest import at_once, eur_usd
 from webapp.trading import halt_flag
 from webapp.trading.brokers.base import Kind, Transaction
 from webapp.trading.models import (
@@ -40,11 +40,11 @@ from webapp.trading.services.closing import close_everything, closings_go_on
 from webapp.trading.services.config import config_rollback, config_set
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.orders import (
-    IdempotencyConflict,
     order_cancel,
     order_submit,
     position_close,
 )
+from webapp.trading.services.refusals import KeyReused
 from webapp.trading.services.trading_state import trading_state_set, trading_state_worsen
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -62,17 +62,7 @@ def account() -> BrokerAccount:
 
 @pytest.fixture
 def instrument() -> Instrument:
-    return Instrument.objects.create(
-        name="EUR_USD",
-        display_name="EUR/USD",
-        base="EUR",
-        quote="USD",
-        tick=Decimal("0.00001"),
-        pip=Decimal("0.0001"),
-        units_step=Decimal(1),
-        price_decimals=5,
-        calendar="fx",
-    )
+    return eur_usd()
 
 
 @pytest.fixture
@@ -130,7 +120,7 @@ def test_o1_the_same_key_gives_the_same_order_and_another_request_a_conflict(
 ) -> None:
     first = submit(idempotency_key="k")
     assert submit(idempotency_key="k").pk == first.pk
-    with pytest.raises(IdempotencyConflict, match="k was used for another request"):
+    with pytest.raises(KeyReused, match="k was used for another request"):
         submit(idempotency_key="k", units=Decimal(2000))
     assert Order.objects.count() == 1
     assert EventLog.objects.filter(stream="orders").count() == 1

@@ -8,7 +8,8 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from sep_engine.execution.states import TRANSITIONS, OrderState
-from webapp.trading.models import BrokerAccount, BrokerFact, EventLog, Instrument, Order, Trial
+from webapp.tests.conftest import eur_usd
+from webapp.trading.models import BrokerAccount, BrokerFact, EventLog, Order, Trial
 
 pytestmark = pytest.mark.django_db
 
@@ -16,17 +17,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def order_fields() -> dict[str, Any]:
     account = BrokerAccount.objects.create(name="Paper", opening_balance=Decimal("100000"))
-    instrument = Instrument.objects.create(
-        name="EUR_USD",
-        display_name="EUR/USD",
-        base="EUR",
-        quote="USD",
-        tick=Decimal("0.00001"),
-        pip=Decimal("0.0001"),
-        units_step=Decimal("1"),
-        price_decimals=5,
-        calendar="fx",
-    )
+    instrument = eur_usd()
     return {
         "account": account,
         "instrument": instrument,

@@ -13,7 +13,6 @@ from sep_engine.execution.states import (
     PositionFill,
     TimeInForce,
 )
-from webapp.trading.api.errors import Conflict, Unprocessable
 from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
@@ -37,7 +36,7 @@ from webapp.trading.selectors.resources import (
     trade_resource,
 )
 from webapp.trading.selectors.status import the_account
-from webapp.trading.services.orders import IdempotencyConflict, NotChangeable, trade_close
+from webapp.trading.services.orders import trade_close
 
 
 class BrokerTerms(APIView):
@@ -96,18 +95,13 @@ class TradeClose(APIView):
         wanted = checked(CloseIn, request.data)
         rows = Trade.objects.select_related("instrument", "account")
         trade = get_object_or_404(rows, account=the_account(), venue_trade_id=trade_id)
-        try:
-            order = trade_close(
-                trade=trade,
-                units=wanted.get("units"),
-                idempotency_key=key,
-                created_by=request.user,
-                now=timezone.now(),
-            )
-        except NotChangeable as error:
-            raise Conflict(str(error)) from error
-        except IdempotencyConflict as error:
-            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order = trade_close(
+            trade=trade,
+            units=wanted.get("units"),
+            idempotency_key=key,
+            created_by=request.user,
+            now=timezone.now(),
+        )
         return Response(order_resource(order), status=202)
 
 

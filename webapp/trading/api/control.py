@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from sep_engine.execution.states import TradingMode
 from webapp.trading.api.authentication import user_of
-from webapp.trading.api.errors import Unavailable, Unprocessable
+from webapp.trading.api.errors import Unavailable
 from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.second_factor import refusal_at
 from webapp.trading.api.shapes import (
@@ -50,7 +50,7 @@ from webapp.trading.selectors.status import feed_default, the_account
 from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
-from webapp.trading.services.orders import IdempotencyConflict, position_close
+from webapp.trading.services.orders import position_close
 from webapp.trading.services.trading_state import NotRecorded, trading_state_change
 
 CLOSINGS_SHOWN = 5
@@ -143,18 +143,15 @@ class PositionClose(APIView):
         """Ask for a position, or a part of it, to be closed at the market."""
         key = key_of(request)
         wanted = checked(PositionCloseIn, request.data)
-        try:
-            order = position_close(
-                account=the_account(),
-                instrument=get_object_or_404(Instrument, name=instrument),
-                units=wanted.get("units"),
-                side=wanted.get("side"),
-                idempotency_key=key,
-                created_by=request.user,
-                now=timezone.now(),
-            )
-        except IdempotencyConflict as error:
-            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order = position_close(
+            account=the_account(),
+            instrument=get_object_or_404(Instrument, name=instrument),
+            units=wanted.get("units"),
+            side=wanted.get("side"),
+            idempotency_key=key,
+            created_by=request.user,
+            now=timezone.now(),
+        )
         if order is None:
             raise NotFound("There is no open position.")
         return Response(order_resource(Order.objects.get(pk=order.pk)), status=202)

@@ -13,6 +13,7 @@ from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 
 from webapp.trading.api.rendering import dumps
+from webapp.trading.services.refusals import KeyReused, NotNow
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,10 @@ def exception_response(exc: Exception, context: dict[str, Any]) -> Response | No
         exc = exceptions.PermissionDenied()
     elif isinstance(exc, ValidationError):
         exc = exceptions.ValidationError(get_error_detail(exc))
+    elif isinstance(exc, NotNow):
+        exc = Conflict(str(exc))
+    elif isinstance(exc, KeyReused):
+        exc = Unprocessable(str(exc), "idempotency_key_reused")
     if not isinstance(exc, exceptions.APIException):
         return None
     headers: dict[str, str] = {}

@@ -19,7 +19,7 @@ from sep_engine.execution.states import (
     PositionFill,
     TimeInForce,
 )
-from webapp.trading.api.errors import Conflict, Unprocessable
+from webapp.trading.api.errors import Conflict
 from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.shapes import (
@@ -41,8 +41,6 @@ from webapp.trading.selectors.orders import order_detail
 from webapp.trading.selectors.resources import order_resource, signal_resource
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.orders import (
-    IdempotencyConflict,
-    NotChangeable,
     order_cancel,
     order_change,
     order_submit,
@@ -133,18 +131,13 @@ class OrderDetail(APIView):
         key = key_of(request)
         changes = checked(OrderChangeIn, request.data)
         _order(order_id)
-        try:
-            order = order_change(
-                order_id=order_id,
-                changes=changes,
-                idempotency_key=key,
-                created_by=request.user,
-                now=timezone.now(),
-            )
-        except NotChangeable as error:
-            raise Conflict(str(error)) from error
-        except IdempotencyConflict as error:
-            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order = order_change(
+            order_id=order_id,
+            changes=changes,
+            idempotency_key=key,
+            created_by=request.user,
+            now=timezone.now(),
+        )
         order, done = _outcome(order, wait_s)
         return Response(order_resource(order), status=200 if done else 202)
 
@@ -175,21 +168,18 @@ class PlaceOrder(APIView):
             wanted.setdefault("units", -trade.units)
         if "time_in_force" in wanted:
             wanted["time_in_force"] = TimeInForce(wanted["time_in_force"])
-        try:
-            order = order_submit(
-                account=account,
-                instrument=instrument,
-                origin=Origin.PERSON,
-                type=OrderType(wanted.pop("type")),
-                position_fill=PositionFill(wanted.pop("position_fill")),
-                trade=trade,
-                idempotency_key=key,
-                created_by=request.user,
-                now=timezone.now(),
-                **wanted,
-            )
-        except IdempotencyConflict as error:
-            raise Unprocessable(str(error), "idempotency_key_reused") from error
+        order = order_submit(
+            account=account,
+            instrument=instrument,
+            origin=Origin.PERSON,
+            type=OrderType(wanted.pop("type")),
+            position_fill=PositionFill(wanted.pop("position_fill")),
+            trade=trade,
+            idempotency_key=key,
+            created_by=request.user,
+            now=timezone.now(),
+            **wanted,
+        )
         order, done = _outcome(order, wait_s)
         return Response(order_resource(order), status=200 if done else 202)
 

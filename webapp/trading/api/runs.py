@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from sep_engine.data.sample import DEFAULT_SAMPLE
 from sep_engine.errors import SepError
 from sep_engine.signals import DEFAULT_RULE
-from webapp.trading.api.errors import Conflict, Unprocessable
+from webapp.trading.api.errors import Conflict
 from webapp.trading.api.idempotency import KEY, key_of
 from webapp.trading.api.pages import page_of, paged
 from webapp.trading.api.run_shapes import (
@@ -78,8 +78,6 @@ class _Submit(APIView):
             )
         except SepError as error:
             raise ValidationError({"data": [str(error)]}) from error
-        except runs.KeyReused as error:
-            raise Unprocessable(str(error), "idempotency_key_reused") from error
         except runs.TooManyRuns as error:
             raise Throttled(wait=10, detail=str(error)) from error
         return Response(run_resource(run), status=202 if created else 200)
@@ -171,10 +169,7 @@ class RunDetail(APIView):
     )
     def delete(self, request: Request, run_id: str) -> Response:
         """Remove a run; what it tried stays in the ledger."""
-        try:
-            runs.run_delete(address=_run(run_id).pk, now=timezone.now())
-        except runs.VerdictStands as error:
-            raise Conflict(str(error)) from error
+        runs.run_delete(address=_run(run_id).pk, now=timezone.now())
         return Response(status=204)
 
 

@@ -35,20 +35,13 @@ from webapp.trading.retried import retried
 from webapp.trading.selectors.resources import order_resource
 from webapp.trading.services import events, hints
 from webapp.trading.services.order_terms import Wanted, first_time_in_force, order_faults
+from webapp.trading.services.refusals import KeyReused, NotNow
 from webapp.trading.wire import decimal_text, time_text
 
 # An intent that was not sent by then is never sent: the prices that it was made for are gone.
 INTENT_TTL = timedelta(seconds=30)
 # Rows that an order points to were read by whoever wants it, and the table holds it to them.
 _RELATED = {field.name for field in Order._meta.fields if field.is_relation}
-
-
-class IdempotencyConflict(Exception):
-    """The key was used before for another request."""
-
-
-class NotChangeable(Exception):
-    """The order cannot be changed now; the message says why."""
 
 
 def order_submit(
@@ -96,7 +89,7 @@ def order_submit(
 
     Raises:
         ValidationError: by field, what is wrong with the request.
-        IdempotencyConflict: the key stands for another request.
+        KeyReused: the key stands for another request.
     """
     if type in PROTECTIVE or trade is not None or position_fill == PositionFill.REDUCE_ONLY:
         reduce_only = True
@@ -243,8 +236,8 @@ def order_change(
 
     Raises:
         ValidationError: by field, what is wrong with the changes.
-        NotChangeable: the order does not work, or is being changed already.
-        IdempotencyConflict: the key stands for another request.
+        NotNow: the order does not work, or is being changed already.
+        KeyReused: the key stands for another request.
     """
     order = (
         Order.objects.select_for_update(of=("self",), no_key=True)
@@ -261,13 +254,13 @@ def order_change(
     ):
         return stored
     if order.state not in (OrderState.ACCEPTED, OrderState.PARTIAL):
-        raise NotChangeable(f"the order is {order.state}; only one that works can be changed")
+        raise NotNow(f"the order is {order.state}; only one that works can be changed")
     if order.cancel_requested_at is not None:
-        raise NotChangeable("the order is to be cancelled")
+        raise NotNow("the order is to be cancelled")
     if order.successors.exclude(state__in=TERMINAL).exists():
-        raise NotChangeable("the order is being changed already")
+        raise NotNow("the order is being changed already")
     if not terms_of(order.account).replaces:
-        raise NotChangeable("the venue changes no orders: cancel it and place another")
+        raise NotNow("the venue changes no orders: cancel it and place another")
     terms: dict[str, Any] = {
         "units": order.units - order.filled_units,
         "price": order.price,
@@ -330,7 +323,7 @@ def position_close(
 
     Raises:
         ValidationError: more than is held, off the instrument's step, or no side named of two.
-        IdempotencyConflict: the key stands for another request.
+        KeyReused: the key stands for another request.
     """
     # What was asked for, not what is held: the first close may have been filled since.
     asked = {"position": [account.pk, instrument.name, side], "units": units}
@@ -381,9 +374,9 @@ def trade_close(
         idempotency_key: a second call with it returns the order that the first call made.
 
     Raises:
-        NotChangeable: the trade is closed.
+        NotNow: the trade is closed.
         ValidationError: it holds less.
-        IdempotencyConflict: the key stands for another request.
+        KeyReused: the key stands for another request.
     """
     # What was asked for, not what is held: the first close may have been filled since.
     asked = {"trade": trade.pk, "units": units}
@@ -392,7 +385,7 @@ def trade_close(
     ):
         return stored
     if trade.units == 0:
-        raise NotChangeable("the trade is closed")
+        raise NotNow("the trade is closed")
     size = abs(trade.units) if units is None else units
     if size <= 0:
         raise ValidationError({"units": "must be above 0"})
@@ -462,5 +455,5 @@ def _stored(created_by: Any, key: str, request_hash: str) -> Order | None:
         .first()
     )
     if order is not None and order.request_hash != request_hash:
-        raise IdempotencyConflict(f"Idempotency-Key {key} was used for another request")
+        raise KeyReused(key)
     return order

@@ -29,6 +29,7 @@ from webapp.trading.selectors.standing import (
     strategy_standing,
 )
 from webapp.trading.services import events, system
+from webapp.trading.services.refusals import KeyReused, NotNow
 
 State = Run.State
 OPEN_MAX = 50
@@ -40,11 +41,7 @@ class TooManyRuns(Exception):
     """The queue is full."""
 
 
-class KeyReused(Exception):
-    """The Idempotency-Key stands for another request."""
-
-
-class VerdictStands(Exception):
+class VerdictStands(NotNow):
     """The run is the newest verdict on a strategy."""
 
 
@@ -74,7 +71,7 @@ def run_submit(
     earlier = RunRequest.objects.filter(requested_by=requested_by, key=idempotency_key).first()
     if earlier is not None:
         if earlier.request_hash != asked:
-            raise KeyReused("This Idempotency-Key was used for another run.")
+            raise KeyReused(idempotency_key)
         return earlier.run, False
     given = material(reference)
     given.spread_ticks(configuration["spread_pips"])

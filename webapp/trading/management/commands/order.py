@@ -19,12 +19,12 @@ from sep_engine.execution.states import (
 )
 from webapp.trading.models import BrokerAccount, Instrument, Order, Trade
 from webapp.trading.services.orders import (
-    NotChangeable,
     order_cancel,
     order_change,
     order_submit,
     trade_close,
 )
+from webapp.trading.services.refusals import NotNow
 from webapp.trading.wire import decimal_text
 
 WAIT_S = 5.0
@@ -130,7 +130,7 @@ class Command(BaseCommand):
     def _ask(self, ask: Callable[[], Order]) -> None:
         try:
             order = ask()
-        except NotChangeable as error:
+        except NotNow as error:
             raise CommandError(str(error)) from error
         except ValidationError as error:
             wrong = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
