@@ -58,6 +58,7 @@ test('a part whose answer was lost is asked for again with the same key, another
   lost = false;
   await click(find(place, 'dialog .danger'));
   await click(find(place, 'button[aria-label="Close a part of EUR/USD"]'));
+  await enter(find(place, 'dialog input'), '400');
   await click(find(place, 'dialog .danger'));
   const closes = calls.filter(({ method }) => method === 'POST');
   const [first, second, third] = closes.map(({ headers }) => headers.get('Idempotency-Key'));

@@ -8,6 +8,7 @@ import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../s
 import { notify } from '../../shared/notices';
 import { Change } from '../../shared/ui/amount';
 import { Dialog } from '../../shared/ui/dialog';
+import { DialogButton } from '../../shared/ui/dialog-button';
 import { Heads } from '../../shared/ui/heads';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { PartClose } from './part-close';
@@ -16,21 +17,14 @@ import './positions.css';
 
 export function PositionsPanel() {
   const positions = useQuery(positionsQuery);
-  const [asking, setAsking] = useState(false);
   return (
     <Panel
       title="Open positions"
       view="trade"
       actions={
-        <button
-          type="button"
-          className="danger"
-          onClick={() => {
-            setAsking(true);
-          }}
-        >
-          Close everything
-        </button>
+        <DialogButton className="danger" label="Close everything">
+          {(close) => <CloseEverything onClose={close} />}
+        </DialogButton>
       }
     >
       <Answer
@@ -63,13 +57,6 @@ export function PositionsPanel() {
         )}
       </Answer>
       <TradesTable />
-      {asking ? (
-        <CloseEverything
-          onClose={() => {
-            setAsking(false);
-          }}
-        />
-      ) : null}
     </Panel>
   );
 }

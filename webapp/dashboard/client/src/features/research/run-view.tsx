@@ -1,11 +1,11 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
 
 import { cancelRun, deleteRun, runQuery, type RunDetail } from '../../shared/api/research';
 import { marketTimeText } from '../../shared/format';
 import { notify } from '../../shared/notices';
 import { go, Link } from '../../shared/route';
 import { Dialog } from '../../shared/ui/dialog';
+import { DialogButton } from '../../shared/ui/dialog-button';
 import { Answer, Panel } from '../../shared/ui/panel';
 import { RunMark } from './run-marks';
 import { dataText, figureText, KINDS, OPEN, shortId } from './wording';
@@ -26,7 +26,6 @@ export function RunView({ id }: { id: string }) {
 }
 
 function Found({ run }: { run: RunDetail }) {
-  const [asking, setAsking] = useState(false);
   const cancel = useMutation({
     mutationFn: () => cancelRun(run.id),
     onError: (error) => {
@@ -70,15 +69,9 @@ function Found({ run }: { run: RunDetail }) {
             Cancel
           </button>
         ) : null}
-        <button
-          type="button"
-          className="danger"
-          onClick={() => {
-            setAsking(true);
-          }}
-        >
-          Delete
-        </button>
+        <DialogButton className="danger" label="Delete">
+          {(close) => <DeleteDialog run={run} onClose={close} />}
+        </DialogButton>
       </footer>
       {run.figures.length === 0 ? null : (
         <dl className="run-figures">
@@ -113,14 +106,6 @@ function Found({ run }: { run: RunDetail }) {
         <summary>What was asked</summary>
         <pre>{JSON.stringify(run.configuration, null, 2)}</pre>
       </details>
-      {asking ? (
-        <DeleteDialog
-          run={run}
-          onClose={() => {
-            setAsking(false);
-          }}
-        />
-      ) : null}
     </article>
   );
 }

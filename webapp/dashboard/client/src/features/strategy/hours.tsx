@@ -4,32 +4,16 @@ import { useState } from 'react';
 import { setSession } from '../../shared/api/research';
 import { failureText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
+import { DialogButton } from '../../shared/ui/dialog-button';
 
 type Strategy = { id: number; name: string; session: string };
 
 /** When may the strategy enter? */
 export function HoursButton({ strategy }: { strategy: Strategy }) {
-  const [open, setOpen] = useState(false);
   return (
-    <>
-      <button
-        type="button"
-        aria-haspopup="dialog"
-        onClick={() => {
-          setOpen(true);
-        }}
-      >
-        Hours
-      </button>
-      {open ? (
-        <HoursDialog
-          strategy={strategy}
-          onClose={() => {
-            setOpen(false);
-          }}
-        />
-      ) : null}
-    </>
+    <DialogButton label="Hours">
+      {(close) => <HoursDialog strategy={strategy} onClose={close} />}
+    </DialogButton>
   );
 }
 

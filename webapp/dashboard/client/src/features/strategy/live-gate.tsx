@@ -10,33 +10,17 @@ import {
 import { failureText } from '../../shared/failure-text';
 import { marketTimeText } from '../../shared/format';
 import { Dialog } from '../../shared/ui/dialog';
+import { DialogButton } from '../../shared/ui/dialog-button';
 import { Answer } from '../../shared/ui/panel';
 
 type Strategy = { id: number; name: string };
 
 /** May the strategy trade real money, and what has a person said instead of its verdict? */
 export function LiveGateButton({ strategy }: { strategy: Strategy }) {
-  const [open, setOpen] = useState(false);
   return (
-    <>
-      <button
-        type="button"
-        aria-haspopup="dialog"
-        onClick={() => {
-          setOpen(true);
-        }}
-      >
-        Live gate
-      </button>
-      {open ? (
-        <LiveGateDialog
-          strategy={strategy}
-          onClose={() => {
-            setOpen(false);
-          }}
-        />
-      ) : null}
-    </>
+    <DialogButton label="Live gate">
+      {(close) => <LiveGateDialog strategy={strategy} onClose={close} />}
+    </DialogButton>
   );
 }
 

@@ -15,6 +15,7 @@ import {
 } from '../../shared/api/queries';
 import { fieldText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
+import { DialogButton } from '../../shared/ui/dialog-button';
 import { closingText, isLooser } from './severity';
 import './trading-state.css';
 
@@ -33,31 +34,20 @@ const SCOPES: [ScopeName, string][] = [
 ];
 
 export function TradingStateControl({ trading }: { trading: Status['trading'] }) {
-  const [open, setOpen] = useState(false);
   return (
-    <>
-      <button
-        type="button"
-        className="trading-state"
-        data-state={trading.state}
-        title={trading.reason === '' ? MEANINGS[trading.state] : trading.reason}
-        aria-haspopup="dialog"
-        onClick={() => {
-          setOpen(true);
-        }}
-      >
-        <span className="hidden">Trading is </span>
-        {trading.state}
-      </button>
-      {open ? (
-        <StateDialog
-          trading={trading}
-          onClose={() => {
-            setOpen(false);
-          }}
-        />
-      ) : null}
-    </>
+    <DialogButton
+      className="trading-state"
+      data-state={trading.state}
+      title={trading.reason === '' ? MEANINGS[trading.state] : trading.reason}
+      label={
+        <>
+          <span className="hidden">Trading is </span>
+          {trading.state}
+        </>
+      }
+    >
+      {(close) => <StateDialog trading={trading} onClose={close} />}
+    </DialogButton>
   );
 }
 
