@@ -493,18 +493,23 @@ def test_the_ledger_counts_what_was_ever_tried_on_the_same_bars(
     assert trials.trials_verify() == 5
 
 
-def test_a_ledger_that_was_edited_behind_its_triggers_is_noticed(
-    api: Any, short: dict[str, Any], valkey: Any
-) -> None:
+def let_trials_be_edited() -> None:
+    """Take the triggers away that keep the ledger's rows as they are."""
     from django.db import connection
 
     from webapp.trading.triggers import TRIAL_RULES, drop_statements
 
-    ask(api, "sweeps", {"data": short, "grid": GRID})
-    work()
     with connection.cursor() as cursor:
         for statement in drop_statements(connection.vendor, TRIAL_RULES):
             cursor.execute(statement)
+
+
+def test_a_ledger_that_was_edited_behind_its_triggers_is_noticed(
+    api: Any, short: dict[str, Any], valkey: Any
+) -> None:
+    ask(api, "sweeps", {"data": short, "grid": GRID})
+    work()
+    let_trials_be_edited()
     Trial.objects.filter(seq=2).update(sharpe=9.0)
     with pytest.raises(DataError, match="broken at row 2"):
         trials.trials_verify()
@@ -666,15 +671,9 @@ def test_a_look_at_candles_that_have_grown_is_not_the_first(
 def test_a_verdict_needs_a_ledger_that_nobody_edited(
     api: Any, short: dict[str, Any], valkey: Any
 ) -> None:
-    from django.db import connection
-
-    from webapp.trading.triggers import TRIAL_RULES, drop_statements
-
     ask(api, "sweeps", {"data": short, "grid": GRID})
     work()
-    with connection.cursor() as cursor:
-        for statement in drop_statements(connection.vendor, TRIAL_RULES):
-            cursor.execute(statement)
+    let_trials_be_edited()
     Trial.objects.filter(seq=2).delete()
     ask(api, "evidence", {"data": short, **EVIDENCE}, key="key-2")
     with pytest.raises(DataError, match="broken at row 3, expected row 2"):

@@ -138,32 +138,29 @@ def test_a_rule_that_is_not_valid_is_refused(root: Client, sample: Any) -> None:
     strategy = Strategy.objects.get()
     page = root.post(
         reverse("admin:trading_strategy_change", args=[strategy.pk]),
-        {
-            "name": strategy.name,
-            "account": strategy.account_id,
-            "instrument": strategy.instrument_id,
-            "granularity": "H1",
-            "rule": '{"direction": "up"}',
-            "enabled": "on",
-            "verdict": "unproven",
-        },
+        form_of(strategy) | {"rule": '{"direction": "up"}'},
     )
     assert b"horizon_bars is missing" in page.content
+
+
+def form_of(strategy: Strategy) -> dict[str, Any]:
+    """Return what the form of a strategy sends when nothing is changed."""
+    return {
+        "name": strategy.name,
+        "account": strategy.account_id,
+        "instrument": strategy.instrument_id,
+        "granularity": strategy.granularity,
+        "rule": json.dumps(strategy.rule),
+        "enabled": "on",
+    }
 
 
 def test_a_changed_rule_loses_its_verdict(root: Client, sample: Any) -> None:
     strategy = Strategy.objects.get()
     Strategy.objects.update(verdict="passed")
-    body = {
-        "name": strategy.name,
-        "account": strategy.account_id,
-        "instrument": strategy.instrument_id,
-        "granularity": strategy.granularity,
-        "rule": json.dumps({**strategy.rule, "horizon_bars": 8}),
-        "enabled": "on",
-        # A verdict is not to be had by typing it.
-        "verdict": "passed",
-    }
+    # A verdict is not to be had by typing it.
+    rule = json.dumps({**strategy.rule, "horizon_bars": 8})
+    body = form_of(strategy) | {"rule": rule, "verdict": "passed"}
     address = reverse("admin:trading_strategy_change", args=[strategy.pk])
     assert root.post(address, body).status_code == 302
     strategy.refresh_from_db()
@@ -174,14 +171,7 @@ def test_a_changed_rule_loses_its_verdict(root: Client, sample: Any) -> None:
 def test_changed_hours_lose_the_verdict_and_must_be_hours(root: Client, sample: Any) -> None:
     strategy = Strategy.objects.get()
     Strategy.objects.update(verdict="passed")
-    body = {
-        "name": strategy.name,
-        "account": strategy.account_id,
-        "instrument": strategy.instrument_id,
-        "granularity": strategy.granularity,
-        "rule": json.dumps(strategy.rule),
-        "enabled": "on",
-    }
+    body = form_of(strategy)
     address = reverse("admin:trading_strategy_change", args=[strategy.pk])
     wrong = root.post(address, body | {"session": "office hours"})
     assert b"hours are days, spans and a zone" in wrong.content
