@@ -117,7 +117,7 @@ def _text(found: dict[str, Any], *, traded: bool) -> str:
     why = (
         "their volumes count updates of the price, not units"
         if found["volume"] == "updates"
-        else "nobody says what their volumes count (--volume units or updates)"
+        else "nobody says what their volumes count (units or updates: sep verdict --volume)"
     )
     return (
         f"cannot be estimated from these bars: {why}. The bars with a fill "

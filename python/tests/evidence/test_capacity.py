@@ -38,7 +38,10 @@ def test_units_traded_give_a_size() -> None:
     ("of", "words"),
     [
         ("updates", "their volumes count updates of the price, not units."),
-        ("unknown", "nobody says what their volumes count (--volume units or updates)."),
+        (
+            "unknown",
+            "nobody says what their volumes count (units or updates: sep verdict --volume).",
+        ),
     ],
 )
 def test_what_is_not_units_gives_no_size(of: Counted, words: str) -> None:
