@@ -8,6 +8,7 @@ epoch that rises with each holder and fences the claims of older ones.
 import os
 import select
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -94,6 +95,14 @@ class AccountLock:
             raise LeaseLost(f"the connection that holds the account was lost: {error}") from error
 
     def release(self) -> None:
+        """Give the lock back and end the connection.
+
+        The server ends a session some time after its connection closed, so without being asked it
+        would refuse whoever comes next for that time.
+        """
+        if self._wrapper.connection is not None:
+            with suppress(DatabaseError), self._wrapper.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock_all()")
         self._wrapper.close()
 
 
