@@ -23,7 +23,6 @@ from webapp.trading.models import (
     BrokerAccount,
     BrokerFact,
     Closing,
-    ConfigChange,
     EventLog,
     Feed,
     Fill,
@@ -37,7 +36,6 @@ from webapp.trading.models import (
 from webapp.trading.selectors.closing import closing_left
 from webapp.trading.services import events, order_path
 from webapp.trading.services.closing import close_everything, closings_go_on
-from webapp.trading.services.config import config_rollback, config_set
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.orders import (
     order_cancel,
@@ -447,15 +445,6 @@ def test_an_event_goes_back_with_its_transaction() -> None:
     events.record(stream="system", type="t", data={}, now=NOW)
     assert list(EventLog.objects.values_list("seq", flat=True)) == [1]
     assert StreamHead.objects.get().last_seq == 1
-
-
-def test_a_setting_can_be_put_back_and_its_history_stays() -> None:
-    for value in (1, 2, 3):
-        config_set(key="a", value=value, changed_by="alice", source="api", now=NOW)
-    entry = config_rollback(key="a", version=1, changed_by="alice", source="api", now=NOW)
-    assert (entry.value, entry.version) == (1, 4)
-    changes = ConfigChange.objects.order_by("version").values_list("before", "after")
-    assert list(changes) == [(None, 1), (1, 2), (2, 3), (3, 1)]
 
 
 def test_the_speed_of_the_replay_is_bounded(sample: Feed) -> None:

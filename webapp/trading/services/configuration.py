@@ -11,7 +11,7 @@ from django.db import transaction
 from webapp.trading.configuration import RISK, SCHEMA
 from webapp.trading.models import BrokerAccount, ConfigChange, ConfigEntry, RiskLimit
 from webapp.trading.selectors.configuration import configured_value
-from webapp.trading.services.config import config_set
+from webapp.trading.services import system
 
 
 def configuration_check(*, key: str, value: Any) -> None:
@@ -39,8 +39,8 @@ def configuration_set(
         # So that the first change can be taken back too.
         before = configured_value(account, key)
         if before is not None:
-            config_set(key=key, value=before, changed_by="system", source="system", now=now)
-    entry = config_set(key=key, value=value, changed_by=changed_by, source=source, now=now)
+            _entry_set(key=key, value=before, changed_by="system", source="system", now=now)
+    entry = _entry_set(key=key, value=value, changed_by=changed_by, source=source, now=now)
     _apply_limit(account, key.removeprefix(RISK), Decimal(value))
     return entry
 
@@ -64,6 +64,30 @@ def configuration_rollback(
         source=source,
         now=now,
     )
+
+
+def _entry_set(*, key: str, value: Any, changed_by: str, source: str, now: datetime) -> ConfigEntry:
+    """Set `key` and keep who changed what from what."""
+    entry = ConfigEntry.objects.select_for_update().filter(key=key).first()
+    before = None if entry is None else entry.value
+    if entry is None:
+        entry = ConfigEntry(key=key, value=value, version=1)
+    else:
+        entry.value = value
+        entry.version += 1
+    entry.full_clean(validate_unique=False)
+    entry.save()
+    ConfigChange.objects.create(
+        key=key,
+        version=entry.version,
+        before=before,
+        after=value,
+        changed_by=changed_by,
+        changed_at=now,
+        source=source,
+    )
+    system.status_changed(now=now)
+    return entry
 
 
 def _apply_limit(account: BrokerAccount, name: str, value: Decimal) -> None:
