@@ -267,18 +267,6 @@ def test_c16_a_trader_refuses_tables_that_are_older_or_newer_than_it(sample: Fee
         recorder.record_unapplied("trading", "9999_of_tomorrow")
 
 
-def test_a_fresh_database_gets_at_once_what_eleven_migrations_make() -> None:
-    from django.db.migrations.autodetector import MigrationAutodetector
-    from django.db.migrations.loader import MigrationLoader
-
-    short = MigrationLoader(None)
-    at_once = short.project_state(("trading", "0001_squashed_0011_guaranteed_stops"))
-    long = MigrationLoader(None, replace_migrations=False)
-    one_by_one = long.project_state(("trading", "0011_guaranteed_stops"))
-    assert ("trading", "0001_initial") not in short.graph.nodes
-    assert MigrationAutodetector(one_by_one, at_once).changes(long.graph) == {}
-
-
 def test_c17_a_trader_refuses_while_a_process_of_another_build_lives(sample: Feed) -> None:
     now = timezone.now()
     web = ProcessHeartbeat.objects.create(

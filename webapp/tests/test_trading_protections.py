@@ -212,21 +212,6 @@ def test_each_limit_of_the_gate_can_be_configured_and_has_a_start(account: Broke
     assert limits_of(account)["leverage_max"] == 3
 
 
-def test_accounts_made_before_a_limit_was_known_get_it(account: BrokerAccount) -> None:
-    from importlib import import_module
-
-    from django.apps import apps
-
-    migration = import_module("webapp.trading.migrations.0008_more_limits")
-    RiskLimit.objects.filter(name__in=migration.LIMITS).delete()
-    RiskLimit.objects.create(account=account, name="leverage_max", value=D(7))
-    migration.add(apps, None)
-    after = limits_of(account)
-    assert after.pop("leverage_max") == 7
-    assert after == {name: value for name, value in DEFAULT_LIMITS.items() if name in after}
-    assert set(after) | {"leverage_max"} == set(DEFAULT_LIMITS)
-
-
 @pytest.mark.parametrize(("equity", "state"), [("90000.01", "ACTIVE"), ("90000", "REDUCING")])
 def test_d3_a_drawdown_from_the_peak_sets_reducing(
     account: BrokerAccount, equity: str, state: str

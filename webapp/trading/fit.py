@@ -21,8 +21,9 @@ def misfit(*, now: datetime) -> str:
             f"the database lacks {len(missing)} changes of this build, the first is "
             f"{'.'.join(missing[0])}: run manage.py migrate"
         )
-    ours = {app for app, _ in known}
-    if unknown := sorted(one for one in applied - known if one[0] in ours):
+    # An older one that is not known was made one with others since.
+    newest = dict(sorted(known))
+    if unknown := sorted(one for one in applied if one[1] > newest.get(one[0], one[1])):
         return f"the database is of a newer build, with {'.'.join(unknown[-1])}: update this one"
     others = ProcessHeartbeat.objects.filter(beat_at__gt=now - LIVES).exclude(
         build=settings.SEP_BUILD

@@ -1,7 +1,4 @@
-"""What 0001 to 0011 make one by one, made at once: a fresh database needs a third of the time.
-
-A database that has only some of the eleven goes on with them.
-"""
+"""All tables as they were on 2026-11-22, when eleven migrations before became one."""
 
 import django.core.validators
 import django.db.models.deletion
@@ -12,24 +9,22 @@ import webapp.trading.fields
 import webapp.trading.triggers
 from decimal import Decimal
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import migrations, models
+from django.db.migrations.recorder import MigrationRecorder
+
+
+def refuse_older(apps, schema_editor):
+    """Say what to do with tables that only some of the eleven had made."""
+    applied = MigrationRecorder(schema_editor.connection).applied_migrations()
+    if ('trading', '0001_initial') in applied:
+        raise CommandError(
+            'this database is of a SEP before 2026-11-22: start commit 4c19cef on it once, '
+            'then this one'
+        )
 
 
 class Migration(migrations.Migration):
-
-    replaces = [
-        ('trading', '0001_initial'),
-        ('trading', '0002_triggers'),
-        ('trading', '0003_runs_and_doubt'),
-        ('trading', '0004_distances'),
-        ('trading', '0005_secrets_and_blackouts'),
-        ('trading', '0006_evidence'),
-        ('trading', '0007_order_types_and_books'),
-        ('trading', '0008_more_limits'),
-        ('trading', '0009_recovery_codes'),
-        ('trading', '0010_sides_of_positions'),
-        ('trading', '0011_guaranteed_stops'),
-    ]
 
     initial = True
 
@@ -38,6 +33,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunPython(refuse_older, migrations.RunPython.noop),
         migrations.CreateModel(
             name='ConfigEntry',
             fields=[

@@ -6,7 +6,7 @@ from django.db.models import Q, UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0011_guaranteed_stops")]
+    dependencies = [("trading", "0001_squashed_0011_guaranteed_stops")]
 
     operations = [
         migrations.CreateModel(
