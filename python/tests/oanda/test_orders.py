@@ -161,20 +161,9 @@ def test_changes_are_addressed_by_id_or_name() -> None:
         lambda: orders.cancel("@"),
         lambda: orders.replace("1", BUY),
         lambda: orders.close_trade("9", EUR_USD, Decimal(-1)),
-        lambda: orders.set_dependents("9", EUR_USD),
     ):
         with pytest.raises(ArgumentError):
             wrong()
-
-
-def test_dependents_are_set_cancelled_or_left_alone() -> None:
-    request = orders.set_dependents(
-        "9", EUR_USD, stop_loss=Stop(price=Decimal("1.05")), take_profit=None
-    )
-    assert request.body == {
-        "stopLoss": {"price": "1.05000", "timeInForce": "GTC"},
-        "takeProfit": None,
-    }
 
 
 # -- answers -----------------------------------------------------------------------------------
@@ -360,8 +349,6 @@ def test_the_local_venue_understands_every_request_and_every_answer_is_understoo
     assert [one.type for one in moved.transactions] == ["ORDER_CANCEL", "LIMIT_ORDER"]
     assert send(orders.cancel("@sep-2")).reason == "CLIENT_REQUEST"
     assert send(orders.cancel("@sep-2")).reason == "ORDER_DOESNT_EXIST"
-    stops = send(orders.set_dependents("4", EUR_USD, stop_loss=Stop(price=Decimal("1.09"))))
-    assert [one.type for one in stops.transactions] == ["ORDER_CANCEL", "STOP_LOSS_ORDER"]
     part = send(orders.close_trade("4", EUR_USD, Decimal(400)))
     assert part.first("ORDER_FILL") is not None
     rest = send(orders.close_position(EUR_USD, long=True, client_id="sep-9"))

@@ -167,45 +167,6 @@ def close_position(
     return HttpRequest("PUT", f"/positions/{instrument.name}/close", body)
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Leave a dependent order as it is; None in its place would cancel it."""
-
-
-KEEP = Keep()
-
-
-def set_dependents(
-    specifier: str,
-    instrument: Instrument,
-    *,
-    stop_loss: Stop | Keep | None = KEEP,
-    take_profit: Decimal | Keep | None = KEEP,
-    trailing_distance: Decimal | Keep | None = KEEP,
-) -> HttpRequest:
-    """The request that creates, changes or (None) cancels a trade's dependent orders.
-
-    Raises:
-        ArgumentError: nothing to do, or a number is off the instrument's grid.
-    """
-    body: dict[str, Any] = {}
-    if not isinstance(stop_loss, Keep):
-        body["stopLoss"] = None if stop_loss is None else _stop_body(stop_loss, instrument)
-    if not isinstance(take_profit, Keep):
-        body["takeProfit"] = (
-            None
-            if take_profit is None
-            else {"price": _price(take_profit, instrument, "take_profit"), "timeInForce": "GTC"}
-        )
-    if not isinstance(trailing_distance, Keep):
-        body["trailingStopLoss"] = (
-            None if trailing_distance is None else _trailing_body(trailing_distance, instrument)
-        )
-    if not body:
-        raise ArgumentError("name at least one dependent order")
-    return HttpRequest("PUT", f"/trades/{_specifier(specifier)}/orders", body)
-
-
 def look_up(client_id: str) -> HttpRequest:
     """The request that finds an order by our name."""
     return HttpRequest("GET", f"/orders/{_specifier('@' + client_id)}")

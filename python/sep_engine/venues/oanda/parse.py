@@ -392,7 +392,6 @@ class Transaction:
     id: int
     type: str
     time_ns: int
-    batch_id: int
     order_id: int | None
     client_id: str
     instrument: str
@@ -427,7 +426,6 @@ def read_transaction(source: Json) -> Transaction:
         own,
         kind,
         time_ns(source, "time"),
-        identifier(source, "batchID") if "batchID" in source else own,
         order_id,
         text(source, "clientOrderID") or text(extensions, "id"),
         text(source, "instrument"),
@@ -468,7 +466,6 @@ class Fill:
     commission: Decimal
     guaranteed_fee: Decimal
     half_spread_cost: Decimal
-    account_balance: Decimal
     reason: str
     opened: TradeChange | None
     reduced: tuple[TradeChange, ...]
@@ -500,7 +497,6 @@ def read_fill(source: Json) -> Fill:
         optional_decimal(source, "commission") or Decimal(0),
         optional_decimal(source, "guaranteedExecutionFee") or Decimal(0),
         optional_decimal(source, "halfSpreadCost") or Decimal(0),
-        decimal(source, "accountBalance"),
         line.reason,
         _trade_change(opened) if opened else None,
         tuple(_trade_change(one) for one in closed),
@@ -563,7 +559,6 @@ class VenueTrade:
     state: str
     price: Decimal
     units: Decimal
-    stop_loss_order_id: int | None
     raw: Json = field(repr=False, compare=False, default_factory=dict)
 
 
@@ -573,15 +568,12 @@ def read_trade(source: Json) -> VenueTrade:
     Raises:
         DataError: its id or a number in it is unusable.
     """
-    stop = child(source, "stopLossOrder") or {}
-    stop_id = source.get("stopLossOrderID", stop.get("id"))
     return VenueTrade(
         identifier(source, "id"),
         text(source, "instrument"),
         text(source, "state"),
         price(source, "price"),
         decimal(source, "currentUnits"),
-        None if stop_id is None else identifier({"id": stop_id}, "id"),
         source,
     )
 
@@ -598,8 +590,6 @@ class VenueAccount:
     currency: str
     balance: Decimal
     nav: Decimal
-    margin_used: Decimal
-    margin_available: Decimal
     hedging: bool
     last_transaction_id: int
     orders: tuple[VenueOrder, ...]
@@ -632,8 +622,6 @@ def read_account(source: Json) -> VenueAccount:
         text(account, "currency"),
         decimal(account, "balance"),
         decimal(account, "NAV"),
-        decimal(account, "marginUsed"),
-        decimal(account, "marginAvailable"),
         account.get("hedgingEnabled") is True,
         identifier(source if "lastTransactionID" in source else account, "lastTransactionID"),
         tuple(read_order(one) for one in objects(account, "orders")),
