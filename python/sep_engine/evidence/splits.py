@@ -8,7 +8,6 @@ and `embargo` more after it.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -131,11 +130,6 @@ def combinatorial(periods: int, *, folds: int, test_folds: int, cut: Guard) -> I
         for after in np.flatnonzero(step == -1) + 1:
             free[after : after + cut.purge + cut.embargo] = False
         yield Split(np.flatnonzero(free), np.flatnonzero(tested), chosen)
-
-
-def path_count(*, folds: int, test_folds: int) -> int:
-    """Return how many complete paths the splits make: C(folds, test_folds) test_folds / folds."""
-    return math.comb(folds, test_folds) * test_folds // folds
 
 
 def paths(*, folds: int, test_folds: int) -> Ints:

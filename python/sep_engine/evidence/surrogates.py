@@ -83,12 +83,6 @@ def block_indices(
     return rows
 
 
-def sign_flip(steps: npt.ArrayLike, *, seed: int, index: int) -> Floats:
-    """Return (n,) steps with fair random signs."""
-    x = np.asarray(steps, dtype=np.float64)
-    return x * signs(x.size, seed=seed, index=index)
-
-
 def phase_randomised(series: npt.ArrayLike, *, seed: int, index: int) -> Floats:
     """Return a (n,) series with the spectrum and mean of `series` and random phases."""
     x = np.asarray(series, dtype=np.float64)

@@ -7,7 +7,7 @@ import pytest
 
 from sep_engine.evidence import power as po
 from sep_engine.evidence.settings import Count, Settings
-from sep_engine.evidence.surrogates import permutation_p, sign_flip
+from sep_engine.evidence.surrogates import permutation_p, signs
 
 DAYS = Settings(draws=199, pbo_blocks=8)
 
@@ -26,7 +26,7 @@ def test_a_null_market_has_clustered_volatility_and_fair_directions() -> None:
 def test_uniform_p_values_are_called_uniform_and_others_not() -> None:
     rng = np.random.default_rng(3)
     p = [
-        permutation_p(x.sum(), [sign_flip(x, seed=1, index=k).sum() for k in range(39)])
+        permutation_p(x.sum(), [(x * signs(30, seed=1, index=k)).sum() for k in range(39)])
         for x in rng.standard_normal((400, 30))
     ]
     found = po.uniformity(p, worlds=39)

@@ -50,12 +50,11 @@ def test_seeds_outside_64_bits_are_refused(seed: int) -> None:
         su.words(1, seed=seed, index=0)
 
 
-def test_flipped_steps_keep_their_sizes_and_are_fair() -> None:
-    steps = np.arange(1.0, 10_001.0)
-    flipped = su.sign_flip(steps, seed=1, index=0)
-    assert np.array_equal(np.abs(flipped), steps)
+def test_signs_are_one_up_or_down_and_fair() -> None:
+    signs = su.signs(10_000, seed=1, index=0)
+    assert np.array_equal(np.unique(signs), [-1, 1])
     # 10,000 fair signs: 4 standard errors are 200.
-    assert abs((flipped > 0).sum() - 5000) < 200
+    assert abs((signs > 0).sum() - 5000) < 200
 
 
 def test_circular_blocks_are_runs_that_wrap() -> None:
@@ -190,6 +189,6 @@ def test_p_values_of_null_series_are_uniform() -> None:
     counts = np.zeros(20)
     for _ in range(600):
         steps = rng.standard_t(3, 80)
-        null = [su.sign_flip(steps, seed=5, index=k).sum() for k in range(19)]
+        null = [(steps * su.signs(80, seed=5, index=k)).sum() for k in range(19)]
         counts[round(su.permutation_p(steps.sum(), null) * 20) - 1] += 1
     assert stats.chisquare(counts).pvalue > 0.01
