@@ -401,7 +401,6 @@ class Order(models.Model):
     denied_reason = models.CharField(max_length=300, blank=True, default="")
     checks = models.JSONField(default=list, blank=True, help_text="Every check of the risk gate.")
     epoch = models.PositiveIntegerField(default=0)
-    last_txn_id_seen = models.BigIntegerField(default=0)
     venue_order_id = models.CharField(max_length=64, blank=True, default="")
     expires_at = models.DateTimeField(
         null=True, blank=True, help_text="An intent that was not sent by then is never sent."
