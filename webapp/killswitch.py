@@ -25,6 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import django
@@ -59,7 +60,7 @@ EVERY_ADDRESS = "0.0.0.0"
 PORT = 8001
 CALL_S = 5.0
 ROUND_S = 0.5
-# The longest pause before a broker, or one position, is tried again. It goes on until it is done.
+# The longest pause before a broker, an order or a position is tried again. It goes on until done.
 PAUSE_MOST_S = 10.0
 
 
@@ -112,7 +113,10 @@ class Account:
     row: BrokerAccount
     progress: Progress
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    _tries: dict[str, int] = field(default_factory=dict)
+    # Of positions: how many orders to close them have ended.
+    _ended: dict[str, int] = field(default_factory=dict)
+    # Of what did not work: how often in a row, and when it may be tried again.
+    _vain: dict[str, int] = field(default_factory=dict)
     _again_at: dict[str, float] = field(default_factory=dict)
 
     async def work(self, *, flatten: bool, monotonic: Callable[[], float]) -> None:
@@ -144,35 +148,39 @@ class Account:
         report = await self._look(broker)
         opening = [order for order in report.open_orders if may_open(order)]
         closing = report.held if flatten else ()
-        left = {order.client_id for order in opening} | {_what(*held) for held in closing}
+        # A stop whose position is gone has nothing to protect.
+        ending = report.open_orders if flatten and not report.held else opening
+        left = {order.client_id for order in ending} | {_what(*held) for held in closing}
         for done in self.progress.problems.keys() - left:
             del self.progress.problems[done]
-        for order in opening:
-            await self._try(order.client_id, self._cancel(broker, order))
+        for order in ending:
+            await self._try(order.client_id, partial(self._cancel, broker, order), now)
         for instrument, units in closing:
-            if now >= self._again_at.get(_what(instrument, units), now):
-                await self._try(
-                    _what(instrument, units), self._close(broker, instrument, units, now)
-                )
-        if not flatten:
-            return not opening
-        if not report.held:
-            # A stop whose position is gone has nothing to protect.
-            for order in report.open_orders:
-                await self._try(order.client_id, self._cancel(broker, order))
-        return not report.held and not report.open_orders
+            close = partial(self._close, broker, instrument, units)
+            await self._try(_what(instrument, units), close, now)
+        return not ending and not closing
 
-    async def _try(self, what: str, attempt: Awaitable[str]) -> None:
-        """Keep why an attempt did not work, "" if it did as far as the venue says."""
+    async def _try(self, what: str, attempt: Callable[[], Awaitable[str]], now: float) -> None:
+        """Try, unless it failed a moment ago; the pauses grow.
+
+        attempt: returns why it did not work, "" if it did as far as the venue says.
+        """
+        if now < self._again_at.get(what, now):
+            return
         try:
-            why = await attempt
+            why = await attempt()
         except (BrokerError, TimeoutError) as error:
             why = str(error) or "no answer"
-        if why:
-            self.progress.problems[what] = why
-            logger.warning("%s: %s: %s", self.row.name, what, why)
-        else:
+        if not why:
             self.progress.problems.pop(what, None)
+            self._vain.pop(what, None)
+            return
+        # What the venue refuses, or a pair that is halted, is not asked twice a second for hours.
+        pause_s = min(ROUND_S * 2 ** self._vain.get(what, 0), PAUSE_MOST_S)
+        self._vain[what] = self._vain.get(what, 0) + 1
+        self._again_at[what] = now + pause_s
+        self.progress.problems[what] = f"{why}; the next try in {pause_s:g} s"
+        logger.warning("%s: %s: %s", self.row.name, what, self.progress.problems[what])
 
     async def _cancel(self, broker: Broker, order: VenueOrder) -> str:
         facts = await asyncio.wait_for(broker.cancel(order.client_id), CALL_S)
@@ -187,20 +195,20 @@ class Account:
         self.progress.orders = sum(may_open(order) for order in report.open_orders)
         return report
 
-    async def _close(self, broker: Broker, instrument: str, units: Decimal, now: float) -> str:
+    async def _close(self, broker: Broker, instrument: str, units: Decimal) -> str:
         """Close a position by an order that can only reduce; return why it closed nothing.
 
         An order whose answer was lost is sent again under the same name, which the venue takes
         once; only one that has ended is followed by another.
         """
         what = _what(instrument, units)
-        number = self._tries.setdefault(what, 0)
+        number = self._ended.setdefault(what, 0)
         name = f"kill-{self.run}-{what}-{number}"
         known = await asyncio.wait_for(broker.order_by_client_id(name), CALL_S)
         if known is not None:
             if known.working:
                 return "an order waits at the venue"
-            self._tries[what] += 1
+            self._ended[what] += 1
             name = f"kill-{self.run}-{what}-{number + 1}"
         request = OrderRequest(
             client_id=name,
@@ -211,13 +219,8 @@ class Account:
         )
         facts = await asyncio.wait_for(broker.submit(request), CALL_S)
         vain = [one for one in facts if one.kind in (Kind.CANCELLED, Kind.REJECTED, Kind.EXPIRED)]
-        if not vain:
-            return ""
-        # A pair that is halted is not asked twice a second for hours.
-        pause_s = min(ROUND_S * 2 ** self._tries[what], PAUSE_MOST_S)
-        self._again_at[what] = now + pause_s
-        tries = self._tries[what] + 1
-        return f"try {tries} was {vain[0].kind}, {vain[0].reason}; the next in {pause_s:g} s"
+        tries = self._ended[what] + 1
+        return f"try {tries} was {vain[0].kind}, {vain[0].reason}" if vain else ""
 
 
 def _what(instrument: str, units: Decimal) -> str:

@@ -51,7 +51,7 @@ def kept(db: None, settings: Any, tmp_path: Path, venue: Venue, django_db_blocke
 async def pressed(*, flatten: bool) -> killswitch.Progress:
     switch = killswitch.KillSwitch(token="t")
     await switch.press(flatten=flatten, reason="fire")
-    await asyncio.wait_for(asyncio.gather(*switch._tasks), 20)
+    await asyncio.wait_for(asyncio.gather(*switch._tasks), 60)
     (progress,) = switch.progress
     return progress
 
@@ -126,9 +126,28 @@ async def test_d5_a_refused_cancel_and_a_halted_pair_keep_nothing_else_from_bein
     assert (report.positions, report.open_orders) == ({}, ())
     assert any("refused: ORDER_CANCEL_LOCKED" in why for why in seen)
     assert any(why.startswith("HTTP 503") for why in seen)
-    assert "try 1 was CANCELLED, MARKET_HALTED; the next in 0.5 s" in seen
-    assert "try 2 was CANCELLED, MARKET_HALTED; the next in 1 s" in seen
+    assert "try 1 was CANCELLED, MARKET_HALTED; the next try in 0.5 s" in seen
+    assert "try 2 was CANCELLED, MARKET_HALTED; the next try in 1 s" in seen
     assert (progress.problems, progress.error, progress.cancelled) == ({}, "", 3)
+
+
+async def test_d5_what_is_refused_is_asked_for_less_and_less_often(
+    kept: Any,
+    venue: Venue,
+    broker: OandaBroker,
+) -> None:
+    resting = replace(BUY, client_id=venue.name(), type=OrderType.LIMIT, price=D("1.09"))
+    await broker.submit(resting)
+    venue.fault(method="PUT", path=r".*/cancel", reject="ORDER_CANCEL_LOCKED", times=0)
+    account = killswitch.Account(BrokerAccount(name="Local"), killswitch.Progress("Local"))
+    asked = []
+    for half_seconds in range(60):
+        before = venue.last_id
+        assert not await account._round(broker, flatten=False, now=half_seconds / 2)
+        if venue.last_id > before:  # a refusal is written down too
+            asked.append(half_seconds / 2)
+    # Pauses of 0.5, 1, 2, 4, 8, 10 and 10 s.
+    assert asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5]
 
 
 async def test_the_venue_is_asked_until_it_answers(
@@ -198,7 +217,7 @@ def running(tmp_path: Path) -> Iterator[str]:
     assert found, line
     yield found[0]
     server.terminate()
-    server.wait(10)
+    server.wait(60)
     server.stdout.close()
 
 

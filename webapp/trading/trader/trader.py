@@ -124,6 +124,8 @@ FIRST_QUOTES_S = 5.0
 SEND_TIMEOUT_S = 5.0
 DOUBT_LOOK_S = 0.25
 COVER_PAUSE_S_MAX = 60.0
+CANCEL_PAUSE_S = 0.5
+CANCEL_PAUSE_S_MAX = 10.0
 SNAPSHOTS_KEPT = 20_000
 SNAPSHOTS_DROPPED_EVERY = 1_000
 BEFORE_FIRST_QUOTE = "waiting for its first quote"
@@ -254,6 +256,8 @@ class Trader:
         self._behind_s = 0.0
         # Of positions without a stop: how often one was asked for, and when it may be again.
         self._covering: dict[int, tuple[int, float]] = {}
+        # Of orders that a cancel did not end: how often it was asked for, and when it may be again.
+        self._cancelling: dict[int, tuple[int, float]] = {}
         # When each order in doubt was doubted, by the steady clock.
         self._doubted: dict[int, float] = {}
         # Since when the venue's stream is lost, and why; None while it is heard.
@@ -787,7 +791,7 @@ class Trader:
         if not self._armed:
             return
         live = await self._db(self._live_orders)
-        await self._withdraw([one.pk for one in live if one.withdrawn])
+        await self._withdraw([one.pk for one in live if one.withdrawn and self._may_cancel(one.pk)])
         for turn in turns(one for one in live if not one.withdrawn):
             await self._judge_and_send(turn)
         if self._book.positions and not self._protected:
@@ -833,7 +837,17 @@ class Trader:
                 killpoint("cancel_claimed")
                 await self._answers([self._cancel(order) for order in orders])
 
+    def _may_cancel(self, order_id: int) -> bool:
+        """Return whether a cancel may be asked for: it did not fail just now."""
+        return steady() >= self._cancelling.get(order_id, (0, 0.0))[1]
+
     async def _cancel(self, order: Order) -> list[Transaction]:
+        now = steady()
+        tries, _ = self._cancelling.get(order.pk, (0, 0.0))
+        pause_s = min(CANCEL_PAUSE_S * 2.0 ** min(tries, 30), CANCEL_PAUSE_S_MAX)
+        # One that nobody wanted for a minute after its pause begins anew.
+        recent = {pk: one for pk, one in self._cancelling.items() if now - one[1] < 60}
+        self._cancelling = recent | {order.pk: (tries + 1, now + pause_s)}
         try:
             facts = await asyncio.wait_for(self._broker.cancel(order.client_id), SEND_TIMEOUT_S)
         except (BrokerError, TimeoutError) as error:
