@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from webapp.trading.brokers.breaker import FAILURES
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.models import (
     BrokerAccount,
+    BrokerFact,
     Closing,
     EventLog,
     Fill,
@@ -50,7 +51,9 @@ from webapp.trading.services.orders import (
     position_close,
     trade_close,
 )
+from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.trader import feeds, lease
+from webapp.trading.trader import trader as trader_module
 from webapp.trading.trader.trader import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -357,6 +360,38 @@ def limit_order(one: Trader, **fields: Any) -> dict[str, Any]:
     return wanted | fields
 
 
+def test_d4_a_cancel_that_the_venue_refuses_is_asked_for_less_and_less_often(
+    trade: Play, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(trader_module, "steady", lambda: clock[0])
+    refusal = {"method": "PUT", "path": "/cancel$", "reject": "ORDER_CANCEL_LOCKED", "times": 0}
+    refused = BrokerFact.objects.filter(kind="CANCEL_REFUSED")
+    asked: list[float] = []
+
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        order = await ask(one, order_submit, **limit_order(one))
+        control(url, "POST", "/faults", [refusal])
+        halt = partial(trading_state_worsen, account=one._account, reason="fire")
+        await one._db(halt, state=TradingMode.HALTED, now=timezone.now())
+        for half_seconds in range(60):
+            clock[0] = 1000 + half_seconds / 2
+            await one._work_orders()
+            if await one._db(refused.count) > len(asked):
+                asked.append(half_seconds / 2)
+        control(url, "DELETE", "/faults")
+        clock[0] += 10
+        await one._work_orders()
+        await one._db(order.refresh_from_db)
+        assert order.state == "CANCELLED"
+
+    trade(steps)
+    # Pauses of 0.5, 1, 2, 4, 8, 10 and 10 s.
+    assert asked == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 25.5]
+    assert audit() == []
+
+
 def test_an_order_is_changed_and_its_successor_works_on(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
@@ -542,6 +577,31 @@ def test_o27_what_is_done_beside_us_is_adopted_with_its_dependents(trade: Play, 
     assert runs[1].adopted == 2
     assert state() == TradingMode.ACTIVE
     assert audit() == []
+
+
+def test_o27_a_comparison_counts_what_was_adopted_since_the_one_before(
+    trade: Play, url: str
+) -> None:
+    async def first_bar(one: Trader) -> None:
+        await play(one, 1)
+
+    trade(first_bar)
+    # While no trader runs somebody buys, with a stop, and lets another order wait.
+    bought = {"type": "MARKET", "instrument": "EUR_USD", "units": "700"}
+    stop = {"stopLossOnFill": {"price": "0.90000"}}
+    at_venue(url, "POST", "/orders", {"order": bought | stop})
+    beside_us(url, "5", "0.9")
+
+    async def heard_by_the_stream(one: Trader) -> None:
+        await asyncio.to_thread(beside_us, url, "6", "0.8")
+        await one._read_facts_now()
+        await one._reconcile("minute")
+        await one._reconcile("minute")
+
+    trade(heard_by_the_stream)
+    runs = Reconciliation.objects.order_by("pk").values_list("cause", "adopted")
+    # The purchase, its stop and the order that waits; then the one that the stream told of.
+    assert list(runs) == [("start", 0), ("start", 3), ("minute", 1), ("minute", 0)]
 
 
 def test_a_difference_halts_the_account_and_is_kept_with_both_sides(trade: Play, url: str) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from sep_engine.execution.reconcile import AccountView, Difference, reconcile
 from sep_engine.execution.states import OrderState, Origin
@@ -109,13 +110,14 @@ def reconciliation_record(
     facts_read: int = 0,
     done: str = "",
 ) -> Reconciliation:
-    """Keep a comparison; `comparison` is None when the venue said nothing."""
+    """Keep a comparison; `comparison` is None when the venue said nothing.
+
+    It counts what was adopted since the comparison before it.
+    """
     outcomes = Reconciliation.Outcome
+    last = Reconciliation.objects.filter(account=account).first()
     if comparison is not None:
         _say_balance(account, comparison, now)
-    adopted = Order.objects.filter(
-        account=account, origin=Origin.EXTERNAL.value, created_at__gte=started_at
-    ).count()
     if comparison is None:
         outcome = outcomes.UNREACHED
     elif comparison.differences:
@@ -128,7 +130,7 @@ def reconciliation_record(
         outcome=outcome,
         done=done[:300],
         facts_read=facts_read,
-        adopted=adopted,
+        adopted=_adopted(account, since=None if last is None else last.finished_at),
         local=comparison and _side(comparison.local, comparison.local_balance),
         reported=comparison and _side(comparison.reported, comparison.reported_balance),
         differences=_differences(comparison.differences) if comparison else [],
@@ -144,6 +146,21 @@ def reconciliation_record(
         now=now,
     )
     return row
+
+
+def _adopted(account: BrokerAccount, *, since: datetime | None) -> int:
+    """Return how many orders made beside us were taken over, with those that hang on them.
+
+    They are taken over as they are heard of, so most were before the comparison that counts them.
+
+    since: when the last comparison ended, None if there was none.
+    """
+    beside_us = Q(origin=Origin.EXTERNAL.value) | Q(parent__origin=Origin.EXTERNAL.value)
+    rows = Order.objects.filter(beside_us, account=account)
+    rows = rows.filter(client_id__startswith=f"venue-{account.pk}-")
+    if since is not None:
+        rows = rows.filter(created_at__gt=since)
+    return rows.count()
 
 
 def _say_balance(account: BrokerAccount, comparison: Comparison, now: datetime) -> None:
