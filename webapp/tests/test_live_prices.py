@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from sep_engine.execution.states import Origin
 from webapp.tests.local_venue import at_venue, control, serving
+from webapp.trading import standby
 from webapp.trading.brokers import registry
+from webapp.trading.brokers.base import AccountReport, Broker, BrokerError
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
 from webapp.trading.models import (
     BrokerAccount,
@@ -28,7 +30,7 @@ from webapp.trading.models import (
     Trade,
 )
 from webapp.trading.services.orders import order_submit
-from webapp.trading.tokens import read_token
+from webapp.trading.tokens import read_token, store_token
 from webapp.trading.trader import lease
 from webapp.trading.trader.live import bar_start
 from webapp.trading.trader.trader import Trader, cancelled
@@ -110,6 +112,46 @@ def test_a_database_has_one_venue_and_a_wrong_token_leaves_nothing(
     settings.SEP_OANDA_URL = ""
     with pytest.raises(CommandError, match="set SEP_OANDA_URL"):
         call_command("broker", "add", "oanda-local")
+
+
+async def asked(made: Broker) -> AccountReport:
+    try:
+        return await made.account()
+    finally:
+        await made.close()
+
+
+def test_another_token_takes_the_place_of_the_old_one_once_the_venue_takes_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(monkeypatch, "--name", "Practice")
+    account = BrokerAccount.objects.get()
+    store_token(account, "old")  # as if the venue had withdrawn it
+    for typed, refusal in (
+        ("wrong", "the token was not stored: HTTP 401"),
+        ("", "no token was given"),
+    ):
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+        with pytest.raises(CommandError, match=refusal):
+            call_command("broker", "token", "Practice")
+        assert read_token(BrokerAccount.objects.get()) == "old"
+    with pytest.raises(BrokerError, match="HTTP 401"):
+        asyncio.run(asked(registry.broker_for(BrokerAccount.objects.get())))
+    said = io.StringIO()
+    monkeypatch.setattr("sys.stdin", io.StringIO("local\n"))
+    call_command("broker", "token", "Practice", stdout=said)
+    assert said.getvalue() == "Practice has the new token. Start the trader again to use it.\n"
+    report = asyncio.run(asked(registry.broker_for(BrokerAccount.objects.get())))
+    assert report.balance == 100_000
+    (event,) = EventLog.objects.filter(type="token_replaced")
+    assert event.data == {"account": "Practice"}
+    # The kill switch, which asks no database, has it too.
+    (kept,) = standby.accounts()
+    assert read_token(kept) == "local"
+    BrokerAccount.objects.update(venue_account="101-004-1435156-002")
+    monkeypatch.setattr("sys.stdin", io.StringIO("local\n"))
+    with pytest.raises(CommandError, match="does not open 101-004-1435156-002, only 101-004"):
+        call_command("broker", "token", "Practice")
 
 
 def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

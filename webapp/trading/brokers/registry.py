@@ -41,12 +41,19 @@ def _local_endpoint(account: BrokerAccount) -> Endpoint:
         raise BrokerError(f"SEP_OANDA_URL cannot be used: {error}") from error
 
 
+def endpoint_of(account: BrokerAccount) -> Endpoint:
+    """Return where an OANDA account's venue is. There is no other address.
+
+    Raises:
+        BrokerError: it is a local server, and SEP_OANDA_URL does not say where.
+    """
+    return _local_endpoint(account) if account.kind == "oanda-local" else ENDPOINTS[account.kind]
+
+
 def _reached(account: BrokerAccount) -> tuple[Endpoint, str]:
-    """Where the account's venue is, and the token for it. There is no other address."""
-    if account.kind == "oanda-local":
-        return _local_endpoint(account), settings.SEP_OANDA_TOKEN
+    """Where the account's venue is, and the token for it."""
     try:
-        return ENDPOINTS[account.kind], read_token(account)
+        return endpoint_of(account), read_token(account)
     except NoToken as error:
         raise BrokerError(str(error)) from error
 

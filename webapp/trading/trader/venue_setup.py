@@ -1,5 +1,6 @@
 """Beginning to trade an account that a venue already has: our books start where it stands."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from sep_engine.model.times import from_ns
 from sep_engine.signals import DEFAULT_RULE
 from sep_engine.venues.oanda import parse
 from sep_engine.venues.oanda.client import Endpoint, MarketDataClient
+from webapp.trading.brokers.registry import endpoint_of, exchange_balance
 from webapp.trading.models import (
     BrokerAccount,
     Feed,
@@ -224,6 +226,28 @@ def exchange_add(
     _add_limits(account)
     _tell(account, now)
     return account
+
+
+def token_replace(account: BrokerAccount, token: str, *, now: datetime) -> None:
+    """Keep another token of an account, if its venue opens the account with it.
+
+    Raises:
+        VenueError, DataError, BrokerError: the venue refuses the token, or does not answer.
+        CannotAdd: the token opens other accounts.
+        ValueError: this cannot be a token.
+    """
+    if account.kind == "ccxt-sandbox":
+        exchange_balance(account.venue_account, token, account.currency)
+    else:
+        known = asyncio.run(venue_accounts(endpoint_of(account), token))
+        if account.venue_account not in known:
+            opened = ", ".join(known) or "none"
+            raise CannotAdd(f"it does not open {account.venue_account}, only {opened}")
+    with transaction.atomic():
+        store_token(account, token, stored_by="broker token")
+        events.record(
+            stream="audit", type="token_replaced", data={"account": account.name}, now=now
+        )
 
 
 def _check_empty() -> None:

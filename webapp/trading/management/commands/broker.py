@@ -23,6 +23,7 @@ from webapp.trading.trader.venue_setup import (
     CannotAdd,
     account_add,
     exchange_add,
+    token_replace,
     venue_accounts,
     venue_read,
 )
@@ -50,6 +51,8 @@ class Command(BaseCommand):
         )
         add.add_argument("--granularity", choices=GRANULARITIES, default="H1")
         actions.add_parser("list", help="the accounts, without their tokens")
+        token = actions.add_parser("token", help="give an account another token")
+        token.add_argument("account", help="what SEP calls the account")
         actions.add_parser("rotate-keys", help="seal every kept secret under the newest key")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -89,7 +92,7 @@ class Command(BaseCommand):
             endpoint = ENDPOINTS.get(kind) or local(settings.SEP_OANDA_URL)
         except ArgumentError as error:
             raise CommandError(f"SEP_OANDA_URL: {error}") from error
-        token = _token()
+        token = _typed_token()
         call_command("migrate", interactive=False, verbosity=0)
         try:
             known = asyncio.run(venue_accounts(endpoint, token))
@@ -128,6 +131,23 @@ class Command(BaseCommand):
         if kind == "oanda-live":
             self.stdout.write(f"It may trade after: manage.py live arm '{account.name}'")
 
+    def _token(self, options: dict[str, Any]) -> None:
+        """Store another token of an account, after its venue has taken it."""
+        account = BrokerAccount.objects.filter(name=options["account"]).first()
+        if account is None:
+            known = ", ".join(BrokerAccount.objects.values_list("name", flat=True)) or "none"
+            raise CommandError(f"there is no account {options['account']}; there is: {known}")
+        if account.kind == "paper" or not account.venue_account:
+            raise CommandError(f"account {account.name} ({account.kind}) has no token of its own")
+        if account.kind == "oanda-live":
+            self._check_live(account.venue_account)
+        token = _typed_token()
+        try:
+            token_replace(account, token, now=timezone.now())
+        except (ArgumentError, BrokerError, CannotAdd, DataError, ValueError, VenueError) as error:
+            raise CommandError(f"the token was not stored: {error}") from error
+        self.stdout.write(f"{account.name} has the new token. Start the trader again to use it.")
+
     def _check_live(self, venue_account: str | None) -> None:
         """Ask for the account's id, typed, before anything of real money is read or stored."""
         if venue_account is None:
@@ -144,7 +164,7 @@ class Command(BaseCommand):
         exchange = options["account"]
         if not exchange:
             raise CommandError("say which exchange with --account, as ccxt writes it: binance")
-        token, currency = _token(), options["currency"]
+        token, currency = _typed_token(), options["currency"]
         call_command("migrate", interactive=False, verbosity=0)
         try:
             account = exchange_add(
@@ -175,7 +195,7 @@ class Command(BaseCommand):
         )
 
 
-def _token() -> str:
+def _typed_token() -> str:
     """Ask for the token without showing it; from a pipe, read its first line."""
     if sys.stdin.isatty():
         token = getpass.getpass("Token (not shown): ").strip()
