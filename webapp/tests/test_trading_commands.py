@@ -16,7 +16,8 @@ from django.db import OperationalError, ProgrammingError
 from django.utils import timezone
 
 from sep_engine.execution.states import Origin
-from webapp.trading.models import BrokerAccount, Feed, Instrument, Order
+from webapp.trading.management.commands import order as order_command
+from webapp.trading.models import BrokerAccount, Feed, Instrument, Order, Position
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import lease
 
@@ -70,6 +71,9 @@ def test_what_only_shows_says_that_there_is_nothing(db: None) -> None:
         ("place EUR_USD 1 --good-until tomorrow", "--good-until must be a time, was 'tomorrow'"),
         ("place EUR_USD 1 --good-until 2030-01-01", "--good-until must say its zone: end it wi"),
         ("list --limit 0", "--limit must be at least 1, was 0"),
+        ("close 77", "there is no trade 77; open at the venue: none"),
+        ("close 77 --side LONG", "--side is of a position: name its instrument"),
+        ("close EUR_USD", "there is no such position; nothing was to be closed"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused_and_not_kept(
@@ -92,6 +96,22 @@ def test_an_order_that_has_ended_is_not_cancelled(sample: Any) -> None:
     Order.objects.update(state="DENIED", denied_rule="armed", denied_reason="not armed")
     with pytest.raises(CommandError, match=f"order {order.pk} has ended: it is DENIED"):
         call_command("order", "cancel", str(order.pk))
+
+
+def test_a_part_of_a_position_is_asked_to_be_closed(
+    sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_command, "WAIT_S", 0.0)  # no trader runs
+    account, instrument = BrokerAccount.objects.get(), Instrument.objects.get()
+    Position.objects.create(
+        account=account, instrument=instrument, units=-1000, average_price=Decimal("1.1")
+    )
+    assert "PERSON MARKET 400: CREATED" in said("order", "close", "EUR_USD", "--units", "400")
+    assert "PERSON MARKET 1000: CREATED" in said("order", "close", "EUR_USD")
+    assert all(order.reduce_only for order in Order.objects.all())
+    with pytest.raises(CommandError, match="units: must be above 0 and at most 1000, was 1001"):
+        call_command("order", "close", "EUR_USD", "--units", "1001")
+    assert Order.objects.count() == 2
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from webapp.trading.services.orders import (
     order_cancel,
     order_change,
     order_submit,
+    position_close,
     trade_close,
 )
 from webapp.trading.services.refusals import NotNow
@@ -58,9 +59,12 @@ class Command(BaseCommand):
             one.add_argument("--trailing-distance", help="in price, such as 0.0020")
             one.add_argument("--time-in-force", choices=sorted(TimeInForce))
             one.add_argument("--good-until", help="of a GTD order, such as 2026-01-05T21:00:00Z")
-        close = actions.add_parser("close", help="close TRADE [--units N]: one trade of the venue")
-        close.add_argument("trade")
-        close.add_argument("--units")
+        close = actions.add_parser(
+            "close", help="close EUR_USD [--units N]: a position; close 17: one trade of the venue"
+        )
+        close.add_argument("what", help="an instrument, or the venue's number of a trade")
+        close.add_argument("--units", help="how many to close, all by default")
+        close.add_argument("--side", choices=("LONG", "SHORT"), help="of a hedging account")
         cancel = actions.add_parser("cancel", help="cancel ID")
         cancel.add_argument("id", type=int)
         shown = actions.add_parser("list", help="the newest orders")
@@ -114,9 +118,24 @@ class Command(BaseCommand):
         self._ask(lambda: order_change(order_id=options["id"], changes=changes, now=timezone.now()))
 
     def _close(self, options: dict[str, Any]) -> None:
-        trade = self._trade(_account(), options["trade"])
+        account, what = _account(), options["what"]
         units = _optional("--units", options["units"])
-        self._ask(lambda: trade_close(trade=trade, units=units, now=timezone.now()))
+        instrument = Instrument.objects.filter(name=what).first()
+        if instrument is None:
+            if options["side"]:
+                raise CommandError("--side is of a position: name its instrument")
+            trade = self._trade(account, what)
+            self._ask(lambda: trade_close(trade=trade, units=units, now=timezone.now()))
+            return
+        self._ask(
+            lambda: position_close(
+                account=account,
+                instrument=instrument,
+                units=units,
+                side=options["side"],
+                now=timezone.now(),
+            )
+        )
 
     def _trade(self, account: BrokerAccount, name: str) -> Trade:
         rows = Trade.objects.select_related("account", "instrument")
@@ -127,7 +146,7 @@ class Command(BaseCommand):
             raise CommandError(f"there is no trade {name}; open at the venue: {known}")
         return trade
 
-    def _ask(self, ask: Callable[[], Order]) -> None:
+    def _ask(self, ask: Callable[[], Order | None]) -> None:
         try:
             order = ask()
         except NotNow as error:
@@ -135,6 +154,8 @@ class Command(BaseCommand):
         except ValidationError as error:
             wrong = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
             raise CommandError("; ".join(wrong)) from error
+        if order is None:
+            raise CommandError("there is no such position; nothing was to be closed")
         self._follow(order)
 
     def _cancel(self, options: dict[str, Any]) -> None:
