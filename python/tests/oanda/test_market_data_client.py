@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -101,6 +102,18 @@ async def test_b1_a_silent_stream_is_noticed(serve: Serve, monkeypatch: pytest.M
                 pass
 
 
+async def test_b1_b10_a_stream_is_not_silent_because_its_reader_is_slow(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_S", 2.0)
+    async with client_of(serve()) as client:
+        stream = client.price_stream(["EUR_USD"])
+        await anext(stream)
+        await asyncio.sleep(2.2)  # meanwhile heartbeats come, and wait to be read
+        assert await anext(stream) is not None
+        await stream.aclose()
+
+
 async def test_a_broken_or_refused_stream_raises(serve: Serve) -> None:
     served = serve()
     served.fault({"path": "stream", "cut_after": 0}, {"path": "stream", "status": 503})
@@ -143,12 +156,13 @@ async def test_errors_carry_the_venues_words_and_never_the_token(serve: Serve) -
         with pytest.raises(VenueError, match="HTTP 401: Insufficient authorization") as refused:
             await wrong.prices(["EUR_USD"])
     assert (refused.value.status, "a-secret" in str(refused.value)) == (401, False)
-    served.fault({"cut": "before"}, {"truncate": 10}, {"delay_s": 4})
-    async with client_of(served, timeout_s=1.5) as client:
+    served.fault({"cut": "before"}, {"truncate": 10}, {"delay_s": 60})
+    async with client_of(served) as client:
         with pytest.raises(VenueError, match="no answer to GET"):
             await client.prices(["EUR_USD"])
         with pytest.raises(DataError, match="not JSON"):
             await client.prices(["EUR_USD"])
+    async with client_of(served, timeout_s=0.2) as client:
         with pytest.raises(VenueError, match="ReadTimeout"):
             await client.prices(["EUR_USD"])
 

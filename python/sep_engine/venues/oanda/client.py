@@ -298,9 +298,10 @@ async def stream_items(
                 if chunk is None:
                     break
                 for line in splitter.feed(chunk):
-                    heard_at = loop.time()
                     if (item := read_stream_line(line)) is not None:
                         yield item
+                    # The time that the caller took with it is no silence of the venue.
+                    heard_at = loop.time()
         finally:
             await response.aclose()
     except (httpx.ReadTimeout, TimeoutError):
