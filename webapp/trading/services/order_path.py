@@ -351,9 +351,8 @@ def _claim(
             return False
         _advance(old, Replacing(), now, timing, f"order {order.pk} is to take its place")
     order.epoch = account.epoch
-    order.last_txn_id_seen = account.last_transaction_id
     order.sent_at = now
-    own = ("epoch", "last_txn_id_seen", "sent_at")
+    own = ("epoch", "sent_at")
     cause = f"claimed by the trader of epoch {account.epoch}"
     _advance(order, Claimed(), now, timing, cause, fields=own)
     return True
