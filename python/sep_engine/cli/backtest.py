@@ -107,8 +107,16 @@ def backtest(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]SHARE",
-            help="With --balance: share of a position's value that must be free, 0.0333, else it "
-            "is not opened; nothing is closed for margin later. Repeatable.",
+            help="With --balance: share of a position's value that it ties up, 0.0333; what is not "
+            "free opens nothing. Repeatable.",
+        ),
+    ] = None,
+    closeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="With --margin: close everything when equity falls to this share of the margin in "
+            "use; 0.5 by default.",
         ),
     ] = None,
     also: Annotated[
@@ -155,6 +163,7 @@ def backtest(
             financing=financing,
             financing_days=financing_days,
             margin=margin,
+            closeout=closeout,
         ),
         tick=tick,
         calendar=calendar,
@@ -365,11 +374,15 @@ def _kept_account(
                     f"{', '.join(sorted(names))} are"
                 )
     currency = asked["currency"] or legs[0].instrument.quote
+    closeout = decimal_option("--closeout", asked.get("closeout"))
+    if closeout is not None and (not asked["margin"] or closeout > 1):
+        raise ArgumentError("--closeout goes with --margin and is a share, 0 to 1")
     account = keep_account(
         legs,
         currency=currency,
         opening=decimal_option("--balance", asked["balance"]) or Decimal(0),
         rates=_rates(legs, rates, currency),
+        closeout_fraction=Decimal("0.5") if closeout is None else closeout,
     )
     by_instrument = {
         leg.instrument.name: [
@@ -389,6 +402,11 @@ def _kept_account(
             for name, booked in by_instrument.items()
         },
         "skipped": [f"{reason}, {name} bar {row}" for name, row, reason in account.skipped],
+        "closeouts": [
+            f"equity {one.equity:.2f} against a margin of {one.margin:.2f}, {one.instrument} bar "
+            f"{one.bar}"
+            for one in account.closeouts
+        ],
     }
 
 
@@ -493,8 +511,9 @@ def _account_rows(money: dict[str, Any]) -> list[tuple[str, str]]:
             (name, f"{one['trades']:,} trades, {Decimal(one['net']):+,.2f} {money['currency']}")
             for name, one in money["instruments"].items()
         ]
-    if money["skipped"]:
-        rows.append(("not made", f"{len(money['skipped']):,}, first: {money['skipped'][0]}"))
+    for title, name in (("not made", "skipped"), ("closed for margin", "closeouts")):
+        if money[name]:
+            rows.append((title, f"{len(money[name]):,}, first: {money[name][0]}"))
     return rows
 
 

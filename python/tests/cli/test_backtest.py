@@ -1,6 +1,7 @@
 """sep backtest: strategies in code, hours, and several instruments in one account."""
 
 import csv
+import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -156,6 +157,14 @@ def test_margin_and_a_weekday_table_of_financing_are_said_by_instrument(
     assert account["skipped"][0].startswith("margin 5")
     assert "is more than the free 4" in account["skipped"][0]
     assert sep("verify", document["page"].replace(".html", ".json")).code == 0
+    # 34 USD carry 1,000 units at 3 % of 1.05 to 1.13, 31.5 to 33.9, but no loss: at --closeout 1
+    # positions end where what is left is no more than that. At a half none does.
+    little = ("backtest", "--sample", "--json", "--balance", "34", "--margin", "0.03")
+    account = sep(*little, "--closeout", "1").document["account"]
+    equity, used = (Decimal(figure) for figure in re.findall(r"\d+\.\d\d", account["closeouts"][0]))
+    assert Decimal("31.5") < equity <= used < Decimal("33.9")
+    assert account["trades"] > len(account["closeouts"])
+    assert sep(*little).document["account"]["closeouts"] == []
     # Days that count none cost nothing; days that count twice as much cost twice as much.
     paid = [
         Decimal(sep(*command, "--financing=-0.02,-0.02", *table).document["account"]["financing"])
@@ -173,6 +182,7 @@ def test_margin_and_a_weekday_table_of_financing_are_said_by_instrument(
         ("--margin", "AUD_USD=0.1", "AUD_USD is not traded; EUR_USD, GBP_USD are"),
         ("--margin", "much", "--margin takes a share of the position's value: 0.0333; was 'much'"),
         ("--margin", "2", "margin_fraction must be in [0, 1], was 2"),
+        ("--closeout", "0.5", "--closeout goes with --margin and is a share, 0 to 1"),
         ("--financing-days", "1,1,3", "--financing-days takes seven numbers, Monday to Sunday"),
         ("--financing-days", "1,1,3,1,1,0.5,0", "--financing-days takes whole numbers"),
         ("--financing", "0.01", "--financing takes two rates a year"),
