@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sep_engine.report.html import (
     escape,
@@ -37,6 +38,7 @@ _OF_EACH_BAR = {
     "bar's, a buy nothing.",
 }
 _CHOICES_SHOWN_MAX = 20
+_PERIODS_MAX = 60
 
 
 def verdict_page(document: Document, *, title: str) -> str:
@@ -113,27 +115,51 @@ def provenance_table(found: Mapping[str, Any]) -> str:
 
 
 def hit_rate_figure(days: Mapping[str, Any], synthetic: bool) -> str:
-    """Return the hit rate by month as a plot, "" for fewer than two days."""
+    """Return the hit rate by day as a plot, "" for fewer than two days.
+
+    Where there are more days than can be told apart, by week, month, quarter or year.
+    """
     if len(days["day"]) < 2:
         return ""
     moved, hits = np.array(days["moved"], float), np.array(days["hits"], float)
-    # A day has few trades: months tell more than days, and their error bars less than a lie.
-    months = np.array(days["day"], dtype="datetime64[D]").astype("datetime64[M]")
-    labels, place = np.unique(months, return_inverse=True)
+    period, at, place = _periods(np.array(days["day"], dtype=np.int64))
     n = np.bincount(place, weights=moved)
     rate = np.bincount(place, weights=hits) / n
     figure, (axes,) = axes_of(rows=1)
-    # Wilson's 95 % interval; trades of one month are taken as independent here.
+    # Wilson's 95 % interval; trades of one period are taken as independent here.
     z = 1.96
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-    at = labels.astype("datetime64[D]")
     axes.vlines(at, centre - half, centre + half, color=INK, linewidth=1)
     axes.plot(at, rate, "o", color=INK, markersize=4)
     axes.axhline(0.5, color=DIM, linewidth=0.8)
-    axes.set_ylabel("hit rate by month")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylabel(f"hit rate by {period}")
+    axes.set_xlabel(f"{period} of the decision; lines are 95 % intervals (Wilson)")
     finish(figure, [axes], synthetic)
-    return figure_svg(figure, label="Hit rate by month")
+    return figure_svg(figure, label=f"Hit rate by {period}")
+
+
+def _periods(
+    days: NDArray[np.int64],
+) -> tuple[str, NDArray[np.datetime64], NDArray[np.int64]]:
+    """Return the shortest period of which a plot can hold all, their first days, and of each day
+    the place of its period."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]").astype(np.int64)
+    starts = {
+        "day": dates,
+        # 1970-01-01 was a Thursday, three days after a Monday.
+        "week": ((days + 3) // 7 * 7 - 3).astype("datetime64[D]"),
+        "month": months.astype("datetime64[M]").astype("datetime64[D]"),
+        "quarter": (months // 3 * 3).astype("datetime64[M]").astype("datetime64[D]"),
+        "year": (months // 12 * 12).astype("datetime64[M]").astype("datetime64[D]"),
+    }
+    period = next(
+        (name for name, start in starts.items() if np.unique(start).size <= _PERIODS_MAX), "year"
+    )
+    labels, place = np.unique(starts[period], return_inverse=True)
+    return period, labels, place
 
 
 def _cost_text(document: Document) -> str:
