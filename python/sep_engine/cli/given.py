@@ -88,8 +88,6 @@ def given_bars(
     Raises:
         ArgumentError: the spread is not said and not known, or what was said does not fit.
     """
-    import numpy as np
-
     known_side: str | None = None
     instrument: str | None = None
     volume_of: Counted = "unknown"
@@ -116,9 +114,7 @@ def given_bars(
         instrument, volume_of = stored.metadata["instrument"], stored.volume_of
         origin = {"instrument": instrument, **stored.metadata["origin"]}
         synthetic = synthetic or bool(origin["synthetic"])
-        known_side = "mid" if origin["price_side"] == "trade" else origin["price_side"]
-        if stored.spread is not None:
-            own_spread = np.rint(stored.spread / float(bars.tick)).astype(np.int64)
+        known_side, own_spread = stored.side, stored.spread_ticks
     else:
         bars = source.bars()
     pip_price = own_pip or usual_pip(bars.tick)

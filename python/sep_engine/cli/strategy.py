@@ -105,12 +105,9 @@ def counted_at(session: str, bars: Bars) -> Callable[[Market], NDArray[np.bool_]
 
 def within_session(session: str, bars: Bars) -> NDArray[np.bool_]:
     """Return (n,) bool: whether each bar ends within the hours of a --session."""
-    from datetime import timedelta
-
     from sep_engine.model.hours import TradingHours
 
-    duration_ns = bars.duration // timedelta(microseconds=1) * 1000
-    mask = TradingHours.of(session).contain(bars.times + duration_ns)
+    mask = TradingHours.of(session).contain(bars.ends)
     if not mask.any():
         raise ArgumentError(f"--session {session!r}: no bar of {bars.name} ends within it")
     return mask

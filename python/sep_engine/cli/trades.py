@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +172,7 @@ def trades_document(
         market,
         trades,
         costs=costs,
-        duration_ns=_duration_ns(bars),
+        duration_ns=bars.duration_ns,
         tolerance_ticks=tolerance,
         refused=len(refused),
         provenance=provenance,
@@ -222,7 +221,7 @@ def _matched(
     reasons = mismatches(
         market,
         _columns(rows, tick=float(bars.tick)),
-        duration_ns=_duration_ns(bars),
+        duration_ns=bars.duration_ns,
         tolerance_ticks=tolerance_ticks,
     )
     off = [(row.line, reason) for row, reason in zip(rows, reasons, strict=True) if reason]
@@ -262,10 +261,6 @@ def _columns(rows: Sequence[TradeRow], *, tick: float) -> TradeList:
         weight=weight / weight.mean() if rows else weight,
         fees=column(fees),
     )
-
-
-def _duration_ns(bars: Bars) -> int:
-    return bars.duration // timedelta(microseconds=1) * 1000
 
 
 def _written(out: Path, document: dict[str, Any], options: TradesOptions) -> Path:

@@ -20,6 +20,7 @@ from sep_engine.data.table import BAR_COLUMNS, Table, read_table
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.model.calendar import gap_mask
 from sep_engine.model.ticks import infer_tick, to_ticks
+from sep_engine.model.times import length_ns
 
 # A minute without a quote is quiet, not missing: below this length bars of M1 are no gap.
 SHORTEST_GAP = timedelta(minutes=15)
@@ -61,6 +62,15 @@ class Bars:
 
     def __len__(self) -> int:
         return self.times.size
+
+    @property
+    def duration_ns(self) -> int:
+        return length_ns(self.duration)
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """(n,) nanoseconds since 1970 UTC at which each bar is complete, and may be decided on."""
+        return self.times + self.duration_ns
 
     @property
     def content_sha256(self) -> str:
@@ -140,13 +150,33 @@ def load_bars(
     if duration is None:
         why = "there is one row" if table.times.size == 1 else "no step between rows is usual"
         raise DataError(f"{path}: {why}, so the length of a bar is unknown")
+    return bars_of_table(table, tick=tick, duration=duration, calendar=calendar, quality=quality)
+
+
+def bars_of_table(
+    table: Table,
+    *,
+    tick: Decimal | None,
+    duration: timedelta,
+    calendar: str,
+    quality: QualityReport,
+) -> Bars:
+    """Return the rows of a table that was inspected as bars, named after its path.
+
+    Args:
+        tick: the price grid; None infers it from the prices.
+        quality: what `sep_engine.data.quality.inspect` found.
+
+    Raises:
+        DataError: the prices lie on no grid, or not on that of `tick`.
+    """
     prices = np.stack([table.columns[name] for name in BAR_COLUMNS])
     try:
         if tick is None:
             tick = infer_tick(prices)
         ticks = [to_ticks(row, tick) for row in prices]
     except ArgumentError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{table.path}: {error}") from error
     return Bars(
         times=table.times,
         open=prices[0],

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sep_engine.data.bars import Bars, Quotes, load_bars
 from sep_engine.data.table import BAR_COLUMNS
 from sep_engine.errors import ArgumentError, DataError
-from sep_engine.model.times import second_text
+from sep_engine.model.times import length_ns, second_text
 from sep_engine.model.volume import Counted
 
 FORMAT = "sep-data-1"
@@ -100,6 +100,19 @@ class Stored:
     @property
     def pip(self) -> Decimal:
         return Decimal(self.metadata["pip"])
+
+    @property
+    def spread_ticks(self) -> NDArray[np.int64] | None:
+        """(n,) the spread at each close in ticks, None where it is not known."""
+        if self.spread is None:
+            return None
+        return np.rint(self.spread / float(self.bars.tick)).astype(np.int64)
+
+    @property
+    def side(self) -> str:
+        """The side that the bars count as: a trade is at neither, half the spread lies on each."""
+        side: str = self.metadata["origin"]["price_side"]
+        return "mid" if side == "trade" else side
 
     @property
     def volume_of(self) -> Counted:
@@ -277,7 +290,7 @@ def bars_of_quotes(quotes: Quotes, duration: timedelta) -> BarColumns:
     A bar holds the quotes with start <= time < start + duration, starts being multiples of the
     duration since 1970. Its volume is their number.
     """
-    step = duration // timedelta(microseconds=1) * 1000
+    step = length_ns(duration)
     if step <= 0 or not len(quotes):
         raise ArgumentError(f"duration must be > 0 and quotes not empty, were {duration}")
     slot = quotes.times // step

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError
-from sep_engine.model.times import EPOCH, to_ns
+from sep_engine.model.times import EPOCH, length_ns, to_ns
 
 CALENDARS = ("fx", "always")
 
@@ -126,7 +126,7 @@ def _is_new_year(dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
 
 
 def _duration_ns(duration: timedelta) -> int:
-    nanoseconds = duration // timedelta(microseconds=1) * 1000
+    nanoseconds = length_ns(duration)
     if nanoseconds <= 0:
         raise ArgumentError(f"duration must be > 0, was {duration}")
     return nanoseconds

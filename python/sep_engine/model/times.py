@@ -16,7 +16,12 @@ def to_ns(at: datetime) -> int:
     """
     if at.utcoffset() is None:
         raise ArgumentError(f"at must carry its time zone, was {at.isoformat()}")
-    return (at - EPOCH) // timedelta(microseconds=1) * 1000
+    return length_ns(at - EPOCH)
+
+
+def length_ns(length: timedelta) -> int:
+    """Return a length of time as nanoseconds."""
+    return length // timedelta(microseconds=1) * 1000
 
 
 def from_ns(time_ns: int) -> datetime:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.data import Bars, Sample, Table, inspect, load_sample
+from sep_engine.data.bars import bars_of_table
 from sep_engine.data.store import catalogue, data_set, is_data_set, load_stored
+from sep_engine.data.table import BAR_COLUMNS
 from sep_engine.errors import ArgumentError, DataError
 from sep_engine.ledger import sha256_of
-from sep_engine.model.ticks import to_ticks
 from sep_engine.model.volume import Counted
 from webapp.trading.granularity import GRANULARITIES, duration, nanoseconds
 from webapp.trading.models import Candle, Instrument
@@ -163,15 +164,12 @@ def _of_data_set(name: str) -> Material:
         bars=bars,
         instrument=metadata["instrument"],
         granularity=_granularity(metadata["bars_of_s"]),
-        # A trade is at neither side: half the spread lies on each.
-        side=_side("mid" if origin["price_side"] == "trade" else origin["price_side"]),
+        side=_side(given.side),
         pip=given.pip,
         spread_pips=spread,
         measured=spread is not None,
         volume_of=given.volume_of,
-        spreads=None
-        if given.spread is None
-        else np.rint(given.spread / float(bars.tick)).astype(np.int64),
+        spreads=given.spread_ticks,
         origin={
             "origin": f"{origin['vendor']}, {origin['source']}",
             "licence": origin["licence"],
@@ -259,13 +257,13 @@ def _bars(
     step: timedelta,
 ) -> Bars:
     times = nanoseconds([row[0] for row in rows])
-    names = ("open", "high", "low", "close")
     prices = np.array([row[1:5] for row in rows], dtype=np.float64).T
+    columns = dict(zip(BAR_COLUMNS, prices, strict=True))
     volumes = [row[5] for row in rows]
-    columns = dict(zip(names, prices, strict=True))
-    label = instrument.name
+    if None not in volumes:
+        columns["volume"] = np.array(volumes, dtype=np.float64)
     table = Table(
-        path=Path(label),
+        path=Path(instrument.name),
         lines=np.arange(1, times.size + 1),
         times=times,
         columns=columns,
@@ -274,27 +272,12 @@ def _bars(
     )
     quality = inspect(table, calendar=instrument.calendar)
     for error in quality.errors:
-        raise DataError(f"{label}, candle {error.first_line}: {error.kind}: {error.text}")
-    try:
-        ticks = [to_ticks(column, instrument.tick) for column in prices]
-    except ArgumentError as error:
-        raise DataError(f"{label}: {error}") from error
-    return Bars(
-        times=times,
-        open=prices[0],
-        high=prices[1],
-        low=prices[2],
-        close=prices[3],
-        open_ticks=ticks[0],
-        high_ticks=ticks[1],
-        low_ticks=ticks[2],
-        close_ticks=ticks[3],
-        volume=None if None in volumes else np.array(volumes, dtype=np.float64),
+        raise DataError(f"{instrument.name}, candle {error.first_line}: {error.kind}: {error.text}")
+    return bars_of_table(
+        table,
         tick=instrument.tick.normalize(),
         duration=step,
         calendar=instrument.calendar,
-        name=label,
-        sha256="",
         quality=quality,
     )
 

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -206,8 +205,7 @@ def session_counts(configuration: Mapping[str, Any], given: Material) -> NDArray
     """
     if "session" not in configuration:
         return None
-    ends = given.bars.times + given.bars.duration // timedelta(microseconds=1) * 1000
-    counts = TradingHours.of(configuration["session"]).contain(ends)
+    counts = TradingHours.of(configuration["session"]).contain(given.bars.ends)
     if not counts.any():
         raise ArgumentError(f"no bar of {given.title} ends within {configuration['session']}")
     return counts
