@@ -18,6 +18,7 @@ from webapp.trading import standby
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.base import AccountReport, Broker, BrokerError
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
+from webapp.trading.cancelling import cancelled
 from webapp.trading.models import (
     BrokerAccount,
     Candle,
@@ -33,7 +34,7 @@ from webapp.trading.services.orders import order_submit
 from webapp.trading.tokens import read_token, store_token
 from webapp.trading.trader import lease
 from webapp.trading.trader.live import bar_start
-from webapp.trading.trader.trader import Trader, cancelled
+from webapp.trading.trader.trader import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

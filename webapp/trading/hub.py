@@ -25,6 +25,7 @@ from django.conf import settings
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from webapp.trading.cancelling import cancelled
 from webapp.trading.models import EventLog, StreamHead
 from webapp.trading.services.events import envelope
 
@@ -107,9 +108,7 @@ class Hub:
         if not self._listeners:
             tasks, self._tasks, self._streams = self._tasks, [], {}
             valkey, self._valkey = self._valkey, None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
             if valkey is not None and self._valkey is not valkey:
                 await valkey.aclose()
 

@@ -59,6 +59,7 @@ from webapp.trading.brokers.base import (
     Transaction,
 )
 from webapp.trading.brokers.registry import broker_for, market_client, terms_of
+from webapp.trading.cancelling import cancelled
 from webapp.trading.granularity import duration
 from webapp.trading.killpoint import killpoint
 from webapp.trading.models import (
@@ -169,19 +170,6 @@ def _durable() -> Iterator[None]:
             yield
         finally:
             cursor.execute("PRAGMA synchronous=NORMAL")
-
-
-async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended.
-
-    Python 3.11 loses a cancellation that meets the end of an `asyncio.wait_for`, so once may not
-    be enough.
-    """
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def end_together(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from webapp.trading.cancelling import cancelled
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.streams import Relay, connect, listen_for_hints
-from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S, DatabaseThread, cancelled, utc_now
+from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S, DatabaseThread, utc_now
 
 
 class Command(BaseCommand):
