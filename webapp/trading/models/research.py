@@ -1,11 +1,17 @@
 """What research keeps: runs in shards, what they found, every configuration tried, overrides.
 
-A run is addressed by the hash of what decides its outcome, so the same question has one row.
+A run is addressed by the hash of what decides its outcome, so the same question has one row. An
+analysis job asks less: how the metrics of stored candles are spread.
 """
 
+import uuid
+
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import CheckConstraint, Q, UniqueConstraint
+
+from webapp.trading.models.market import Instrument
 
 
 class Run(models.Model):
@@ -218,3 +224,43 @@ class LiveOverride(models.Model):
 
     def __str__(self) -> str:
         return f"override for {self.strategy_id}"
+
+
+class AnalysisJob(models.Model):
+    class State(models.TextChoices):
+        QUEUED = "QUEUED"
+        RUNNING = "RUNNING"
+        DONE = "DONE"
+        FAILED = "FAILED"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="jobs")
+    granularity = models.CharField(max_length=8, default="H1")
+    window = models.PositiveIntegerField(
+        default=64, validators=[MinValueValidator(2), MaxValueValidator(1024)]
+    )
+    encoding = models.CharField(max_length=16, default="moves")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.QUEUED)
+    progress = models.FloatField(default=0.0)
+    result = models.JSONField(null=True, blank=True)
+    error = models.CharField(max_length=300, blank=True, default="")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            CheckConstraint(
+                condition=Q(progress__gte=0) & Q(progress__lte=1), name="job_progress_is_a_share"
+            ),
+            CheckConstraint(
+                condition=Q(state__in=["QUEUED", "RUNNING", "DONE", "FAILED"]),
+                name="job_state_is_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} {self.state}"
