@@ -19,7 +19,7 @@ from sep_engine.execution.states import (
     OrderState,
     Origin,
 )
-from webapp.trading.brokers.base import AccountReport, Kind, Transaction
+from webapp.trading.brokers.base import AccountReport, Broker, Kind, Transaction
 from webapp.trading.brokers.registry import broker_for
 from webapp.trading.models import (
     BrokerAccount,
@@ -47,12 +47,11 @@ _ENDS = {
 
 def account_faults(account: BrokerAccount) -> list[str]:
     """Ask the account's broker for its whole ledger and return what `book_faults` finds."""
-    ledger, report = asyncio.run(_read(account))
+    ledger, report = asyncio.run(_read(broker_for(account)))
     return book_faults(account, ledger, report)
 
 
-async def _read(account: BrokerAccount) -> tuple[list[Transaction], AccountReport]:
-    broker = broker_for(account)
+async def _read(broker: Broker) -> tuple[list[Transaction], AccountReport]:
     try:
         return await broker.transactions_since(0), await broker.account()
     finally:

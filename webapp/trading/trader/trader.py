@@ -267,12 +267,13 @@ class Trader:
             LeaseLost: another trader took the account.
         """
         await self._db(self._open)
-        self._broker: Broker = broker_for(self._account)
+        # Both read the account's token.
+        self._broker: Broker = await self._db(broker_for, self._account)
         self._timing = self._broker.timing
         client = connect()
         try:
             if not self._feed.is_replay:
-                self._prices = market_client(self._account)
+                self._prices = await self._db(market_client, self._account)
                 await self._read_history()
             await self._recover()
             async with asyncio.TaskGroup() as group:
