@@ -114,6 +114,8 @@ def test_d2_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -
         assert recent.like_order_age_s(other) is None
     limit = wanted(account, type=OrderType.LIMIT, price=D("1.05"))
     assert recent.like_order_age_s(limit) is None
+    # Other hours for the first are no second order.
+    assert recent.like_order_age_s(wanted(account, 3000, replaces=wanted(account, 3000))) is None
     # What came to nothing may be asked for again.
     Order.objects.filter(pk=first.pk).update(state="DENIED", denied_rule="size")
     assert recent.like_order_age_s(second) is None

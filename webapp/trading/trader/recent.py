@@ -178,7 +178,8 @@ class SentCount:
 def like_order_age_s(order: Order) -> Decimal | None:
     """Return how long before this order the last one like it was wanted, None without one.
 
-    Orders of different signals are different decisions, however alike they look.
+    Orders of different signals are different decisions, however alike they look; an order is no
+    repeat of the one whose place it takes.
     """
     alike = Order.objects.filter(
         account_id=order.account_id,
@@ -191,8 +192,8 @@ def like_order_age_s(order: Order) -> Decimal | None:
         reduce_only=False,
         created_at__lte=order.created_at,
     )
-    others = alike.exclude(pk=order.pk).exclude(state__in=_CAME_TO_NOTHING).order_by("-created_at")
-    before = others.values_list("created_at", flat=True).first()
+    others = alike.exclude(pk__in=[order.pk, order.replaces_id]).exclude(state__in=_CAME_TO_NOTHING)
+    before = others.order_by("-created_at").values_list("created_at", flat=True).first()
     if before is None:
         return None
     return Decimal((order.created_at - before) // timedelta(milliseconds=1)) / 1000
