@@ -169,8 +169,6 @@ def _check_session(value: str) -> None:
 
 
 def _check_rule(value: Any) -> None:
-    from django.core.exceptions import ValidationError
-
     try:
         Rule.from_json(value)
     except RuleError as error:
@@ -198,7 +196,7 @@ class FeedAdmin(Settled):
 
 @admin.register(models.RiskLimit)
 class RiskLimitAdmin(Record):
-    list_display = ("name", "value", "account", "version", "active", "created_by", "created_at")
+    list_display = ("name", "value", "account", "version", "active", "created_at")
     list_filter = ("active", "account", "name")
     search_fields = ("name",)
 

@@ -1,6 +1,5 @@
 """What people set: limits, states of trading, times without entries, closings."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
@@ -79,16 +78,16 @@ class Blackout(models.Model):
 
 
 class RiskLimit(models.Model):
-    """One limit of the risk gate. A change adds a version; the old row stays, inactive."""
+    """One limit of the risk gate. A change adds a version; the old row stays, inactive.
+
+    Who changed it stands in its `ConfigChange`.
+    """
 
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="limits")
     name = models.CharField(max_length=64)
     value = AmountField()
     version = models.PositiveIntegerField(default=1)
     active = models.BooleanField(default=True)
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
