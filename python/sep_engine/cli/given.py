@@ -55,6 +55,7 @@ class Given:
         instrument: None if nobody said.
         volume_of: what the volume of the bars counts.
         origin: everything else that is known, for people.
+        is_said: whether anybody or anything says what the spread is.
     """
 
     bars: Bars
@@ -67,6 +68,7 @@ class Given:
     volume_of: Counted
     origin: Mapping[str, Any]
     synthetic: bool
+    is_said: bool
 
 
 def given_bars(
@@ -77,6 +79,7 @@ def given_bars(
     spread_pips: str | None,
     quotes: str | None,
     spread_option: str = "--spread-pips",
+    unsaid_pips: str | None = None,
 ) -> Given:
     """Return the bars of a source with what their spread is.
 
@@ -84,6 +87,7 @@ def given_bars(
         side: as it was told; None is what is known, mid if nothing is.
         quotes: path of a file with a quote for every bar.
         spread_option: what messages call `spread_pips`.
+        unsaid_pips: spread where nothing is said or known of it, None to refuse.
 
     Raises:
         ArgumentError: the spread is not said and not known, or what was said does not fit.
@@ -121,7 +125,7 @@ def given_bars(
     if known_side is not None and side not in (None, known_side):
         raise ArgumentError(f"--side {side}: {bars.name} holds {known_side} prices; leave it out")
     spread: int | NDArray[np.int64]
-    assumed = False
+    assumed, is_said = False, True
     if quotes is not None and spread_pips is not None:
         raise ArgumentError(f"{spread_option} and --quotes both say what the spread is: give one")
     if quotes is not None:
@@ -131,6 +135,9 @@ def given_bars(
     else:
         text = "given on the command line" if spread_pips else "assumed for the sample"
         pips, assumed = spread_pips or usual_spread, True
+        is_said = pips is not None
+        if pips is None and unsaid_pips is not None and pip_price % bars.tick == 0:
+            pips, text = unsaid_pips, f"nobody said it: {unsaid_pips} pip is taken"
         if pips is None:
             raise ArgumentError(f"say what the spread is: {spread_option} 1.3, or --quotes FILE")
         spread = whole_ticks(spread_option, pips, pip_price, bars.tick)
@@ -145,6 +152,7 @@ def given_bars(
         volume_of,
         origin,
         synthetic,
+        is_said,
     )
 
 

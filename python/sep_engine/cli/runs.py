@@ -100,6 +100,13 @@ def recorded(
         raise DataError(f"{path}: {error}") from error
 
 
+def ledger_text(out: Path) -> str:
+    """Return how far the ledger beside the runs sees, for people."""
+    return (
+        f"Tried is what {out}/ledger.sqlite3 was told of: nothing from Python or with another --out"
+    )
+
+
 def tried_text(tried: Tried, out: Path) -> str:
     """Return what the ledger holds by now, for people."""
     s = "" if tried.trials == 1 else "s"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sep_engine.cli.given import bars_volume, sample_pip, usual_pip, whole_ticks
-from sep_engine.cli.runs import counted_in, run_key, write_files
+from sep_engine.cli.runs import counted_in, ledger_text, run_key, write_files
 from sep_engine.cli.source import Source, Stages, decimal_option, progress
 from sep_engine.cli.text import duration_text, print_lines, screen
 from sep_engine.errors import ArgumentError, DataError
@@ -287,4 +287,5 @@ def _print(document: dict[str, Any], path: Path) -> None:
         table.add_row(name, text)
     console.print(table)
     print_lines(console, document["verdict"])
+    console.print(f"{ledger_text(path.parent)}.")
     console.print(f"Wrote {path}")

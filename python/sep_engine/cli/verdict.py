@@ -14,7 +14,7 @@ import typer
 
 from sep_engine.cli.given import EntryOption, Given, SideOption, bars_volume, given_bars
 from sep_engine.cli.jobs import again, among
-from sep_engine.cli.runs import absolute, counted_in, run_key, write_files
+from sep_engine.cli.runs import absolute, counted_in, ledger_text, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -67,7 +67,7 @@ def verdict(
         typer.Option(
             metavar="measured|PIPS",
             help="What a round trip costs: the spread of --quotes or of stored data with both "
-            "sides, or as many pips.",
+            "sides, or as many pips. If nobody says, 1 pip is taken and no verdict passes.",
         ),
     ] = None,
     spread_pips: SpreadOption = None,
@@ -370,11 +370,18 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Given, Costs]:
         spread_pips=options.spread_pips,
         quotes=options.quotes,
         spread_option="--costs or --spread-pips",
+        unsaid_pips="1",
     )
     if options.measured and given.assumed:
         raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
     pip_ticks = float(given.pip / given.bars.tick)
-    return given, Costs(int(np.median(given.spread)), pip_ticks, given.assumed, given.source)
+    return given, Costs(
+        int(np.median(given.spread)),
+        pip_ticks,
+        given.assumed,
+        given.source if given.is_said else f"{given.source}, and no verdict passes",
+        given.is_said,
+    )
 
 
 def _rules_text(count: int) -> str:
@@ -406,7 +413,9 @@ def _print(document: dict[str, Any], path: Path) -> None:
     console.print(
         f"{_rules_text(document['selection']['rules'])} on {document['provenance']['name']}, "
         f"{'assumed' if costs['assumed'] else 'measured'} spread "
-        f"{costs['spread'] / costs['pip']:.2f} pips. Best: {document['best']['name']}"
+        f"{costs['spread'] / costs['pip']:.2f} pips"
+        f"{'' if costs['said'] else ' (' + costs['source'] + ')'}. "
+        f"Best: {document['best']['name']}"
     )
     table = Table(show_header=False)
     for name, text in section_lines(document):
@@ -414,5 +423,6 @@ def _print(document: dict[str, Any], path: Path) -> None:
     console.print(table)
     print_lines(console, verdict)
     ran = document["computed_on"]
+    console.print(f"{ledger_text(path.parent)}.")
     console.print(f"Null worlds: {ran['worlds']}. Causality gate on a GPU: {ran['gpu']}.")
     console.print(f"Wrote {path}")

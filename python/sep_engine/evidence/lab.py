@@ -68,12 +68,15 @@ class Costs:
     spread: in ticks, >= 0, as measured (the median then) or, if `assumed`, as configured.
     pip: ticks in a pip, > 0.
     source: where the spread is from, for people.
+    said: false if nobody said what the spread is; the report then holds all its figures at
+        `spread`, and no verdict passes.
     """
 
     spread: int
     pip: float
     assumed: bool
     source: str
+    said: bool = True
 
     def __post_init__(self) -> None:
         if self.spread < 0 or not self.pip > 0:
@@ -165,11 +168,12 @@ def evaluate(
         "days": float(direction["days_traded"]),
         "gross_low": low_end(direction["gross"]),
         "beyond_low": low_end(direction["out_of_sample"]["difference"]),
-        "net": money["levels"]["measured"]["net"],
+        "net": money["levels"]["measured"]["net"] if costs.said else None,
         **case.choice.figures(counted),
     }
     synthetic = bool(provenance.get("synthetic", False))
-    judged = verdict.judge(figures, synthetic=synthetic)
+    unsaid = {} if costs.said else {"net": "nobody said what a round trip costs"}
+    judged = verdict.judge(figures, synthetic=synthetic, missing=unsaid)
     document: dict[str, Any] = plain(
         {
             "format": "sep-evidence-1",

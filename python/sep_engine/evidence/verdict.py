@@ -133,13 +133,17 @@ def deflated_sharpe_needed(*, trials: int, look: int) -> float:
     return familywise_deflated_sharpe(trials, level=level_of_look(look))
 
 
-def judge(figures: Figures, *, synthetic: bool) -> Verdict:
+def judge(
+    figures: Figures, *, synthetic: bool, missing: Mapping[str, str] | None = None
+) -> Verdict:
     """Return the verdict on figures, which are named as in TABLE.
 
     Args:
         synthetic: the prices were generated; the verdict line says so first.
+        missing: why figures are None, where there is more to say than that they could not be
+            computed.
     """
-    lines = judge_lines(TABLE, figures)
+    lines = judge_lines(TABLE, figures, missing)
     edge = all(j.passed for j in lines if j.line.question == "edge")
     beyond = edge and all(j.passed for j in lines if j.line.question == "beyond")
     if not edge:
@@ -153,17 +157,20 @@ def judge(figures: Figures, *, synthetic: bool) -> Verdict:
     return Verdict(VERSION, edge, beyond, f"SYNTHETIC: {text}" if synthetic else text, lines)
 
 
-def judge_lines(table: tuple[Line, ...], figures: Figures) -> tuple[Judged, ...]:
-    """Return each line of a table with the figure that it met."""
-    return tuple(_judge(line, figures) for line in table)
+def judge_lines(
+    table: tuple[Line, ...], figures: Figures, missing: Mapping[str, str] | None = None
+) -> tuple[Judged, ...]:
+    """Return each line of a table with the figure that it met; `missing` as for `judge`."""
+    return tuple(_judge(line, figures, missing or {}) for line in table)
 
 
-def _judge(line: Line, figures: Figures) -> Judged:
+def _judge(line: Line, figures: Figures, known: Mapping[str, str]) -> Judged:
     value = figures.get(line.figure)
     threshold = figures.get(line.threshold) if isinstance(line.threshold, str) else line.threshold
     if value is None or threshold is None or math.isnan(value) or math.isnan(threshold):
         missing = line.figure if value is None or math.isnan(value) else str(line.threshold)
-        return Judged(line, None, threshold, False, f"{missing} could not be computed")
+        why = known.get(missing, f"{missing} could not be computed")
+        return Judged(line, None, threshold, False, why)
     passed = {">=": value >= threshold, ">": value > threshold, "<=": value <= threshold}[
         line.sense
     ]

@@ -17,7 +17,14 @@ from sep_engine.report.html import (
     table,
 )
 from sep_engine.report.plots import DIM, INK, LOSS, axes_of, days_of, finish
-from sep_engine.report.verdict import hit_rate_figure, interval, line_grid, number, provenance_table
+from sep_engine.report.verdict import (
+    LEDGER_KNOWS,
+    hit_rate_figure,
+    interval,
+    line_grid,
+    number,
+    provenance_table,
+)
 
 Document = Mapping[str, Any]
 
@@ -188,6 +195,7 @@ def _selection(document: Document) -> list[str]:
             ]
         ),
         *([paragraph(chosen["note"])] if chosen["note"] else []),
+        paragraph(LEDGER_KNOWS),
     ]
 
 

@@ -37,6 +37,10 @@ _OF_EACH_BAR = {
     "ask": "The spread is that of each bar, and the bars are asks: a sale pays all of its own "
     "bar's, a buy nothing.",
 }
+LEDGER_KNOWS = (
+    "Tried means: told to the ledger of this run. What was tried from Python, with another ledger, "
+    "or on these bars with a row changed, is not counted; it would make the verdict harder to pass."
+)
 _CHOICES_SHOWN_MAX = 20
 _PERIODS_MAX = 60
 
@@ -451,6 +455,7 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
             ],
         ),
     ]
+    parts.append(paragraph(LEDGER_KNOWS))
     figure, every = axes_of(rows=1, columns=2)
     t_values = [rule["t_value"] for rule in document["rules"] if rule["t_value"] is not None]
     every[0].hist(t_values, bins=30, color=DIM)

@@ -325,8 +325,30 @@ def test_a_spread_that_no_bar_can_have_is_one_line(
     assert shown.err == f"sep: --costs or --spread-pips {message}\n"
 
 
-def test_a_verdict_needs_to_know_the_spread(sep: Sep, small: Callable[[int], Path]) -> None:
-    assert "say what the spread is" in sep("verdict", small(300)).err
+def test_a_verdict_without_a_spread_has_its_figures_and_cannot_pass(
+    sep: Sep, small: Callable[[int], Path], tmp_path: Path, rules: Path, quick_lab: None
+) -> None:
+    of = ["--strategy", rules, "--surrogates", "19", "--folds", "3", "--out", tmp_path / "runs"]
+    shown = sep("verdict", small(400), *of)
+    assert shown.code == 0
+    assert "assumed spread 1.00 pips (nobody said it: 1 pip is taken, and no verdict" in shown.out
+    (path,) = (tmp_path / "runs").glob("*.json")
+    document = json.loads(path.read_text())
+    money = next(j for j in document["verdict"]["lines"] if j["line"]["name"] == "money")
+    assert money["reason"] == "nobody said what a round trip costs"
+    assert (money["value"], money["passed"]) == (None, False)
+    # A pip of 0.0001 is ten ticks of 0.00001, which stands in the figures all the same.
+    assert document["costs"]["spread"] == 10
+    assert document["money"]["levels"]["measured"]["net"] is not None
+    assert sep("verify", path).code == 0
+
+
+def test_a_pip_that_is_no_whole_number_of_ticks_is_not_assumed(sep: Sep, tmp_path: Path) -> None:
+    # Prices of an exchange, to half a dollar: the usual pip, 0.01, is no number of ticks.
+    lines = [f"2022-01-{day:02}T00:00:00Z,{p},{p + 1},{p - 1},{p + 0.5}" for day, p in
+             ((day, 40_000 + 37 * day) for day in range(1, 29))]  # fmt: skip
+    path = written(tmp_path, "\n".join(["time,open,high,low,close", *lines, ""]), "btc.csv")
+    assert "say what the spread is: --costs or" in sep("verdict", path).err
 
 
 GRID = """

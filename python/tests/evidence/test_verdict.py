@@ -70,6 +70,12 @@ def test_a_missing_figure_fails_its_line(figure: str, missing: float | None) -> 
     assert reasons == [f"{figure} could not be computed"]
 
 
+def test_a_figure_that_nobody_can_know_fails_its_line_with_the_reason() -> None:
+    verdict = ve.judge({**GOOD, "net": None}, synthetic=False, missing={"net": "nobody said it"})
+    assert not verdict.edge
+    assert [j.reason for j in verdict.lines if not j.passed] == ["nobody said it"]
+
+
 def test_an_edge_that_is_last_bit_reversal_is_said_to_be() -> None:
     verdict = ve.judge({**GOOD, "beyond_low": 0.0}, synthetic=False)
     assert (verdict.edge, verdict.beyond) == (True, False)
