@@ -524,17 +524,35 @@ async def judge(one: Trader, order: Order) -> None:
     await one._db(one._judge, waiting, clock.utc_now())
 
 
-def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held(trader: Any) -> None:
+@pytest.mark.parametrize("doubted", [False, True])
+def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held_or_may_be(
+    trader: Any, doubted: bool
+) -> None:
     account = sample_account()
     euro = Feed.objects.get().instrument
     pound = type(euro).objects.get(pk=euro.pk)
     pound.pk, pound.name, pound.base = None, "GBP_USD", "GBP"
     pound.save(force_insert=True)
 
+    def doubt() -> None:
+        sent = order_submit(
+            account=account,
+            instrument=pound,
+            units=Decimal(1000),
+            origin=Origin.PERSON,
+            now=timezone.now(),
+        )
+        for state in (OrderState.QUEUED, OrderState.SENDING, OrderState.UNKNOWN):
+            Order.objects.filter(pk=sent.pk).update(state=state)
+
     async def steps(one: Trader) -> None:
-        # A position in a pair that has no quote yet: what the account is worth is not known.
-        one._book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
-        one._book.lots = (Lot("GBP_USD", Position.Side.NET, Decimal(1000), Decimal("1.30000")),)
+        # In a pair that has no quote yet there is a position, or an order whose end is not known:
+        # what is at stake is not known either.
+        if doubted:
+            await one._db(doubt)
+        else:
+            one._book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
+            one._book.lots = (Lot("GBP_USD", Position.Side.NET, Decimal(1000), Decimal("1.30000")),)
         await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
         order = await one._db(
             order_submit,

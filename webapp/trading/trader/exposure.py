@@ -235,6 +235,10 @@ class Live:
         """Count an order that was approved."""
         self._orders.append(order)
 
+    def entering(self) -> list[Order]:
+        """Return those that may open something."""
+        return [one for one in self._orders if not one.reduce_only]
+
     def beside(self, order: Order) -> list[Order]:
         """Return all but the order, and the one that the venue ends before it takes this one."""
         return [one for one in self._orders if one.pk not in (order.pk, order.replaces_id)]
@@ -383,6 +387,14 @@ class Judging:
         quote, away = received.quote, limits["price_collar_pips_max"] * pip
         buys = order.units > 0
         return Terms(quote.ask + away if buys else max(quote.bid - away, quote.bid / 2), stop)
+
+    def all_priced(self) -> bool:
+        """Return whether all that is held or may come to be held can be valued."""
+        entering = self.live.entering()
+        return (
+            self.book.equity(self.quotes) is not None
+            and _stakes(self.book, entering, self.quotes) is not None
+        )
 
     def exposure(self, order: Order, limits: Mapping[str, Decimal]) -> Exposure:
         exposure = exposure_for(

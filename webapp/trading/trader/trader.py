@@ -896,8 +896,8 @@ class Trader:
         received = self._quotes.get(one.instrument)
         coming = received is None or received.stands == BEFORE_FIRST_QUOTE
         if not one.alone and time.monotonic() - self._armed_at < FIRST_QUOTES_S:
-            # The quotes of a start come one after another, and all that is held must be priced.
-            coming = coming or self._book.equity(self._quotes) is None
+            # The quotes of a start come one after another, and the gate values all that is held.
+            coming = coming or not self._judging(now).all_priced()
         if not coming or self._feed_stands():
             return False
         return not Order.objects.filter(pk=one.pk, expires_at__lt=now).exists()
