@@ -20,6 +20,7 @@ PURE = "python/sep_engine/(model|qfh|risk|execution|signals|backtest|evidence|re
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("date", "today"), ("time", "time"),
           ("time", "time_ns"), ("timezone", "now")}  # fmt: skip
 MONEY = re.compile(r"price|units|amount|balance|equity|profit|loss|_pl$|spread|notional|cost")
+COLUMNS = 100
 VAGUE = re.compile(r"\bclass\s+(\w*(?:Manager|Helper|Utils?|Bridge|Processor)|\w*[Qq]uantum\w*)\b")
 
 
@@ -90,6 +91,13 @@ def no_path_of_one_machine(text: str) -> Iterator[Finding]:
     return lines_matching(text, pattern, "a path of one machine: {}")
 
 
+def lines_are_short(text: str) -> Iterator[Finding]:
+    """A line has 100 columns at most; ruff and clang-format see to their own languages."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > COLUMNS:
+            yield number, f"{len(line)} columns, at most {COLUMNS} are allowed"
+
+
 # Tests may hold what a rule forbids, to show that it is refused.
 SOURCES = r"(cpp|python/sep_\w+|webapp|scripts)/(?!.*tests?[/_.]).*"
 RULES: tuple[tuple[str, Rule], ...] = (
@@ -99,6 +107,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"webapp/.*models.*\.py$", columns_of_money_are_decimal),
     (rf"{SOURCES}\.(py|hpp|cpp|cu|cuh|ts|tsx)$", names_say_what_a_thing_is),
     (rf"{SOURCES}\.(py|hpp|cpp|cu|cuh|ts|tsx)$", nothing_is_put_off),
+    (r"(webapp|scripts|tests)/.*\.(ts|tsx|js|mjs|css|html)$", lines_are_short),
     (r"", no_registry_is_named),
     (r"", no_path_of_one_machine),
 )

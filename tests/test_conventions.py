@@ -18,6 +18,8 @@ import pytest
         ("webapp/trading/orders.py", "class OrderManager:", "no single meaning"),
         ("webapp/trading/orders.py", "class QuantumState:", "no single meaning"),
         ("cpp/src/bits.cpp", "// TODO: later", "finish it"),
+        ("webapp/dashboard/client/src/app/app.tsx", "/" * 101, "101 columns"),
+        ("tests/browser/visit.mjs", "/" * 101, "101 columns"),
         ("package-lock.json", '"resolved": "' + "https://somewhere/a.tgz", "registry"),
         ("pip.conf", "index-url = https://somewhere/", "registry"),
         ("docs/notes.md", "see /" + "root/notes", "one machine"),
@@ -42,6 +44,8 @@ def test_a_broken_convention_is_found(path: str, text: str, message: str) -> Non
         ("webapp/trading/models.py", "    progress = models.FloatField()"),
         ("webapp/trading/models.py", "    price = models.DecimalField()"),
         ("webapp/tests/test_orders.py", "class OrderManager:"),
+        ("webapp/dashboard/client/src/app/app.css", "/" * 100),
+        ("docs/notes.md", "a" * 101),  # a table's row cannot be broken
         ("package-lock.json", '"integrity": "sha512-abc"'),
         ("docs/notes.md", "see framework/notes and ./" + "work/notes"),
     ],

@@ -1,4 +1,4 @@
-/** Start Chromium as every visit uses it: no sandbox in a container, nothing asked of other hosts. */
+/** Start Chromium as each visit uses it: no sandbox in a container, nothing of other hosts. */
 import { createRequire } from 'node:module';
 
 const client = new URL('../../webapp/dashboard/client/package.json', import.meta.url);

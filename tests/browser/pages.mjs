@@ -94,15 +94,17 @@ async function look(page, address, ours) {
  */
 function smallTargets() {
   const controls =
-    'button, select, summary, .pages a, input:not([type="hidden"], [type="radio"], [type="checkbox"])';
+    'button, select, summary, .pages a, ' +
+    'input:not([type="hidden"], [type="radio"], [type="checkbox"])';
   return [...document.querySelectorAll(controls)].flatMap((element) => {
     if (!element.checkVisibility() || element.closest('.hidden, [popover]')) return [];
     element.scrollIntoView({ block: 'center' });
     const { left, top, width, height } = element.getBoundingClientRect();
+    const [x, y] = [left + width / 2, top + height / 2];
     const reach = (step) => {
       let away = 0;
       while (away < 22) {
-        const hit = document.elementFromPoint(left + width / 2, top + height / 2 + step * (away + 1));
+        const hit = document.elementFromPoint(x, y + step * (away + 1));
         if (!element.contains(hit)) break;
         away += 1;
       }

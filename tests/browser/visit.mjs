@@ -84,7 +84,8 @@ function watch(page) {
   page.on('console', (message) => {
     const about = message.location().url ?? '';
     // The wrong password is ours; what the cut network breaks is, too.
-    if (message.type() === 'error' && !relay.isCut) seen.complaints.push(`${message.text()} ${about}`);
+    if (message.type() !== 'error' || relay.isCut) return;
+    seen.complaints.push(`${message.text()} ${about}`);
   });
   page.on('pageerror', (error) => seen.complaints.push(String(error)));
   page.on('request', (request) => {
@@ -127,7 +128,7 @@ async function orderTooMuch(page) {
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
 }
 
-/** The bars of the chart and of the feed, read while no bar was on its way from one to the other. */
+/** The bars of the chart and of the feed, read while none was on its way between the two. */
 async function barsBetweenTwo(page) {
   for (;;) {
     const bar = await feedBar(page);

@@ -180,7 +180,13 @@ export function marketAt(hour: number, cursor: number): model.MarketUpdate {
   return model.marketUpdate.parse({
     instrument: 'EUR_USD',
     granularity: 'H1',
-    quote: { time: bar.start, bid: '1.05087', ask: '1.05100', mid: '1.050935', assumed_spread: true },
+    quote: {
+      time: bar.start,
+      bid: '1.05087',
+      ask: '1.05100',
+      mid: '1.050935',
+      assumed_spread: true,
+    },
     bar,
     qfh: {
       metrics: { coherence: 0.1 },

@@ -1,5 +1,5 @@
 /** What the API said against a request. */
-import { wordsOf } from './format';
+import { headingOf } from './format';
 
 type Failure = Error & { fields?: Record<string, unknown> };
 
@@ -15,8 +15,9 @@ export function failureText(failure: Failure, labels: Record<string, string> = {
   if (fields.length === 0) return failure.message;
   return fields
     .map(([name, said]) => {
-      const label = labels[name] ?? wordsOf(name).replace(/^./, (letter) => letter.toUpperCase());
-      return `${label}: ${Array.isArray(said) ? said.join(' ') : String(said)}.`.replace(/\.\.$/, '.');
+      const label = labels[name] ?? headingOf(name);
+      const text = Array.isArray(said) ? said.join(' ') : String(said);
+      return `${label}: ${text}.`.replace(/\.\.$/, '.');
     })
     .join(' ');
 }

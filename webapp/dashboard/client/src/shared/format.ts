@@ -147,3 +147,8 @@ export function ageText(age_s: number | null): string {
 export function wordsOf(name: string): string {
   return name.toLowerCase().replaceAll('_', ' ');
 }
+
+/** "STOP_LOSS" is "Stop loss": words that begin a line or stand alone. */
+export function headingOf(name: string): string {
+  return wordsOf(name).replace(/^./, (letter) => letter.toUpperCase());
+}

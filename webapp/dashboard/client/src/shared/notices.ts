@@ -1,4 +1,4 @@
-/** Short messages that appear over the page and leave by themselves. */
+/** Short messages that appear over the page. News leave by themselves, errors when dismissed. */
 import { useSyncExternalStore } from 'react';
 
 export type Notice = { id: number; level: 'info' | 'warning' | 'error'; text: string };
@@ -18,10 +18,19 @@ function set(next: readonly Notice[]): void {
 export function notify(level: Notice['level'], text: string): void {
   const notice = { id: nextId, level, text };
   nextId += 1;
-  set([...notices, notice].slice(-SHOWN_MAX));
+  set(fitting([...notices.filter((other) => other.text !== text), notice]));
+  // Who looked away must still learn of it.
+  if (level === 'error') return;
   setTimeout(() => {
     dismiss(notice.id);
   }, SHOWN_MS);
+}
+
+/** As many as may be shown: the oldest news go before any error does. */
+function fitting(all: readonly Notice[]): readonly Notice[] {
+  if (all.length <= SHOWN_MAX) return all;
+  const leaves = Math.max(0, all.findIndex(({ level }) => level !== 'error'));
+  return all.filter((_, place) => place !== leaves);
 }
 
 export function dismiss(id: number): void {

@@ -1,4 +1,4 @@
-/** Light, dark, or as the operating system says. The choice is a cookie, so that Django draws it. */
+/** Light, dark, or as the operating system says. The choice is a cookie: Django draws by it. */
 import { useSyncExternalStore } from 'react';
 
 export type Theme = 'system' | 'light' | 'dark';

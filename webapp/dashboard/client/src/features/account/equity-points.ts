@@ -3,7 +3,8 @@ import type { EquityPoint } from '../../shared/api/model';
 /**
  * Points of the present pass of the replay, one a market time, oldest first.
  *
- * Market time steps back where the replay was started again; of points with one time the last counts.
+ * Market time steps back where the replay was started again; of points with one time the last
+ * counts.
  */
 export function thisPass(points: readonly EquityPoint[]): EquityPoint[] {
   const kept: EquityPoint[] = [];

@@ -1,7 +1,15 @@
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 
-import type { Candle, Candles, Order, Position, Qfh, QfhPoint, Signal } from '../../shared/api/model';
+import type {
+  Candle,
+  Candles,
+  Order,
+  Position,
+  Qfh,
+  QfhPoint,
+  Signal,
+} from '../../shared/api/model';
 import {
   candlesQuery,
   marketQuery,
@@ -60,12 +68,8 @@ type ChartProps = {
 
 function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
   const { instrument } = data;
-  const { candles, points, more } = useOlderBars(
-    instrument,
-    granularity,
-    data.candles,
-    qfh?.points ?? NO_POINTS,
-  );
+  const older = useOlderBars(instrument, granularity, data.candles, qfh?.points ?? NO_POINTS);
+  const { candles, points, more } = older;
   const container = useRef<HTMLDivElement>(null);
   const [chart, setChart] = useState<PriceChart | null>(null);
   const [hover, setHover] = useState<Hover>(null);
@@ -150,8 +154,12 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
           ref={container}
           className="chart-canvas"
           role="group"
-          aria-label={`${candles.length} candles of ${instrumentText(instrument)} with signals and fills; below, coin percentiles of the metrics`}
+          aria-label={
+            `${candles.length} candles of ${instrumentText(instrument)} with signals and fills; ` +
+            'below, coin percentiles of the metrics'
+          }
         />
+        <OlderBars isReading={older.isReading} error={older.error} onRetry={older.retry} />
         <div className="metric-place" style={{ top: priceHeight + 4 }}>
           <MetricLegend
             point={point}
@@ -178,6 +186,28 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
         )}
       </div>
     </>
+  );
+}
+
+type OlderBarsProps = { isReading: boolean; error: Error | null; onRetry: () => void };
+
+/** How it stands with the bars before those that are drawn; nothing while none are asked for. */
+function OlderBars({ isReading, error, onRetry }: OlderBarsProps) {
+  if (isReading) {
+    return (
+      <p className="older-bars loading" role="status">
+        Reading older bars
+      </p>
+    );
+  }
+  if (error === null) return null;
+  return (
+    <p className="older-bars" role="alert">
+      Older bars could not be read. {error.message}{' '}
+      <button type="button" onClick={onRetry}>
+        Try again
+      </button>
+    </p>
   );
 }
 

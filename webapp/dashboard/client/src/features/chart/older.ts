@@ -34,7 +34,8 @@ const olderQuery = (instrument: string, granularity: string, before: string) =>
 
 /**
  * The candles before those that the page holds and their metrics, read page by page when `more` is
- * called.
+ * called. After a failure `more` does nothing, as it comes with every step of the mouse: a person
+ * asks again by `retry`.
  *
  * @param heldCandles  oldest first; when the oldest of them goes, what was before it is read anew.
  * @param heldPoints  their metrics, oldest first.
@@ -46,7 +47,7 @@ export function useOlderBars(
   heldPoints: QfhPoint[],
 ) {
   const before = heldCandles[0]?.start ?? '';
-  const { data, fetchNextPage, hasNextPage, isFetching, isError } = useInfiniteQuery(
+  const { data, fetchNextPage, hasNextPage, isFetching, isError, error } = useInfiniteQuery(
     olderQuery(instrument, granularity, before),
   );
   const pages = useMemo(() => data?.pages.toReversed() ?? [], [data]);
@@ -62,5 +63,8 @@ export function useOlderBars(
   const more = () => {
     if (!ended && !isFetching && !isError && before !== '') void fetchNextPage();
   };
-  return { candles, points, more };
+  const retry = () => {
+    void fetchNextPage();
+  };
+  return { candles, points, more, retry, isReading: isFetching, error };
 }

@@ -1,10 +1,11 @@
-import { useMutation } from '@tanstack/react-query';
 import { useState } from 'react';
 
-import { changeOrder, idempotencyKey, type OrderChange } from '../../shared/api/commands';
+import { changeOrder, type OrderChange } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
 import type { Order } from '../../shared/api/model';
+import { useAskOnce } from '../../shared/api/use-ask-once';
 import { failureText } from '../../shared/failure-text';
+import { PROTECTIVE } from '../../shared/order-kinds';
 import { go } from '../../shared/route';
 
 type Name = 'price' | 'stop_loss' | 'take_profit' | 'trailing_distance';
@@ -14,12 +15,6 @@ const LABELS: Record<Name, string> = {
   take_profit: 'Take profit',
   trailing_distance: 'Trailing, distance',
 };
-const PROTECTIVE = new Set([
-  'STOP_LOSS',
-  'TAKE_PROFIT',
-  'TRAILING_STOP_LOSS',
-  'GUARANTEED_STOP_LOSS',
-]);
 
 /** Other terms for a working order. The venue gives them a new order, which is then shown. */
 export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void }) {
@@ -31,22 +26,20 @@ export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void
     take_profit: order.take_profit ?? '',
     trailing_distance: order.trailing_distance ?? '',
   });
-  const [key] = useState(idempotencyKey);
-  const change = useMutation({
-    mutationFn: () => changeOrder(order.id, changeOf(order, names, size, values), key),
+  const change = useAskOnce((terms: OrderChange, key) => changeOrder(order.id, terms, key), {
     onSuccess: ({ id }) => {
       onDone();
       go(`/orders/${id}`);
     },
   });
   const wrong = change.error instanceof ApiError ? change.error.fields : {};
-  const nothing = Object.keys(changeOf(order, names, size, values)).length === 0;
+  const terms = changeOf(order, names, size, values);
   return (
     <form
       className="change"
       onSubmit={(event) => {
         event.preventDefault();
-        change.mutate();
+        change.mutate(terms);
       }}
     >
       {order.trade_id === '' ? (
@@ -84,12 +77,16 @@ export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void
         <button type="button" onClick={onDone}>
           Keep
         </button>
-        <button type="submit" className="solid" disabled={change.isPending || nothing}>
+        <button type="submit" className="solid" disabled={change.isPending || isEmpty(terms)}>
           Change the order
         </button>
       </footer>
     </form>
   );
+}
+
+function isEmpty(terms: OrderChange): boolean {
+  return Object.keys(terms).length === 0;
 }
 
 function namesOf({ type }: Order): Name[] {

@@ -1,12 +1,6 @@
-import { useMutation, useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
-
-import { cancelOrder } from '../../shared/api/commands';
 import type { DecimalText, OrderDetail } from '../../shared/api/model';
-import { brokerQuery } from '../../shared/api/queries';
 import {
   decimalsOf,
-  figuresText,
   instrumentText,
   marketTimeText,
   metricText,
@@ -15,16 +9,14 @@ import {
   priceText,
   sideText,
   sizeText,
-  wallTimeShort,
-  wallTimeText,
   wordsOf,
 } from '../../shared/format';
-import { denialText, TIME_WORDS } from '../../shared/order-words';
+import { TIME_WORDS } from '../../shared/order-words';
 import { Link } from '../../shared/route';
 import { Change } from '../../shared/ui/amount';
-import { Heads } from '../../shared/ui/heads';
-import { ChangeForm } from './change-form';
-import { CANCELLABLE, CHANGEABLE, MEANINGS, StateChip } from './order-state';
+import { Checks, Facts, Life } from './order-records';
+import { Standing } from './order-standing';
+import { StateChip } from './order-state';
 import './orders.css';
 
 /** An order: its terms, what stands behind it, its checks, its life and the broker's own words. */
@@ -44,66 +36,6 @@ export function OrderDetailView({ order }: { order: OrderDetail }) {
         <Facts order={order} />
       </div>
     </div>
-  );
-}
-
-function Standing({ order }: { order: OrderDetail }) {
-  const cancel = useMutation({ mutationFn: () => cancelOrder(order.id) });
-  const broker = useQuery(brokerQuery).data;
-  const [changing, setChanging] = useState(false);
-  const changeable = CHANGEABLE[order.state] && broker?.replaces === true;
-  const cancellable = CANCELLABLE[order.state];
-  const meaning = MEANINGS[order.state];
-  return (
-    <>
-      {meaning === undefined ? null : (
-        <p className="order-meaning">
-          {meaning}
-          {order.cause === '' || order.denied_reason !== '' ? null : (
-            <span className="soft"> Last heard: {order.cause}.</span>
-          )}
-        </p>
-      )}
-      {changeable || cancellable ? (
-        <p className="order-standing">
-          {changeable && !changing ? (
-            <button
-              type="button"
-              onClick={() => {
-                setChanging(true);
-              }}
-            >
-              Change
-            </button>
-          ) : null}
-          {cancellable ? (
-            <button
-              type="button"
-              disabled={cancel.isPending || cancel.isSuccess}
-              onClick={() => {
-                cancel.mutate();
-              }}
-            >
-              Cancel the order
-            </button>
-          ) : null}
-        </p>
-      ) : null}
-      {changeable && changing ? (
-        <ChangeForm
-          order={order}
-          onDone={() => {
-            setChanging(false);
-          }}
-        />
-      ) : null}
-      {cancel.error === null ? null : <p role="alert">{cancel.error.message}</p>}
-      {order.denied_reason === '' ? null : (
-        <p className="refusal" role="note">
-          {denialText(order)}
-        </p>
-      )}
-    </>
   );
 }
 
@@ -221,76 +153,6 @@ function Fills({ order }: { order: OrderDetail }) {
           </tbody>
         </table>
       )}
-    </>
-  );
-}
-
-/** Why an order has no risk checks, where its origin says it. */
-const UNCHECKED: Partial<Record<OrderDetail['origin'], string>> = {
-  PROTECTIVE: 'None of its own: it protects what was opened, and was checked with that order.',
-  EXTERNAL: 'None: it was made beside us, and is only kept in our books.',
-};
-
-function Checks({ order }: { order: OrderDetail }) {
-  return (
-    <>
-      <h3>Risk checks</h3>
-      {order.checks.length === 0 ? (
-        <p className="soft">{UNCHECKED[order.origin] ?? 'The risk gate has not looked at it.'}</p>
-      ) : (
-        <table className="rows">
-          <Heads
-            names={['Rule', { number: 'Value' }, { number: 'Limit' }, { hidden: 'Outcome' }]}
-          />
-          <tbody>
-            {order.checks.map(({ rule, value, limit, passed }) => (
-              <tr key={rule}>
-                <th scope="row">{wordsOf(rule)}</th>
-                <td className="number">{value === null ? MISSING : figuresText(String(value))}</td>
-                <td className="number">{limit === null ? MISSING : figuresText(String(limit))}</td>
-                <td className={passed ? 'up' : 'down'}>{passed ? 'passed' : 'refused'}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-    </>
-  );
-}
-
-function Life({ order }: { order: OrderDetail }) {
-  return (
-    <>
-      <h3>Life, UTC</h3>
-      <ol className="life">
-        {order.events.map(({ seq, time, state, cause }) => (
-          <li key={seq}>
-            <time dateTime={time} title={time}>
-              {wallTimeShort(time)}
-            </time>
-            <StateChip state={state} />
-            <span className="soft">{cause}</span>
-          </li>
-        ))}
-      </ol>
-    </>
-  );
-}
-
-function Facts({ order }: { order: OrderDetail }) {
-  return (
-    <>
-      <h3>What the broker said</h3>
-      {order.facts.length === 0 ? <p className="soft">Nothing yet.</p> : null}
-      {order.facts.map(({ transaction_id, kind, raw, applied_at }) => (
-        <details key={transaction_id} className="fact">
-          <summary>
-            {transaction_id} {wordsOf(kind)}{' '}
-            <time dateTime={applied_at}>applied {wallTimeText(applied_at)}</time>
-          </summary>
-          <pre>{JSON.stringify(raw, null, 2)}</pre>
-        </details>
-      ))}
     </>
   );
 }

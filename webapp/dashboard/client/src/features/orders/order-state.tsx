@@ -28,11 +28,13 @@ export function StateChip({ state }: { state: OrderState }) {
 export const MEANINGS: Partial<Record<OrderState, string>> = {
   DENIED: 'The risk gate refused it; it was never sent.',
   UNKNOWN:
-    'It was sent and no clear answer came. The broker is asked until it answers; nothing is sent again.',
+    'It was sent and no clear answer came. ' +
+    'The broker is asked until it answers; nothing is sent again.',
   REJECTED: 'The broker refused it.',
   EXPIRED_UNSENT: 'It did not reach the broker in time, so it ended here.',
   CHANGE_UNKNOWN:
-    'A change was sent and no clear answer came. The broker is asked until it answers; nothing is sent again.',
+    'A change was sent and no clear answer came. ' +
+    'The broker is asked until it answers; nothing is sent again.',
   REPLACED: 'Another order with other terms took its place.',
 };
 

@@ -121,7 +121,7 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
                   <td className="number">{sizeText(fill.units)}</td>
                   <td className="number">
                     {priceText(fill.price, decimalsOf(fill.price))}
-                    {fill.assumed_spread ? <small title="assumed spread">assumed spread</small> : null}
+                    {fill.assumed_spread ? <small>assumed spread</small> : null}
                   </td>
                   <td className="number">
                     <Change amount={fill.realised_pl} />

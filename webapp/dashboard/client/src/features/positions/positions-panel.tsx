@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 
-import { closeEverything, closePosition, idempotencyKey } from '../../shared/api/commands';
+import { closeEverything, closePosition } from '../../shared/api/commands';
 import type { Position } from '../../shared/api/model';
 import { positionsQuery } from '../../shared/api/queries';
 import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
@@ -11,7 +11,7 @@ import { Dialog } from '../../shared/ui/dialog';
 import { DialogButton } from '../../shared/ui/dialog-button';
 import { Heads } from '../../shared/ui/heads';
 import { Answer, Panel } from '../../shared/ui/panel';
-import { PartClose } from './part-close';
+import { Closes } from './closes';
 import { TradesTable } from './trades-table';
 import './positions.css';
 
@@ -63,12 +63,6 @@ export function PositionsPanel() {
 
 function PositionRow({ position }: { position: Position }) {
   const { instrument, units, average_price, mark, open_pl, currency } = position;
-  const close = useMutation({
-    mutationFn: () => closePosition(position, idempotencyKey()),
-    onError: (error) => {
-      notify('error', `${instrumentText(instrument)} could not be closed. ${error.message}`);
-    },
-  });
   const decimals = decimalsOf(mark ?? average_price);
   const long = signOf(units) > 0;
   return (
@@ -88,23 +82,11 @@ function PositionRow({ position }: { position: Position }) {
         <Change amount={open_pl} />
         <small>{currency}</small>
       </td>
-      <td className="closes">
-        <button
-          type="button"
-          disabled={close.isPending}
-          aria-label={`Close ${instrumentText(instrument)}`}
-          onClick={() => {
-            close.mutate();
-          }}
-        >
-          Close
-        </button>
-        <PartClose
-          what={instrumentText(instrument)}
-          held={units}
-          close={(part, key) => closePosition(position, key, part)}
-        />
-      </td>
+      <Closes
+        what={instrumentText(instrument)}
+        held={units}
+        close={(key, part) => closePosition(position, key, part)}
+      />
     </tr>
   );
 }

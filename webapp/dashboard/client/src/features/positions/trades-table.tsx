@@ -1,13 +1,12 @@
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 
-import { closeTrade, idempotencyKey } from '../../shared/api/commands';
+import { closeTrade } from '../../shared/api/commands';
 import type { Trade } from '../../shared/api/model';
 import { brokerQuery, tradesQuery } from '../../shared/api/queries';
 import { decimalsOf, instrumentText, priceText, signOf, sizeText } from '../../shared/format';
-import { notify } from '../../shared/notices';
 import { Change } from '../../shared/ui/amount';
 import { Heads } from '../../shared/ui/heads';
-import { PartClose } from './part-close';
+import { Closes } from './closes';
 
 /** The venue's trades, which add up to the positions; nothing where it keeps none apart. */
 export function TradesTable() {
@@ -32,12 +31,6 @@ export function TradesTable() {
 
 function TradeRow({ trade }: { trade: Trade }) {
   const { id, instrument, units, opened_units, price, realised_pl } = trade;
-  const close = useMutation({
-    mutationFn: () => closeTrade(id, idempotencyKey()),
-    onError: (error) => {
-      notify('error', `Trade ${id} could not be closed. ${error.message}`);
-    },
-  });
   const long = signOf(units) > 0;
   return (
     <tr>
@@ -52,23 +45,11 @@ function TradeRow({ trade }: { trade: Trade }) {
       <td className="number">
         <Change amount={realised_pl} />
       </td>
-      <td className="closes">
-        <button
-          type="button"
-          disabled={close.isPending}
-          aria-label={`Close trade ${id}`}
-          onClick={() => {
-            close.mutate();
-          }}
-        >
-          Close
-        </button>
-        <PartClose
-          what={`trade ${id}`}
-          held={units}
-          close={(part, key) => closeTrade(id, key, part)}
-        />
-      </td>
+      <Closes
+        what={`trade ${id}`}
+        held={units}
+        close={(key, part) => closeTrade(id, key, part)}
+      />
     </tr>
   );
 }

@@ -79,7 +79,9 @@ function Compared({ run }: { run: Reconciliation }) {
       <Answer
         query={useQuery(reconciliationQuery(run.id))}
         what="comparison"
-        empty={({ rows }) => (rows.length === 0 ? 'The broker said nothing to compare with.' : null)}
+        empty={({ rows }) =>
+          rows.length === 0 ? 'The broker said nothing to compare with.' : null
+        }
       >
         {({ rows }) => <Rows rows={rows} />}
       </Answer>

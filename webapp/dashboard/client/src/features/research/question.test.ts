@@ -10,7 +10,8 @@ test('evidence on the sample needs nothing said', () => {
 });
 
 test('days of stored candles become times, the last day whole', () => {
-  const { body } = askOf({ ...START, source: 'candles:EUR_USD', from: '2017-02-01', to: '2017-03-01' });
+  const range = { from: '2017-02-01', to: '2017-03-01' };
+  const { body } = askOf({ ...START, source: 'candles:EUR_USD', ...range });
   expect(body.data).toEqual({
     instrument: 'EUR_USD',
     from: '2017-02-01T00:00:00Z',
@@ -35,7 +36,8 @@ test('a grid is judged whole', () => {
 });
 
 test('text that is no JSON is a fault before anything is asked', () => {
-  expect(faultOf({ ...START, kind: 'sweep', grid: '{"window": [16' })).toBe('This is not JSON yet.');
+  const begun = '{"window": [16';
+  expect(faultOf({ ...START, kind: 'sweep', grid: begun })).toBe('This is not JSON yet.');
   // It is not what is asked for, so it does no harm.
   expect(faultOf({ ...START, grid: '{"window": [16' })).toBeNull();
 });

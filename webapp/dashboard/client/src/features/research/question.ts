@@ -91,7 +91,8 @@ export function askOf(question: Question): RunAsk {
     ...(spread === '' ? {} : { spread_pips: spread }),
     ...(session === '' ? {} : { session }),
   };
-  const entry = asksEntry(question) && question.entry === 'close' ? ({ entry: 'close' } as const) : {};
+  const late = asksEntry(question) && question.entry === 'close';
+  const entry = late ? ({ entry: 'close' } as const) : {};
   const parsed = parse(textOf(question));
   if (question.kind === 'backtest') {
     return { kind: 'backtest', body: { data, ...more, ...entry, rule: parsed } };

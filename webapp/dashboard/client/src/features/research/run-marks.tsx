@@ -5,7 +5,8 @@ import { OPEN, progressText, STATES } from './wording';
 export function RunMark({ run }: { run: Run }) {
   if (OPEN[run.state]) return <Progress run={run} />;
   if (run.state !== 'DONE') {
-    return <span className={run.state === 'FAILED' ? 'chip bad' : 'chip'}>{STATES[run.state]}</span>;
+    const tone = run.state === 'FAILED' ? 'chip bad' : 'chip';
+    return <span className={tone}>{STATES[run.state]}</span>;
   }
   if (run.edge === null) return <span className="chip doubt">unproven</span>;
   return <span className={run.edge ? 'chip good' : 'chip'}>{run.edge ? 'edge' : 'no edge'}</span>;

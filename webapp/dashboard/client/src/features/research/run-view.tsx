@@ -50,7 +50,12 @@ function Found({ run }: { run: RunDetail }) {
       <footer className="run-actions">
         {run.state === 'DONE' ? (
           <>
-            <a className="button" href={`/api/runs/${run.id}/page`} target="_blank" rel="noreferrer">
+            <a
+              className="button"
+              href={`/api/runs/${run.id}/page`}
+              target="_blank"
+              rel="noreferrer"
+            >
               Open the page
             </a>
             <a className="button" href={`/api/runs/${run.id}/document`} download>

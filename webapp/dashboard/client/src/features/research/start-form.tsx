@@ -1,10 +1,10 @@
-import { useMutation, useQuery } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { useState, type ChangeEvent } from 'react';
 
-import { idempotencyKey } from '../../shared/api/commands';
 import { ApiError } from '../../shared/api/http';
 import type { Status } from '../../shared/api/model';
 import { dataSetsQuery, runKind, startRun } from '../../shared/api/research';
+import { useAskOnce } from '../../shared/api/use-ask-once';
 import { instrumentText } from '../../shared/format';
 import { go } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
@@ -14,20 +14,13 @@ import { KINDS } from './wording';
 /** Ask the lab. Whoever asks the same again is given the answer that is there. */
 export function StartForm({ status }: { status: Status }) {
   const [question, setQuestion] = useState(START);
-  // One key for one question: pressing again after an answer was lost asks nothing twice.
-  const [key, setKey] = useState(idempotencyKey);
-  const start = useMutation({
-    mutationFn: () => startRun(askOf(question), key),
+  const start = useAskOnce(startRun, {
     onSuccess: ({ id }) => {
       go(`/research/${id}`);
-    },
-    onError: (error) => {
-      if (error instanceof ApiError && error.status !== 0) setKey(idempotencyKey());
     },
   });
   const change = (part: Partial<Question>) => {
     setQuestion({ ...question, ...part });
-    setKey(idempotencyKey());
     start.reset();
   };
   const field = (name: keyof Question) => ({
@@ -49,7 +42,7 @@ export function StartForm({ status }: { status: Status }) {
         className="research-form"
         onSubmit={(event) => {
           event.preventDefault();
-          start.mutate();
+          start.mutate(askOf(question));
         }}
       >
         <div className="choice" role="group" aria-label="Kind of run">

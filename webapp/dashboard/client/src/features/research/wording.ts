@@ -40,7 +40,8 @@ export function figureText({ value, unit }: Pick<Figure, 'value' | 'unit'>): str
 
 /** "EUR_USD H1, 6,225 bars". */
 export function dataText({ data }: Run): string {
-  const name = data.sample ?? data.stored ?? `${data.instrument ?? ''} ${data.granularity ?? ''}`.trim();
+  const candles = `${data.instrument ?? ''} ${data.granularity ?? ''}`.trim();
+  const name = data.sample ?? data.stored ?? candles;
   return `${name}, ${whole.format(data.bars)} bars`;
 }
 

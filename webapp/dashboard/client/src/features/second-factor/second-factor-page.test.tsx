@@ -10,7 +10,7 @@ const begun = {
   qr: { size: 45, path: 'M4 4.5h7' },
 };
 
-test('it is made with the password and a first code, and tells the recovery codes once', async () => {
+test('it is made with the password and a first code, and tells recovery codes once', async () => {
   let enrolled = false;
   const calls = serve(({ path, method }) => {
     if (path.endsWith('/confirm')) {

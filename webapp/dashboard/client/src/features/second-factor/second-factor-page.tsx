@@ -172,8 +172,8 @@ function Enrolled({ standing }: { standing: SecondFactor }) {
   return (
     <>
       <p role="status">
-        You have one. {LEFT[left] ?? `${String(left)} recovery codes are`} left. New ones come with a
-        new second factor: take this one away and make another.
+        You have one. {LEFT[left] ?? `${String(left)} recovery codes are`} left. New ones come with
+        a new second factor: take this one away and make another.
       </p>
       <form
         onSubmit={(event) => {

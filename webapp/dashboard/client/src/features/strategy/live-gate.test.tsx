@@ -50,7 +50,13 @@ test('an override needs a reason and the name typed, and then says who and when'
       ? { status: 201, body: MADE }
       : {
           body: calls.some((call) => call.method === 'POST')
-            ? { ...CLOSED, allowed: true, reason: 'override by alice', in_force: 8, overrides: [MADE] }
+            ? {
+                ...CLOSED,
+                allowed: true,
+                reason: 'override by alice',
+                in_force: 8,
+                overrides: [MADE],
+              }
             : CLOSED,
         },
   );
@@ -83,7 +89,8 @@ test('an override is withdrawn, and stays in the list with who ended it', async 
   const place = await opened();
   await click(buttonNamed(place, 'Withdraw the override'));
   expect(calls.at(-1)).toMatchObject({ method: 'DELETE', path: '/api/strategies/3/live-gate' });
-  expect(find(place, '.overrides').textContent).toContain('withdrawn by bob, 02 Jan 2026, 10:00 UTC');
+  const told = find(place, '.overrides').textContent;
+  expect(told).toContain('withdrawn by bob, 02 Jan 2026, 10:00 UTC');
 });
 
 test('an override that a later change ended says so', async () => {

@@ -22,8 +22,9 @@ test('a rule is told in words, with gates by percentile and by value', () => {
     { metric: 'collapse', value: [0, 0] },
   ];
   expect(ruleText({ ...RULE, gates })).toBe(
-    'last bit reversal over 64 moves, path similarity percentile ≥ 80, entropy percentile 0 to 10, ' +
-      'confidence low 0.4 to 0.9, collapse 0, 1,000 units, stop 300 ticks, 4 bars',
+    'last bit reversal over 64 moves, path similarity percentile ≥ 80, ' +
+      'entropy percentile 0 to 10, confidence low 0.4 to 0.9, collapse 0, 1,000 units, ' +
+      'stop 300 ticks, 4 bars',
   );
 });
 

@@ -1,8 +1,6 @@
-import { useMutation } from '@tanstack/react-query';
-
-import { idempotencyKey } from '../../shared/api/commands';
 import type { Status } from '../../shared/api/model';
 import { startRun } from '../../shared/api/research';
+import { useAskOnce } from '../../shared/api/use-ask-once';
 import { notify } from '../../shared/notices';
 import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
@@ -59,9 +57,7 @@ export function StrategyPanel({ status }: { status: Status }) {
 
 /** Ask the lab about the rule on every stored candle, and show how far the answer is. */
 function JudgeButton({ strategy }: { strategy: number }) {
-  const judge = useMutation({
-    // Candles come with every bar, so each press may be another question; the same one is one run.
-    mutationFn: () => startRun({ kind: 'evidence', body: { strategy } }, idempotencyKey()),
+  const judge = useAskOnce(startRun, {
     onSuccess: ({ id }) => {
       go(`/research/${id}`);
     },
@@ -74,7 +70,7 @@ function JudgeButton({ strategy }: { strategy: number }) {
       type="button"
       disabled={judge.isPending}
       onClick={() => {
-        judge.mutate();
+        judge.mutate({ kind: 'evidence', body: { strategy } });
       }}
     >
       Judge this rule

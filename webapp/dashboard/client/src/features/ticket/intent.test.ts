@@ -1,19 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { faultOf, intentOf, type Entry } from './intent';
-
-const entry: Entry = {
-  type: 'MARKET',
-  units: '1000',
-  price: '',
-  stop_loss: '',
-  take_profit: '',
-  trailing_distance: '',
-  time_in_force: '',
-  good_until: '',
-  position_fill: 'DEFAULT',
-  trade_id: '',
-};
+import { entryAs, faultOf, intentOf, START as entry, type Entry } from './intent';
 
 test('a sale has negative units, and empty fields are not sent', () => {
   expect(intentOf('EUR_USD', entry, 'sell')).toEqual({
@@ -79,4 +66,33 @@ test('where the venue hangs an order on a trade, the trade is asked for first', 
   const trailing: Entry = { ...entry, type: 'TRAILING_STOP_LOSS', trailing_distance: '0.005' };
   expect(faultOf(trailing, true)).toBe('Say which trade the trailing stop loss is for.');
   expect(faultOf({ ...trailing, trade_id: '42' }, true)).toBeNull();
+});
+
+test('another type of order takes along only what it has', () => {
+  const limit: Entry = {
+    ...entry,
+    type: 'LIMIT',
+    price: '1.05',
+    stop_loss: '1.04',
+    take_profit: '1.06',
+    trailing_distance: '0.005',
+    time_in_force: 'GTD',
+    good_until: '2026-01-05T21:00',
+    position_fill: 'OPEN_ONLY',
+  };
+  expect(entryAs('STOP', limit)).toEqual({
+    ...limit,
+    type: 'STOP',
+    time_in_force: '',
+    good_until: '',
+  });
+  const stop = { ...entry, type: 'STOP_LOSS', price: '1.05' };
+  expect(entryAs('STOP_LOSS', limit)).toEqual(stop);
+  expect(entryAs('TRAILING_STOP_LOSS', limit)).toEqual({
+    ...stop,
+    type: 'TRAILING_STOP_LOSS',
+    price: '',
+    trailing_distance: '0.005',
+  });
+  expect(entryAs('MARKET', { ...entry, type: 'STOP_LOSS', trade_id: '42' }).trade_id).toBe('');
 });

@@ -1,6 +1,7 @@
 import type { OrderIntent } from '../../shared/api/commands';
 import type { OrderType, PositionFill, TimeInForce } from '../../shared/api/model';
 import { wordsOf } from '../../shared/format';
+import { PROTECTIVE } from '../../shared/order-kinds';
 
 /** The ticket as it was typed: empty where nothing was. `good_until` is minutes of UTC. */
 export type Entry = {
@@ -16,17 +17,39 @@ export type Entry = {
   trade_id: string;
 };
 
-/** Orders that only close what is held. */
-export const PROTECTIVE: ReadonlySet<OrderType> = new Set([
-  'STOP_LOSS',
-  'TAKE_PROFIT',
-  'TRAILING_STOP_LOSS',
-  'GUARANTEED_STOP_LOSS',
-]);
+export const START: Entry = {
+  type: 'MARKET',
+  units: '1000',
+  price: '',
+  stop_loss: '',
+  take_profit: '',
+  trailing_distance: '',
+  time_in_force: '',
+  good_until: '',
+  position_fill: 'DEFAULT',
+  trade_id: '',
+};
 
 /** Whether an order of the type names a price. */
 export function hasPrice(type: OrderType): boolean {
   return type !== 'MARKET' && type !== 'TRAILING_STOP_LOSS';
+}
+
+/** The entry as another type of order: what that type does not have is emptied. */
+export function entryAs(type: OrderType, entry: Entry): Entry {
+  const protective = PROTECTIVE.has(type);
+  return {
+    ...entry,
+    type,
+    price: hasPrice(type) ? entry.price : '',
+    stop_loss: protective ? '' : entry.stop_loss,
+    take_profit: protective ? '' : entry.take_profit,
+    trailing_distance: protective && type !== 'TRAILING_STOP_LOSS' ? '' : entry.trailing_distance,
+    time_in_force: '',
+    good_until: '',
+    position_fill: protective ? 'DEFAULT' : entry.position_fill,
+    trade_id: protective ? entry.trade_id : '',
+  };
 }
 
 /**

@@ -20,7 +20,11 @@ const outcome = (place: HTMLElement) => find(place, '.ticket-outcome').textConte
 test('a denied order shows why', async () => {
   const calls = serveOrders(() => ({
     status: 202,
-    body: orderWith({ state: 'DENIED', denied_rule: 'size', denied_reason: 'size: 5000, allowed is at most 2000' }),
+    body: orderWith({
+      state: 'DENIED',
+      denied_rule: 'size',
+      denied_reason: 'size: 5000, allowed is at most 2000',
+    }),
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Sell'));
@@ -41,7 +45,7 @@ test('a filled order shows its price', async () => {
   expect(outcome(place)).toBe('Filled 1,000 at 1.05123.');
 });
 
-test('an attempt whose answer was lost is repeated with the same key, the next order is not', async () => {
+test('an attempt whose answer was lost keeps its key, the next order has another', async () => {
   let lost = true;
   const calls = serveOrders(() => {
     if (lost) throw new TypeError('network');
@@ -53,7 +57,8 @@ test('an attempt whose answer was lost is repeated with the same key, the next o
   lost = false;
   await click(buttonNamed(place, 'Buy'));
   await click(buttonNamed(place, 'Buy'));
-  const [first, second, third] = calls.orders().map(({ headers }) => headers.get('Idempotency-Key'));
+  const keys = calls.orders().map(({ headers }) => headers.get('Idempotency-Key'));
+  const [first, second, third] = keys;
   expect(first).toMatch(/^[0-9a-f]{32}$/);
   expect(second).toBe(first);
   expect(third).not.toBe(first);
@@ -62,7 +67,11 @@ test('an attempt whose answer was lost is repeated with the same key, the next o
 test('what the API refuses is shown beside the field that it is about', async () => {
   serveOrders(() => ({
     status: 400,
-    body: { code: 'invalid', message: 'Some fields are not valid.', fields: { units: ['Too many.'] } },
+    body: {
+      code: 'invalid',
+      message: 'Some fields are not valid.',
+      fields: { units: ['Too many.'] },
+    },
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Buy'));
@@ -82,7 +91,8 @@ test('the ticket offers what the venue takes, and each kind has its own fields',
   const kinds = [...find(place, 'select').querySelectorAll('option')].map(({ value }) => value);
   expect(kinds).toEqual(['MARKET', 'TRAILING_STOP_LOSS']);
   await enter(find(place, 'select'), 'TRAILING_STOP_LOSS');
-  const names = [...place.querySelectorAll('form > label')].map((label) => label.firstChild?.textContent);
+  const labels = [...place.querySelectorAll('form > label')];
+  const names = labels.map((label) => label.firstChild?.textContent);
   expect(names).toEqual(['Order', 'Units', 'Of trade', 'Distance']);
   await enter(find(place, 'label:nth-of-type(3) select'), '42');
   await enter(find(place, 'input'), '0.0050');
@@ -98,7 +108,8 @@ test('the ticket offers what the venue takes, and each kind has its own fields',
 test('what became of an order is followed after its answer', async () => {
   let state = 'QUEUED';
   serve(({ path, method }) => {
-    const order = orderWith({ id: 9, state, updated_at: `2026-01-01T00:00:0${state === 'QUEUED' ? 0 : 1}Z` });
+    const second = state === 'QUEUED' ? 0 : 1;
+    const order = orderWith({ id: 9, state, updated_at: `2026-01-01T00:00:0${second}Z` });
     if (method === 'POST') return { body: order };
     if (path.startsWith('/api/orders')) {
       return { body: { count: 1, next: null, previous: null, results: [order] } };

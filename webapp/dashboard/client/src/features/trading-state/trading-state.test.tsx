@@ -21,7 +21,7 @@ const closing = {
   ended_because: '',
   left: [
     { what: 'position', name: 'EUR_USD', units: '1000', why: 'the pair is halted' },
-    { what: 'order', name: '7', units: '-500', why: 'ACCEPTED' },
+    { what: 'order', name: '7', units: '-500', why: 'ACCEPTED, at the venue' },
   ],
 };
 const [parsed] = closings.parse({ closings: [closing] }).closings;
@@ -98,8 +98,8 @@ test('close everything tells what is left and why', async () => {
   const said = find(place, '[role="status"]');
   expect(find(said, 'p').textContent).toBe('Closing: 1 position and 1 order left.');
   expect([...said.querySelectorAll('li')].map((line) => line.textContent)).toEqual([
-    'EUR_USD, 1000 units: the pair is halted.',
-    'Order 7, -500 units: ACCEPTED.',
+    'EUR/USD, 1,000 units: the pair is halted.',
+    'Order 7, sell 500: working, at the venue.',
   ]);
 });
 
@@ -124,7 +124,7 @@ test('the end of a closing says how it ended', () => {
   expect(closingText({ ...parsed, left: [] })).toBe('Closing: the trader looks once more.');
 });
 
-test('the dialog begins with what holds trading, and follows the scope that is chosen', async () => {
+test('the dialog begins with what holds trading, and follows the chosen scope', async () => {
   serve(() => ({ body: {} }));
   const trading = { ...halted, global: halted, account: active, strategy: active };
   const place = await render(<TradingStateControl trading={trading} />);

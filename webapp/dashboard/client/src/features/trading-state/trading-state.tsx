@@ -16,7 +16,7 @@ import {
 import { fieldText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
 import { DialogButton } from '../../shared/ui/dialog-button';
-import { closingText, isLooser } from './severity';
+import { closingText, isLooser, leftText } from './severity';
 import './trading-state.css';
 
 const MEANINGS: Record<TradingStateName, string> = {
@@ -196,10 +196,8 @@ function UntilFlat({ asked }: { asked: boolean }) {
     <div role="status">
       <p>{closingText(last)}</p>
       <ul>
-        {last.left.map(({ what, name, units, why }) => (
-          <li key={`${what} ${name}`}>
-            {what === 'position' ? name : `Order ${name}`}, {units} units: {why}.
-          </li>
+        {last.left.map((one) => (
+          <li key={`${one.what} ${one.name}`}>{leftText(one)}</li>
         ))}
       </ul>
     </div>

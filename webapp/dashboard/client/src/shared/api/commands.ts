@@ -58,8 +58,8 @@ export function closePosition(
   { instrument, side }: Pick<model.Position, 'instrument' | 'side'>,
   key: string,
   units?: string,
-): Promise<unknown> {
-  return request(`/api/positions/${instrument}/close`, z.unknown(), {
+): Promise<model.Order> {
+  return request(`/api/positions/${instrument}/close`, model.order, {
     method: 'POST',
     headers: { 'Idempotency-Key': key },
     body: { ...(side === 'NET' ? {} : { side }), ...(units === undefined ? {} : { units }) },
@@ -67,8 +67,8 @@ export function closePosition(
 }
 
 /** @param units  how many to close; all where it is left out. */
-export function closeTrade(id: string, key: string, units?: string): Promise<unknown> {
-  return request(`/api/trades/${id}/close`, z.unknown(), {
+export function closeTrade(id: string, key: string, units?: string): Promise<model.Order> {
+  return request(`/api/trades/${id}/close`, model.order, {
     method: 'POST',
     headers: { 'Idempotency-Key': key },
     body: units === undefined ? {} : { units },

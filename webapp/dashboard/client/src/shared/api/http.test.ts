@@ -17,7 +17,7 @@ function pageWith(token: string) {
   document.body.append(page);
 }
 
-test('a request carries the token of the last login, which may have been in another tab', async () => {
+test('a request carries the token of the last login, perhaps in another tab', async () => {
   const calls = serve(() => ({ body: {} }));
   pageWith('of-this-page');
   await request('/api/x', z.unknown(), { method: 'POST' });

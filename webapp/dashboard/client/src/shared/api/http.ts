@@ -5,7 +5,8 @@ import { apiError } from './model';
 
 const TIMEOUT_MS = 10_000;
 const LOGGED_OUT =
-  'You are logged out. Log in again in another tab, then press once more: what you typed stays here.';
+  'You are logged out. Log in again in another tab, then press once more: ' +
+  'what you typed stays here.';
 
 /** What the API, or the network, said instead of an answer. `status` 0: no answer came. */
 export class ApiError extends Error {

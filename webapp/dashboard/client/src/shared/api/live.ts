@@ -269,7 +269,9 @@ function withPosition(rows: model.Position[], position: model.Position): model.P
   const same = held?.units === position.units && held.average_price === position.average_price;
   // An event about a fill may know no price; what was known of the same position still holds.
   const { mark, open_pl, age_s } = same && position.mark === null ? held : position;
-  return [...others, { ...position, mark, open_pl, age_s }].sort((a, b) => a.instrument.localeCompare(b.instrument));
+  return [...others, { ...position, mark, open_pl, age_s }].sort((a, b) =>
+    a.instrument.localeCompare(b.instrument),
+  );
 }
 
 /** Put an item at the end of a series of rising times, or in place of the last one. */

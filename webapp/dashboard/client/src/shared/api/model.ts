@@ -1,7 +1,7 @@
 /** What the API answers with, as schemas. Types come from them; unknown fields are dropped. */
 import { z } from 'zod';
 
-/** Decimal text exactly as the API sent it, e.g. "1.08425". Never arithmetic on this in the browser. */
+/** Decimal text exactly as the API sent it, e.g. "1.08425". No arithmetic on it in the browser. */
 export const decimalText = z
   .string()
   .regex(/^-?\d+(\.\d+)?(E[+-]?\d+)?$/i)
@@ -418,7 +418,12 @@ export const orderDetail = order.extend({
     }),
   ),
   facts: z.array(
-    z.object({ transaction_id: z.number(), kind: z.string(), raw: z.unknown(), applied_at: instant }),
+    z.object({
+      transaction_id: z.number(),
+      kind: z.string(),
+      raw: z.unknown(),
+      applied_at: instant,
+    }),
   ),
 });
 export type OrderDetail = z.infer<typeof orderDetail>;

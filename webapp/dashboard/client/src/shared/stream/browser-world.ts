@@ -24,7 +24,8 @@ export const browserWorld: World = {
   },
   open(ticket) {
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const raw = new WebSocket(`${scheme}://${location.host}/ws/?ticket=${encodeURIComponent(ticket)}`);
+    const address = `${scheme}://${location.host}/ws/?ticket=${encodeURIComponent(ticket)}`;
+    const raw = new WebSocket(address);
     const socket: Socket = {
       send(text) {
         if (raw.readyState === WebSocket.OPEN) raw.send(text);

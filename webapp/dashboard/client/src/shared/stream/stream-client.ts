@@ -298,7 +298,11 @@ export class StreamClient {
     });
   }
 
-  #after(name: 'retry' | 'opening' | 'ping' | 'silence' | 'gap', wait_ms: number, run: () => void): void {
+  #after(
+    name: 'retry' | 'opening' | 'ping' | 'silence' | 'gap',
+    wait_ms: number,
+    run: () => void,
+  ): void {
     this.#cancel(name);
     this.#timers.set(
       name,
