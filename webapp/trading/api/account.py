@@ -6,17 +6,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.pages import page_of, paged
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.book_shapes import (
     HistoryIn,
-    PageIn,
     PerformanceHistoryOut,
     PerformanceOut,
     PositionOut,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import SIGNED_IN, PageIn, checked, with_errors
 from webapp.trading.models import PerformanceSnapshot, Position
 from webapp.trading.selectors.holdings import lots_held
 from webapp.trading.selectors.performance import (

@@ -18,16 +18,10 @@ from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, Ou
 from rest_framework_simplejwt.tokens import RefreshToken
 from valkey.exceptions import ValkeyError
 
+from webapp.trading.api.auth_shapes import CredentialsIn, RefreshIn, TicketOut, TokensOut
 from webapp.trading.api.authentication import end_access, user_of
 from webapp.trading.api.errors import Unavailable
-from webapp.trading.api.shapes import (
-    CredentialsIn,
-    RefreshIn,
-    TicketOut,
-    TokensOut,
-    checked,
-    with_errors,
-)
+from webapp.trading.api.shapes import checked, with_errors
 from webapp.trading.services.tickets import TICKET_S, ticket_make
 
 

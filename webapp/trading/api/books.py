@@ -13,20 +13,17 @@ from sep_engine.execution.states import (
     PositionFill,
     TimeInForce,
 )
-from webapp.trading.api.idempotency import KEY, key_of
-from webapp.trading.api.pages import page_of, paged
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.book_shapes import (
     BrokerOut,
     CloseIn,
-    OrderOut,
-    PageIn,
     ReconciliationDetailOut,
     ReconciliationOut,
     TradeOut,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.idempotency import KEY, key_of
+from webapp.trading.api.order_shapes import OrderOut
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import SIGNED_IN, PageIn, checked, with_errors
 from webapp.trading.brokers.registry import terms_of
 from webapp.trading.models import Reconciliation, Trade
 from webapp.trading.selectors.reconciliation import reconciliation_detail

@@ -8,9 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.pages import page_of, paged
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.control_shapes import (
     ConfigChangeOut,
     ConfigEntryOut,
     ConfigHistoryIn,
@@ -18,9 +16,9 @@ from webapp.trading.api.shapes import (
     ConfigOut,
     ConfigRollbackIn,
     ConfigSetIn,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import SIGNED_IN, checked, with_errors
 from webapp.trading.configuration import SCHEMA
 from webapp.trading.models import ConfigChange, ConfigEntry
 from webapp.trading.selectors.configuration import configuration

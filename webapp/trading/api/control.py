@@ -10,25 +10,21 @@ from rest_framework.views import APIView
 
 from sep_engine.execution.states import TradingMode
 from webapp.trading.api.authentication import user_of
-from webapp.trading.api.errors import Unavailable
-from webapp.trading.api.idempotency import KEY, key_of
-from webapp.trading.api.second_factor import refusal_at
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.book_shapes import PositionCloseIn
+from webapp.trading.api.control_shapes import (
     AnalyzeIn,
     CloseEverythingIn,
     ClosingsOut,
     FeedIn,
-    FeedOut,
     JobOut,
-    OrderOut,
-    OrdersOut,
-    PositionCloseIn,
-    ScopeStateOut,
     TradingStateIn,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.errors import Unavailable
+from webapp.trading.api.idempotency import KEY, key_of
+from webapp.trading.api.order_shapes import OrderOut, OrdersOut
+from webapp.trading.api.second_factor import refusal_at
+from webapp.trading.api.shapes import SIGNED_IN, checked, with_errors
+from webapp.trading.api.status_shapes import FeedOut, ScopeStateOut
 from webapp.trading.models import (
     AnalysisJob,
     BrokerAccount,

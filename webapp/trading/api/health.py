@@ -7,7 +7,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.shapes import SIGNED_IN, HealthOut, StatusOut, SystemInfoOut, with_errors
+from webapp.trading.api.shapes import SIGNED_IN, with_errors
+from webapp.trading.api.status_shapes import HealthOut, StatusOut, SystemInfoOut
 from webapp.trading.selectors.status import health_resource, status_resource, system_resource
 
 

@@ -7,19 +7,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.pages import page_of, paged
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.market_shapes import (
     CandlesIn,
     CandlesOut,
     InstrumentOut,
     MarketsOut,
     MetricsIn,
     MetricsOut,
-    PageIn,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import SIGNED_IN, PageIn, checked, with_errors
 from webapp.trading.models import Feed, Instrument
 from webapp.trading.selectors.candles import candle_resource, candles_newest
 from webapp.trading.selectors.engine import metrics_resource

@@ -21,9 +21,7 @@ from sep_engine.execution.states import (
 )
 from webapp.trading.api.errors import Conflict
 from webapp.trading.api.idempotency import KEY, key_of
-from webapp.trading.api.pages import page_of, paged
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.order_shapes import (
     OrderChangeIn,
     OrderDetailOut,
     OrderIn,
@@ -33,9 +31,9 @@ from webapp.trading.api.shapes import (
     SignalOut,
     SignalsIn,
     WaitIn,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.pages import page_of, paged
+from webapp.trading.api.shapes import SIGNED_IN, checked, with_errors
 from webapp.trading.models import Instrument, Order, Signal, Trade
 from webapp.trading.selectors.orders import order_detail
 from webapp.trading.selectors.resources import order_resource, signal_resource

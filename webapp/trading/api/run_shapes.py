@@ -11,14 +11,7 @@ from sep_engine.backtest import ENTRIES, CostsChange, Grid
 from sep_engine.errors import ArgumentError, RuleError
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import RULE_SCHEMA, Rule
-from webapp.trading.api.shapes import (
-    AmountText,
-    AnyJson,
-    Out,
-    PageIn,
-    StrategyNameOut,
-    Strict,
-)
+from webapp.trading.api.shapes import AmountText, AnyJson, Out, PageIn, StrategyNameOut, Strict
 from webapp.trading.granularity import GRANULARITIES
 from webapp.trading.wire import decimal_text
 

@@ -33,7 +33,8 @@ from webapp.trading.api.run_shapes import (
     SessionIn,
     SweepIn,
 )
-from webapp.trading.api.shapes import SIGNED_IN, StrategyOut, Strict, checked, with_errors
+from webapp.trading.api.shapes import SIGNED_IN, Strict, checked, with_errors
+from webapp.trading.api.status_shapes import StrategyOut
 from webapp.trading.models import LiveOverride, Run, RunResult, Strategy
 from webapp.trading.selectors.run_data import data_sets
 from webapp.trading.selectors.runs import run_detail, run_resource, runs_compared

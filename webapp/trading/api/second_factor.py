@@ -13,18 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from webapp.trading.api.authentication import user_of
-from webapp.trading.api.shapes import (
-    SIGNED_IN,
+from webapp.trading.api.auth_shapes import (
     SecondFactorBeginIn,
     SecondFactorBeginOut,
     SecondFactorConfirmIn,
     SecondFactorConfirmOut,
     SecondFactorEndIn,
     SecondFactorOut,
-    checked,
-    with_errors,
 )
+from webapp.trading.api.authentication import user_of
+from webapp.trading.api.shapes import SIGNED_IN, checked, with_errors
 from webapp.trading.services import second_factor
 
 
