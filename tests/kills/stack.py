@@ -42,6 +42,8 @@ BIDS = {
 MONDAY = datetime(2030, 1, 7, 10, tzinfo=UTC)
 QUOTE_GAP_S = 0.5
 AGAIN_S = 120.0
+# What follows the end of an order, its publishing above all, takes less.
+ENDED_S = 10.0
 # A trader that ends before it is armed, as a loaded machine lets one, is followed by another.
 STARTS = 3
 # What no recovery mends: an order twice at the venue or without an intent, a broken log.
@@ -112,17 +114,37 @@ class KillStack:
     # What is asked for.
 
     def victim(self) -> str:
-        """Return the next pair in which nothing is unsettled."""
+        """Return the next pair in which nothing is unsettled.
+
+        A doubt that only absence ends needs a trader that lives for a while, as those that are
+        killed do not: if no pair is settled, one lives until there is one.
+        """
+        if (name := self._settled()) is None:
+            self.world.start_trader()
+            until(
+                lambda: self._keep() and self._settled() is not None,
+                "a pair was settled",
+                seconds=AGAIN_S,
+            )
+            self.world.stop_trader(signal.SIGKILL)
+            name = self._settled()
+        assert name is not None
+        self._next = VICTIMS.index(name) + 1
+        return name
+
+    def _keep(self) -> bool:
+        self.world.keep_trader()
+        return True
+
+    def _settled(self) -> str | None:
+        """Return the next pair without a market order that has not ended; None if all have one."""
         from webapp.trading.models import Order
 
-        for _ in VICTIMS:
-            name = VICTIMS[self._next % len(VICTIMS)]
-            self._next += 1
-            live = Order.objects.filter(instrument__name=name, type="MARKET")
-            if not live.exclude(state__in=ENDED).exists():
-                return name
-        time.sleep(1.0)
-        return self.victim()
+        live = Order.objects.filter(type="MARKET").exclude(state__in=ENDED)
+        unsettled = set(live.values_list("instrument__name", flat=True))
+        first = self._next % len(VICTIMS)
+        turn = (*VICTIMS[first:], *VICTIMS[:first])
+        return next((name for name in turn if name not in unsettled), None)
 
     def ask(self, name: str, **terms: Any) -> Any:
         """Record an intent of 1,000 units that shrinks what is held, if anything is."""
@@ -169,13 +191,13 @@ class KillStack:
         if place.deed == Deed.RECOVER:
             self.world.start_trader(place="claimed:1")
             self.world.await_armed()
-            self.ask(name)
-            self._await_death()
+            self._await_death(self.ask(name))
         self.world.start_trader(place=f"{place.name}:{place.visit}")
+        order = None
         if place.deed not in (Deed.START, Deed.RECOVER):
             self.world.await_armed()
-            self.deed(place.deed, name)
-        reached = self._await_death()
+            order = self.deed(place.deed, name)
+        reached = self._await_death(order)
         return self._survive(str(place), number, reached=reached)
 
     def kill_at_write(self, series: str, write: int, *, number: int) -> Kill | None:
@@ -207,37 +229,48 @@ class KillStack:
         finally:
             if tracer.poll() is None:
                 tracer.send_signal(signal.SIGINT)
-            tracer.communicate(timeout=10)
+            tracer.communicate(timeout=60)
         self.world.stop_trader(signal.SIGKILL)
         if not died and state_of(order) == "FILLED":
             return None
         return self._survive(f"write to a socket, {series}", number, reached=died)
 
-    def deed(self, deed: Deed, name: str) -> None:
-        """Ask for what the trader is to die of; what it does not live to do is not waited for."""
+    def deed(self, deed: Deed, name: str) -> Any:
+        """Ask for what the trader is to die of; what it does not live to do is not waited for.
+
+        Returns:
+            The order; None if the trader died before it worked at the venue.
+        """
         from django.utils import timezone
 
         from webapp.trading.services.orders import order_cancel, order_change
         from webapp.trading.services.refusals import NotNow
 
         if deed == Deed.MARKET:
-            self.ask(name)
-            return
+            return self.ask(name)
         order = self.rest(name)
         if order is None:
-            return
+            return None
         if deed == Deed.CANCEL:
             order_cancel(order_id=order.pk, now=timezone.now())
         else:
             higher = order.price + Decimal("0.00010")
             with contextlib.suppress(NotNow):  # it never came to work
                 order_change(order_id=order.pk, changes={"price": higher}, now=timezone.now())
+        return order
 
-    def _await_death(self) -> bool:
+    def _await_death(self, order: Any = None) -> bool:
+        """Return whether the trader died by itself; one that does not is killed.
+
+        It has no more to die of when the order, if there is one, ended a while ago.
+        """
         assert self.world.trader is not None
-        try:
-            self.world.trader.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + WAIT_S
+        while self.world.trader.poll() is None and time.monotonic() < deadline:
+            if order is not None and state_of(order) in ENDED:
+                order, deadline = None, min(deadline, time.monotonic() + ENDED_S)
+            time.sleep(0.05)
+        if self.world.trader.poll() is None:
             self.world.stop_trader(signal.SIGKILL)
             return False
         return self.world.trader.returncode == -signal.SIGKILL
@@ -304,7 +337,7 @@ def trace(thread: int, write: int) -> "subprocess.Popen[bytes]":
     assert tracer.stderr is not None
     said = tracer.stderr.readline().decode()
     if "attached" not in said:
-        tracer.communicate(timeout=10)
+        tracer.communicate(timeout=60)
         raise SystemExit(f"strace cannot follow a process here: {said.strip()}")
     return tracer
 
@@ -317,12 +350,12 @@ def can_trace() -> bool:
     try:
         tracer = trace(sleeper.pid, 1)
         tracer.send_signal(signal.SIGINT)
-        tracer.communicate(timeout=10)
+        tracer.communicate(timeout=60)
     except SystemExit:
         return False
     finally:
         sleeper.kill()
-        sleeper.wait(10)
+        sleeper.wait(60)
     return True
 
 
