@@ -777,6 +777,7 @@ def _money(case: _Case, volume: Volume | None) -> dict[str, Any]:
             {"cost_pips": cost / costs.pip, "net_pips": (gross - cost) / costs.pip}
             for cost in (np.linspace(0, top, 31) if gross is not None else ())
         ],
+        "days": case.day_labels,
         "equity": np.cumsum(case.net[:, case.best]),
         "capacity": capacity(
             trades.decided + 1,

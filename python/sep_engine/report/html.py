@@ -23,9 +23,10 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; paddi
 .scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .8rem 0; }
 td, th { border-bottom: 1px solid var(--line); padding: .25rem .9rem .25rem 0; text-align: left;
   vertical-align: top; } td.number { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; } td.number { white-space: nowrap; }
-figure { margin: 1rem 0; background: #fff; border-radius: 6px; }
-svg { width: 100%; height: auto; display: block; }
+td.number { white-space: nowrap; } .pairs td { overflow-wrap: anywhere; }
+.grid td:first-child { min-width: 9rem; }
+figure { margin: 1rem 0; background: #fff; border-radius: 6px; overflow-x: auto; }
+svg { width: 100%; min-width: 44rem; height: auto; display: block; }
 """
 
 
@@ -68,14 +69,14 @@ def table(rows: Sequence[tuple[str, object]]) -> str:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in rows
     )
-    return f'<div class="scroll"><table>\n{cells}\n</table></div>'
+    return f'<div class="scroll"><table class="pairs">\n{cells}\n</table></div>'
 
 
 def grid(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a table with a header row; cells that hold numbers only stand on the right."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
+    return f'<div class="scroll"><table class="grid">\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
 def _cell(value: object) -> str:

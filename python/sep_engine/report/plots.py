@@ -46,6 +46,13 @@ def finish(figure: "Figure", every: "list[Axes]", synthetic: bool) -> None:
         figure.text(0.5, 0.5, "SYNTHETIC", fontsize=48, color=LOSS, alpha=0.25, ha="center")
 
 
+def legend(axes: "Axes") -> None:
+    """Name what was drawn with a label, above the axes."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=8, borderpad=0
+    )
+
+
 def days_of(days: Sequence[int]) -> NDArray[np.datetime64]:
     """Return days since 1970 as dates."""
     return np.array(days, dtype="datetime64[D]")

@@ -16,7 +16,7 @@ from sep_engine.report.html import (
     preformatted,
     table,
 )
-from sep_engine.report.plots import DIM, INK, LOSS, axes_of, days_of, finish
+from sep_engine.report.plots import DIM, INK, LOSS, axes_of, days_of, finish, legend
 from sep_engine.report.verdict import (
     LEDGER_KNOWS,
     hit_rate_figure,
@@ -67,6 +67,7 @@ def _controls(document: Document, synthetic: bool) -> list[str]:
         axes.hist(controls[kind]["t"], bins=30, color=DIM, alpha=0.6)
         axes.axvline(controls[kind]["observed_t"], color=LOSS, linewidth=1.5)
         axes.set_xlabel(f"t of the daily gain, {text}; the line is the trades")
+        axes.set_ylabel("worlds")
     finish(figure, every, synthetic)
     return [
         heading("Negative controls"),
@@ -147,18 +148,21 @@ def _money(document: Document, synthetic: bool) -> list[str]:
             name: np.array(level, float) / pip
             for name, level in document["controls"]["band"].items()
         }
-        top.fill_between(days, band["low"], band["high"], color=DIM, alpha=0.3, linewidth=0)
-        top.plot(days, band["median"], color=DIM, linewidth=0.8)
-        top.plot(days, equity, color=INK, linewidth=1.2)
+        top.plot(days, equity, color=INK, linewidth=1.2, label="the trades")
+        top.plot(
+            days, band["median"], color=DIM, linewidth=0.8,
+            label="the same positions at random times, median",
+        )  # fmt: skip
+        top.fill_between(
+            days, band["low"], band["high"], color=DIM, alpha=0.3, linewidth=0,
+            label="5 to 95 % of these",
+        )  # fmt: skip
         top.set_ylabel("net, pips")
-        top.set_title(
-            "the trades (line) over the same positions at random times (5 to 95 %, median)",
-            fontsize=8,
-            loc="left",
-        )
+        legend(top)
         peaks = np.maximum.accumulate(np.maximum(equity, 0.0))
         bottom.fill_between(days, equity - peaks, color=LOSS, alpha=0.4, linewidth=0)
         bottom.set_ylabel("below peak, pips")
+        bottom.set_xlabel("trading day on which a position was opened")
         finish(figure, [top, bottom], synthetic)
         parts.append(figure_svg(figure, label="Equity over random times"))
     figure, (axes,) = axes_of(rows=1)

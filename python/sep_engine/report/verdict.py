@@ -22,7 +22,7 @@ from sep_engine.report.html import (
     preformatted,
     table,
 )
-from sep_engine.report.plots import DIM, GAIN, INK, LOSS, axes_of, days_of, finish
+from sep_engine.report.plots import DIM, GAIN, INK, LOSS, axes_of, days_of, finish, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,15 +94,15 @@ def line_grid(verdict: Mapping[str, Any]) -> str:
     rows = [
         [
             line["line"]["text"],
+            "yes" if line["passed"] else "no",
             number(line["value"]),
             f"{line['line']['sense']} {number(line['threshold'])}",
-            "yes" if line["passed"] else "no",
             # Where there is a figure, it stands beside what was needed.
             line["reason"] if line["value"] is None else "",
         ]
         for line in verdict["lines"]
     ]
-    return grid(["asked", "found", "needed", "passed", "why not"], rows) + paragraph(
+    return grid(["asked", "passed", "found", "needed", "why not"], rows) + paragraph(
         f"Table of rules, version {verdict['version']}."
     )
 
@@ -139,7 +139,7 @@ def hit_rate_figure(days: Mapping[str, Any], synthetic: bool) -> str:
     axes.axhline(0.5, color=DIM, linewidth=0.8)
     axes.set_ylim(-0.03, 1.03)
     axes.set_ylabel(f"hit rate by {period}")
-    axes.set_xlabel(f"{period} of the decision; lines are 95 % intervals (Wilson)")
+    axes.set_xlabel(f"{period}; upright lines are 95 % intervals (Wilson)")
     finish(figure, [axes], synthetic)
     return figure_svg(figure, label=f"Hit rate by {period}")
 
@@ -268,6 +268,7 @@ def _controls(document: Document, synthetic: bool) -> list[str]:
         else:
             axes.axvline(observed[name], color=LOSS, linewidth=1.5)
         axes.set_xlabel(f"t of the {label}: in coin worlds, {here}")
+        axes.set_ylabel("worlds")
     finish(figure, every, synthetic)
     return [
         heading("3. Negative controls"),
@@ -354,22 +355,21 @@ def _money(document: Document, synthetic: bool) -> list[str]:
     figure, (top, bottom) = axes_of(rows=2)
     equity = np.array(money["equity"], float) / pip
     band = document["controls"].get("band")
-    x = np.arange(equity.size)
+    x = days_of(money["days"])
+    top.plot(x, equity, color=INK, linewidth=1.2, label="best rule")
     if band:
         low, high = (np.array(band[name], float) / pip for name in ("low", "high"))
-        top.fill_between(x, low, high, color=DIM, alpha=0.3, linewidth=0)
-        top.plot(x, np.array(band["median"], float) / pip, color=DIM, linewidth=0.8)
-    top.plot(x, equity, color=INK, linewidth=1.2)
+        median = np.array(band["median"], float) / pip
+        top.plot(x, median, color=DIM, linewidth=0.8, label="best rules of coin worlds, median")
+        top.fill_between(
+            x, low, high, color=DIM, alpha=0.3, linewidth=0, label="5 to 95 % of these"
+        )
     top.set_ylabel("net, pips")
-    top.set_title(
-        "best rule (line) over the best rules of coin worlds (5 to 95 %, median)",
-        fontsize=8,
-        loc="left",
-    )
+    legend(top)
     peaks = np.maximum.accumulate(np.maximum(equity, 0.0))
     bottom.fill_between(x, equity - peaks, color=LOSS, alpha=0.4, linewidth=0)
     bottom.set_ylabel("below peak, pips")
-    bottom.set_xlabel("trading days")
+    bottom.set_xlabel("trading day of the decision")
     finish(figure, [top, bottom], synthetic)
     parts.append(figure_svg(figure, label="Equity over the surrogate band"))
     if money["cost_curve"]:
@@ -378,7 +378,10 @@ def _money(document: Document, synthetic: bool) -> list[str]:
         axes.plot(levels, [one["net_pips"] for one in money["cost_curve"]], color=INK)
         axes.axhline(0, color=DIM, linewidth=0.8)
         axes.axvline(costs["spread"] / pip, color=LOSS, linewidth=1)
-        axes.set_xlabel("cost of a round trip, pips; the line is the spread in use")
+        axes.set_xlabel(
+            "cost of a round trip, pips; the upright line is the spread in use, and the break-even "
+            "cost is where the curve crosses 0"
+        )
         axes.set_ylabel("net, pips a trade")
         finish(figure, [axes], synthetic)
         parts.append(figure_svg(figure, label="Net by cost"))
@@ -460,6 +463,7 @@ def _selection(document: Document, synthetic: bool) -> list[str]:
     t_values = [rule["t_value"] for rule in document["rules"] if rule["t_value"] is not None]
     every[0].hist(t_values, bins=30, color=DIM)
     every[0].set_xlabel("t of the net gain a day, all rules")
+    every[0].set_ylabel("rules")
     _walk_forward(every[1], chosen["walk_forward"], pip)
     finish(figure, every, synthetic)
     parts.append(figure_svg(figure, label="All rules, and walk-forward"))
@@ -550,7 +554,8 @@ def _metrics(document: Document, synthetic: bool) -> list[str]:
         shares = np.array(coin["deciles"], float) / max(sum(coin["deciles"]), 1)
         axes.bar(np.arange(5, 100, 10), shares, width=9, color=DIM)
         axes.axhline(0.1, color=LOSS, linewidth=1)
-        axes.set_xlabel(f"coin percentile of {name}")
+        axes.set_xlabel(f"coin percentile of {name}; line: a fair coin")
+    every[0].set_ylabel("share of windows")
     finish(figure, every, synthetic)
     rows = [
         [

@@ -54,6 +54,10 @@ def test_a_verdict_is_a_line_a_table_and_a_page(
     (page,) = (tmp_path / "runs").glob("*.html")
     text = page.read_text()
     assert "No evidence of edge after costs." in text
+    # 400 hours are 16 trading days of 24 and a part: few enough to show each; equity has them all.
+    assert 'aria-label="Hit rate by day"' in text
+    money = json.loads(page.with_suffix(".json").read_text())["money"]
+    assert len(money["days"]) == len(money["equity"]) == 17
     for number, name in enumerate(
         ("Provenance", "Causality", "Negative controls", "Direction", "Money", "Selection"), 1
     ):
