@@ -39,6 +39,41 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = kept
 
 
+@cache
+def _tables() -> tuple[str, ...]:
+    """Every table whose rows come from tests: those of migrations and permissions stay."""
+    from django.db import connection
+
+    names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    return tuple(sorted({*names} - {"django_content_type", "auth_permission"}))
+
+
+def _empty_tables(case: object) -> None:
+    """Delete the rows there are: Django would empty each of 60 tables, and make permissions again.
+
+    A test whose transactions are its own ended with 0.3 s of that on PostgreSQL.
+    """
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Neither foreign keys nor triggers have a say, as in Django's TRUNCATE.
+            cursor.execute("SET LOCAL session_replication_role = replica")
+        asked = (f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {name})" for name in _tables())
+        cursor.execute(" UNION ALL ".join(asked))
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DELETE FROM {name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_ends() -> Iterator[None]:
+    from django.test import TransactionTestCase
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", _empty_tables)
+        yield
+
+
 class ValkeyServer:
     """A real Valkey at the address of the settings."""
 
@@ -50,7 +85,7 @@ class ValkeyServer:
 
         from webapp import embedded_valkey
 
-        self._process = embedded_valkey.start(Path(settings.SEP_VAR_PATH))
+        self._process = embedded_valkey.start(Path(settings.SEP_VAR_PATH), timeout_s=60)
 
     def kill(self) -> None:
         self._process.kill()
