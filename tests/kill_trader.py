@@ -54,7 +54,7 @@ def main(var_path: Path, kills: int, seed: int) -> int:
     call_command("migrate", verbosity=0)
     sample_load(name="eur_usd_h1", now=timezone.now())
     Feed.objects.update(bars_per_second=BARS_PER_SECOND)
-    valkey = embedded_valkey.start(var_path)
+    valkey = embedded_valkey.start(var_path, timeout_s=START_S)
     rng = random.Random(seed)
     deaths: dict[str, int] = {}
     faults: list[str] = []
@@ -71,7 +71,7 @@ def main(var_path: Path, kills: int, seed: int) -> int:
         filled = Order.objects.filter(state="FILLED").count()
     finally:
         valkey.terminate()
-        valkey.wait(timeout=10)
+        valkey.wait(timeout=60)
     print(json.dumps({"deaths": deaths, "faults": faults, "orders": orders, "filled": filled}))
     return 1 if faults else 0
 
@@ -109,7 +109,7 @@ def _kill(place: str, rng: random.Random) -> str:
         ended_at = place
     except subprocess.TimeoutExpired:
         trader.kill()
-        trader.wait(timeout=10)
+        trader.wait(timeout=60)
         # A place may not have been on the way (nothing to recover, say): any death will do.
         ended_at = f"random, {place} was not reached" if place else "random"
     if trader.returncode != -signal.SIGKILL:

@@ -141,7 +141,7 @@ class Servers:
     def await_panic(self) -> None:
         """See that it was the sync that ended the server."""
         assert self.tracer is not None
-        self.tracer.wait(10)
+        self.tracer.wait(60)
         assert "PANIC:  could not fdatasync" in Path(self.cluster.folder, "log").read_text()
 
     def kill_valkey(self) -> None:
@@ -271,7 +271,7 @@ def seen(pid: int) -> tuple[bool, bool]:
 def end(process: "subprocess.Popen[bytes] | None") -> None:
     assert process is not None
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 def measure(

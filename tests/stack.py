@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-START_TIMEOUT_S = 90
-STOP_TIMEOUT_S = 20
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Stack:
     launcher: "subprocess.Popen[str]"
 
     def health(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/api/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/health", timeout=30) as answer:
             health: dict[str, Any] = json.load(answer)
         return health
 
@@ -114,7 +114,7 @@ def running_stack(var_path: Path, *, broker: str = "paper") -> Iterator[Stack]:
             launcher.kill()
             launcher.wait()
             raise AssertionError(f"the stack did not stop in {STOP_TIMEOUT_S} s") from None
-        reader.join(5)
+        reader.join(60)
         assert launcher.stdout is not None
         launcher.stdout.close()
     left = processes_of(var_path)

@@ -8,8 +8,8 @@ from tests.stack import Stack
 
 
 def test_every_process_beats(stack: Stack) -> None:
-    # A process beats every 5 s once it is up; the slowest starts within the minute.
-    deadline = time.monotonic() + 60
+    # A process beats every 5 s once it is up.
+    deadline = time.monotonic() + 120
     while (health := stack.health())["status"] != "ok":
         assert time.monotonic() < deadline, health
         time.sleep(1)
@@ -20,7 +20,6 @@ def test_every_process_beats(stack: Stack) -> None:
 
 
 def test_the_idle_stack_needs_less_than_its_budget_of_memory(stack: Stack) -> None:
-
     launcher = psutil.Process(stack.launcher.pid)
     processes = [launcher, *launcher.children(recursive=True)]
     # Proportional set size: a page that processes share is counted once.

@@ -111,7 +111,7 @@ class World:
                 time.sleep(0.05)
 
     def start_valkey(self) -> None:
-        self.valkey = embedded_valkey.start(self.var_path)
+        self.valkey = embedded_valkey.start(self.var_path, timeout_s=START_S)
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         answer = self.http.request(

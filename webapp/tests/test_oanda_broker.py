@@ -397,10 +397,11 @@ async def told(adapter: OandaBroker, wanted: int) -> list[News]:
 async def test_the_stream_tells_how_far_the_ledger_has_grown(
     venue: Venue, broker: OandaBroker
 ) -> None:
-    listening = asyncio.create_task(told(broker, 3))
-    await asyncio.sleep(0.5)
-    facts = await broker.submit(replace(BUY, client_id=venue.name()))
-    assert await listening == [Listening(), Reached(facts[0].id), Reached(facts[1].id)]
+    async with asyncio.timeout(60), contextlib.aclosing(broker.news()) as news:
+        assert await anext(news) == Listening()
+        facts = await broker.submit(replace(BUY, client_id=venue.name()))
+        assert await anext(news) == Reached(facts[0].id)
+        assert await anext(news) == Reached(facts[1].id)
 
 
 async def test_b1_a_stream_that_falls_silent_is_noticed_and_asked_for_again(venue: Venue) -> None:
@@ -424,24 +425,26 @@ async def test_b3_a_stream_that_is_refused_cut_or_garbled_comes_back(
 ) -> None:
     venue.fault(path="transactions/stream", **fault)
     adapter = broker_at(venue, backoff=Backoff(first_s=0.05))
-    lost, back = False, False
+    lost, back, enough = False, False, asyncio.Event()
     async with asyncio.timeout(60), contextlib.aclosing(adapter.news()) as news:
-        order = asyncio.create_task(_a_moment_later(adapter, venue))
+        orders = asyncio.create_task(_again_and_again(adapter, venue, enough))
         async for one in news:
             lost = lost or isinstance(one, Deaf)
             back = lost and isinstance(one, Listening)
             if back:
                 break
-    await order
+    enough.set()
+    await orders
     await adapter.close()
 
 
-async def _a_moment_later(adapter: OandaBroker, venue: Venue) -> None:
-    """A transaction for the stream to tell, and nothing left of it."""
-    await asyncio.sleep(0.3)
-    order = replace(BUY, client_id=venue.name(), type=OrderType.LIMIT, price=Decimal("0.9"))
-    await adapter.submit(order)
-    await adapter.cancel(order.client_id)
+async def _again_and_again(adapter: OandaBroker, venue: Venue, enough: asyncio.Event) -> None:
+    """Transactions for a stream to tell, whenever it was opened, and nothing left of them."""
+    while not enough.is_set():
+        order = replace(BUY, client_id=venue.name(), type=OrderType.LIMIT, price=Decimal("0.9"))
+        await adapter.submit(order)
+        await adapter.cancel(order.client_id)
+        await asyncio.sleep(0.1)
 
 
 async def test_a_venue_that_is_not_there_is_asked_again_and_again() -> None:

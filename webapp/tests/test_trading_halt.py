@@ -225,21 +225,21 @@ def waits_briefly(transactional_db: None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_until(done: Callable[[], bool]) -> Iterator[None]:
-    """Hold the states as somebody who writes to the database, until `done` says so or 10 s."""
+    """Hold the states as somebody who writes to the database, until `done` says so or 60 s."""
     held = threading.Event()
 
     def hold() -> None:
         with transaction.atomic():
             list(TradingState.objects.select_for_update())
             held.set()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not done() and time.monotonic() < deadline:
                 time.sleep(0.01)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(10)
+    assert held.wait(60)
     try:
         yield
     finally:

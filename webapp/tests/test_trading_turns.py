@@ -1,7 +1,7 @@
 """Orders that are on their way at the same time."""
 
 import asyncio
-import time
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -65,19 +65,13 @@ class TestTheTrader:
     def test_sends_the_orders_of_a_turn_without_waiting_for_answers(
         self, trader: Callable[[Callable[[Trader], Awaitable[None]]], None]
     ) -> None:
-        most = 0
-
         async def steps(one: Trader) -> None:
-            nonlocal most
             await play(one, 1)
-            submit, open_ = one._broker.submit, 0
+            submit, all_sent = one._broker.submit, asyncio.Barrier(3)
 
             async def slow(request: OrderRequest) -> list[Transaction]:
-                nonlocal most, open_
-                open_ += 1
-                most = max(most, open_)
-                await asyncio.sleep(0.2)
-                open_ -= 1
+                async with asyncio.timeout(60):
+                    await all_sent.wait()  # no answer comes before the third is sent
                 return await submit(request)
 
             one._broker.submit = slow  # type: ignore[method-assign]
@@ -85,7 +79,6 @@ class TestTheTrader:
             await one._work_orders()
 
         trader(steps)
-        assert most == 3
         assert states() == {"ACCEPTED"}
         assert [events.first_fault(name) for name in ("orders", "positions")] == [None, None]
 
@@ -113,7 +106,7 @@ class TestTheTrader:
         assert Order.objects.get(state="DENIED").denied_rule == rule
 
     def test_looks_at_the_kill_switch_before_each_send(self, trader: Any) -> None:
-        sent = []
+        sent, first_sent = [], threading.Event()
 
         async def steps(one: Trader) -> None:
             await play(one, 1)
@@ -122,15 +115,16 @@ class TestTheTrader:
             async def pulled(request: OrderRequest) -> list[Transaction]:
                 sent.append(request.units)
                 halt_flag.put_up("test", by="alice", now=timezone.now())
+                first_sent.set()
                 return await submit(request)
 
             one._broker.submit = pulled  # type: ignore[method-assign]
             await one._db(wish, 1000, 1001, 1002)
-            # The looks of one turn follow one another; make each wait for the send before it.
+            # The looks of one turn follow one another; those after the first wait for its send.
             look = one._last_look
 
             def slow_look(order: Order, age_max: Decimal) -> str:
-                time.sleep(0.1)
+                assert order.units == 1000 or first_sent.wait(60)
                 return look(order, age_max)
 
             one._last_look = slow_look  # type: ignore[method-assign]

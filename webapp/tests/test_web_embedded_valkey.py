@@ -22,7 +22,7 @@ def test_a_deep_folder_gets_a_socket_path_that_fits(tmp_path: Path) -> None:
 
 
 def test_what_was_written_a_second_before_a_kill_is_there_afterwards(tmp_path: Path) -> None:
-    server = embedded_valkey.start(tmp_path)
+    server = embedded_valkey.start(tmp_path, timeout_s=60)
     url = f"unix://{embedded_valkey.socket_path(tmp_path)}"
     with Valkey.from_url(url) as client:
         client.set("key", "value")
@@ -30,7 +30,7 @@ def test_what_was_written_a_second_before_a_kill_is_there_afterwards(tmp_path: P
     time.sleep(1.2)
     server.kill()
     server.wait()
-    server = embedded_valkey.start(tmp_path)
+    server = embedded_valkey.start(tmp_path, timeout_s=60)
     with Valkey.from_url(url) as client:
         assert client.get("key") == b"value"
     server.terminate()

@@ -140,7 +140,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     for run in runs:
         run.process.kill()
         run.end()
-    for process in gone(tmp_path, 10):
+    for process in gone(tmp_path, 60):
         process.kill()
 
 
@@ -270,7 +270,7 @@ def check_books(var_path: Path, token: str) -> str:
         return result.stdout + result.stderr
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def test_nothing_outlives_a_launcher_that_was_killed(
@@ -281,7 +281,7 @@ def test_nothing_outlives_a_launcher_that_was_killed(
     # Launcher, Valkey, web, trader, worker, beat, kill switch.
     assert len(processes_of(tmp_path)) == 7
     run.process.kill()
-    assert gone(tmp_path, 10) == []
+    assert gone(tmp_path, 60) == []
 
 
 def test_stopping_in_the_middle_of_the_start_leaves_nothing(
