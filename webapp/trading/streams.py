@@ -23,6 +23,7 @@ from webapp.trading.models import EventLog
 from webapp.trading.selectors.market import market_key
 from webapp.trading.services import hints
 from webapp.trading.services.events import envelope
+from webapp.trading.statements import Asked
 from webapp.trading.wire import time_text
 
 logger = logging.getLogger(__name__)
@@ -172,8 +173,12 @@ class Relay:
 
 
 def _unpublished() -> list[EventLog]:
-    rows = EventLog.objects.filter(published_at__isnull=True).order_by("pk")
-    return list(rows[:RELAY_BATCH])
+    return _waiting()
+
+
+_waiting = Asked(
+    lambda: EventLog.objects.filter(published_at__isnull=True).order_by("pk")[:RELAY_BATCH]
+)
 
 
 def _mark(keys: list[int], now: datetime) -> None:

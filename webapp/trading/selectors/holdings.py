@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from sep_engine.risk import HomeRates, home_rates
 from webapp.trading.models import BrokerAccount, Position, Trade
+from webapp.trading.statements import Asked
 
 BidAsk = tuple[Decimal, Decimal]
 
@@ -32,12 +33,10 @@ class Lot:
 def lots_held(account: BrokerAccount) -> tuple[Lot, ...]:
     """Return every open lot of the account."""
     trades: dict[tuple[int, str], list[Trade]] = {}
-    for trade in Trade.objects.filter(account=account).exclude(units=0):
+    for trade in _trades(account.pk):
         trades.setdefault((trade.instrument_id, _side(account, trade.units)), []).append(trade)
     lots: list[Lot] = []
-    for row in (
-        Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
-    ):
+    for row in _positions(account.pk):
         assert row.average_price is not None
         name, kept = row.instrument.name, trades.get((row.instrument_id, row.side), [])
         if sum((trade.units for trade in kept), Decimal(0)) == row.units:
@@ -45,6 +44,14 @@ def lots_held(account: BrokerAccount) -> tuple[Lot, ...]:
         else:
             lots.append(Lot(name, row.side, row.units, row.average_price))
     return tuple(lots)
+
+
+_trades = Asked(lambda account: Trade.objects.filter(account=account).exclude(units=0))
+_positions = Asked(
+    lambda account: (
+        Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
+    )
+)
 
 
 def open_profit(lots: Iterable[Lot], quotes: Mapping[str, BidAsk], currency: str) -> Decimal | None:

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from webapp.trading.models import EventLog, StreamHead
 from webapp.trading.services import hints
+from webapp.trading.statements import Asked, row_insert, rows_insert, rows_update
 from webapp.trading.wire import time_text
 
 
@@ -43,9 +44,8 @@ def together() -> Iterator[None]:
     finally:
         _page.reset(token)
     if page.events:
-        EventLog.objects.bulk_create(page.events)
-        for head in page.heads.values():
-            _move(head)
+        rows_insert(page.events)
+        rows_update(list(page.heads.values()), _MOVED)
         hints.wake()
 
 
@@ -59,7 +59,7 @@ def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) ->
     page = _page.get()
     head = page.heads.get(stream) if page is not None else None
     if head is None:
-        head, _ = StreamHead.objects.select_for_update().get_or_create(stream=stream)
+        head = _locked_head(stream)
     head.last_seq += 1
     event = EventLog(
         stream=stream,
@@ -74,13 +74,19 @@ def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) ->
         page.heads[stream] = head
         page.events.append(event)
         return
-    event.save(force_insert=True)
-    _move(head)
+    row_insert(event)
+    rows_update([head], _MOVED)
     hints.wake()
 
 
-def _move(head: StreamHead) -> None:
-    StreamHead.objects.filter(pk=head.pk).update(last_seq=head.last_seq, last_hash=head.last_hash)
+def _locked_head(stream: str) -> StreamHead:
+    for head in _heads(stream):
+        return head
+    return StreamHead.objects.select_for_update().get_or_create(stream=stream)[0]
+
+
+_heads = Asked(lambda stream: StreamHead.objects.select_for_update().filter(stream=stream))
+_MOVED = ("last_seq", "last_hash")
 
 
 def event_hash(event: EventLog) -> str:

@@ -79,6 +79,7 @@ from webapp.trading.selectors.resources import position_resource
 from webapp.trading.services import events, system
 from webapp.trading.services.orders import order_cancel, order_event
 from webapp.trading.services.trading_state import trading_state_worsen
+from webapp.trading.statements import Asked, row_insert, rows_insert, rows_update
 
 _S = OrderState
 
@@ -93,8 +94,16 @@ class StaleEpoch(Exception):
 
 def limits_of(account: BrokerAccount) -> dict[str, Decimal]:
     """Return the active limits of the account by name."""
-    rows = RiskLimit.objects.filter(account=account, active=True).order_by()
-    return dict(rows.values_list("name", "value"))
+    return dict(_limits(account.pk))
+
+
+_limits = Asked(
+    lambda account: (
+        RiskLimit.objects.filter(account=account, active=True)
+        .order_by()
+        .values_list("name", "value")
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +334,18 @@ def _own_account(account_id: int, epoch: int) -> BrokerAccount:
     Its key is not locked, nor that of any row here: whoever writes a row that points to it would
     wait for this transaction, which may wait for theirs at the head of the event log.
     """
-    account = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account_id)
+    account = _locked_account(account_id)
     if account.epoch != epoch:
         raise StaleEpoch(f"account {account.name} is at epoch {account.epoch}, we are {epoch}")
     return account
+
+
+def _locked_account(account_id: int) -> BrokerAccount:
+    (account,) = _accounts(account_id)
+    return account
+
+
+_accounts = Asked(lambda key: BrokerAccount.objects.select_for_update(no_key=True).filter(pk=key))
 
 
 def _claim(
@@ -422,7 +439,7 @@ def facts_apply(
         FactGap: an earlier transaction is missing; nothing was applied, read from the last one.
     """
     with transaction.atomic(), events.together():
-        account = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account_id)
+        account = _locked_account(account_id)
         fresh = {fact.id: fact for fact in facts if fact.id > account.last_transaction_id}
         told = [fresh[number] for number in sorted(fresh)]
         if not told:
@@ -430,21 +447,23 @@ def facts_apply(
         for number, fact in enumerate(told, start=account.last_transaction_id + 1):
             if fact.id != number:
                 raise FactGap(f"transaction {fact.id} follows {number - 1}: some are missing")
-        BrokerFact.objects.bulk_create(
-            BrokerFact(
-                account=account,
-                transaction_id=fact.id,
-                kind=fact.kind.value,
-                venue_order_id=fact.venue_order_id,
-                client_id=fact.client_id[:64],
-                raw=fact.raw,
-                applied_at=now,
-            )
-            for fact in told
+        rows_insert(
+            [
+                BrokerFact(
+                    account=account,
+                    transaction_id=fact.id,
+                    kind=fact.kind.value,
+                    venue_order_id=fact.venue_order_id,
+                    client_id=fact.client_id[:64],
+                    raw=fact.raw,
+                    applied_at=now,
+                )
+                for fact in told
+            ]
         )
         books = _Books(account, told, begin=account.last_transaction_id == 0)
         account.last_transaction_id = told[-1].id
-        account.save(update_fields=["last_transaction_id"])
+        rows_update([account], ("last_transaction_id",))
         for fact in told:
             instrument_id = _fact_apply(books, fact, now, timing)
             if instrument_id is not None:
@@ -473,17 +492,15 @@ class _Books:
         self._positions: dict[tuple[int, str], Position] = {}
         self._instruments: dict[str, Instrument | None] = {}
         self._fills: dict[int, list[Fill]] = {}
-        venue_ids = {fact.venue_order_id for fact in facts} | {fact.parent_id for fact in facts}
-        client_ids = {fact.client_id for fact in facts}
+        venue_ids = {id_ for fact in facts for id_ in (fact.venue_order_id, fact.parent_id) if id_}
+        client_ids = {fact.client_id for fact in facts if fact.client_id}
         # One after the other: with OR between them SQLite would read all orders of the account, as
         # it would to find client ids among them. Those are unique for ever and need no account.
-        for named in (
-            self._ours().filter(venue_order_id__in=venue_ids - {""}),
-            _locked_orders().filter(client_id__in=client_ids - {""}),
-        ):
-            for order in named.order_by("pk"):
-                if order.pk not in self._orders and order.account_id == account.pk:
-                    self.add(order)
+        named = _by_venue_ids(account.pk, *venue_ids) if venue_ids else []
+        named += _by_client_ids(*client_ids) if client_ids else []
+        for order in named:
+            if order.pk not in self._orders and order.account_id == account.pk:
+                self.add(order)
 
     def _ours(self) -> QuerySet[Order]:
         return _locked_orders().filter(account=self.account)
@@ -536,7 +553,7 @@ class _Books:
         ).values_list("pk", flat=True):
             successor = self.get(pk)
             successor.cancel_requested_at = now
-            successor.save(update_fields=["cancel_requested_at"])
+            rows_update([successor], ("cancel_requested_at",))
 
     def instrument(self, name: str) -> Instrument | None:
         if name not in self._instruments:
@@ -546,20 +563,16 @@ class _Books:
     def position(self, instrument_id: int, side: Side) -> Position:
         key = (instrument_id, str(side))
         if key not in self._positions:
-            rows = Position.objects.select_for_update(of=("self",), no_key=True).select_related(
-                "instrument"
-            )
-            self._positions[key], _ = rows.get_or_create(
+            self.positions_of(instrument_id)
+        if key not in self._positions:
+            self._positions[key] = Position.objects.create(
                 account=self.account, instrument_id=instrument_id, side=side
             )
         return self._positions[key]
 
     def positions_of(self, instrument_id: int) -> list[Position]:
         """Return every side that there is a row of, flat or not."""
-        rows = Position.objects.select_for_update(of=("self",), no_key=True).select_related(
-            "instrument"
-        )
-        for row in rows.filter(account=self.account, instrument_id=instrument_id).order_by("pk"):
+        for row in _positions_in(self.account.pk, instrument_id):
             self._positions.setdefault((instrument_id, str(row.side)), row)
         return [row for key, row in self._positions.items() if key[0] == instrument_id]
 
@@ -623,7 +636,7 @@ def _effect_apply(
     books: _Books, order: Order, fact: Transaction, effect: Effect, now: datetime
 ) -> None:
     if isinstance(effect, ApplyFill):
-        fill = Fill.objects.create(
+        fill = Fill(
             order=order,
             account=books.account,
             transaction_id=fact.id,
@@ -637,6 +650,7 @@ def _effect_apply(
             assumed_spread=fact.assumed_spread,
             time=fact.time,
         )
+        row_insert(fill)
         books.filled(order, fill)
         _position_fill(books, order.instrument_id, effect, fact)
         for change in fact.trades:
@@ -651,28 +665,25 @@ def _trade_change(
     account: BrokerAccount, order: Order, change: TradeChange, time: datetime
 ) -> None:
     if change.opens:
-        Trade.objects.create(
-            account=account,
-            instrument_id=order.instrument_id,
-            order=order,
-            venue_trade_id=change.trade_id,
-            opened_units=change.units,
-            units=change.units,
-            price=change.price,
-            opened_at=time,
+        row_insert(
+            Trade(
+                account=account,
+                instrument_id=order.instrument_id,
+                order=order,
+                venue_trade_id=change.trade_id,
+                opened_units=change.units,
+                units=change.units,
+                price=change.price,
+                opened_at=time,
+            )
         )
         return
-    trade = (
-        Trade.objects.select_for_update(no_key=True)
-        .filter(account=account, venue_trade_id=change.trade_id)
-        .first()
-    )
-    if trade is None:
-        return  # opened before our books began; the comparison of the books tells it
-    trade.units += change.units
-    trade.realised_pl += change.realised_pl
-    trade.closed_at = None if trade.units else time
-    trade.save(update_fields=["units", "realised_pl", "closed_at"])
+    # None was opened before our books began; the comparison of the books tells it.
+    for trade in _trades(account.pk, change.trade_id):
+        trade.units += change.units
+        trade.realised_pl += change.realised_pl
+        trade.closed_at = None if trade.units else time
+        rows_update([trade], ("units", "realised_pl", "closed_at"))
 
 
 def _position_fill(books: _Books, instrument_id: int, fill: ApplyFill, fact: Transaction) -> None:
@@ -696,7 +707,7 @@ def _position_changed(books: _Books, instrument_id: int, now: datetime) -> None:
         position.stop_loss = nearest_stop(position, stops)
         trailing = [stop.trailing_distance for stop in stops if stop.trailing_distance is not None]
         position.trailing_distance = min(trailing, default=None)
-        position.save()
+        rows_update([position], _HELD)
         events.record(
             stream="positions",
             type="position_update",
@@ -707,23 +718,22 @@ def _position_changed(books: _Books, instrument_id: int, now: datetime) -> None:
 
 def stops_of(position: Position) -> list[Order]:
     """Return the stop orders that work for the position."""
-    stops = Order.objects.filter(
-        account_id=position.account_id,
-        type__in=sorted(STOPS),
-        state__in=sorted(set(OrderState) - TERMINAL),
-    )
     # By the instrument SQLite would read all of its orders, however few of them are open.
+    stops = _stops(position.account_id)
     here = (stop for stop in stops if stop.instrument_id == position.instrument_id)
     return [stop for stop in here if stop.units * position.units < 0]
 
 
+_stops = Asked(
+    lambda account: Order.objects.filter(
+        account=account, type__in=sorted(STOPS), state__in=sorted(set(OrderState) - TERMINAL)
+    )
+)
+
+
 def covered_units(position: Position, stops: list[Order]) -> Decimal:
     """Return how many units (>= 0) of the position the stops close; a trade counts once."""
-    left = dict(
-        Trade.objects.filter(account_id=position.account_id)
-        .exclude(units=0)
-        .values_list("venue_trade_id", "units")
-    )
+    left = dict(_trades_open(position.account_id))
     total, seen = Decimal(0), set()
     for stop in stops:
         if not stop.trade_id:
@@ -732,6 +742,15 @@ def covered_units(position: Position, stops: list[Order]) -> Decimal:
             seen.add(stop.trade_id)
             total += abs(left.get(stop.trade_id, Decimal(0)))
     return total
+
+
+_trades_open = Asked(
+    lambda account: (
+        Trade.objects.filter(account=account)
+        .exclude(units=0)
+        .values_list("venue_trade_id", "units")
+    )
+)
 
 
 def uncovered_trades(position: Position, stops: list[Order]) -> list[Trade]:
@@ -758,9 +777,9 @@ def nearest_stop(position: Position, stops: list[Order]) -> Decimal | None:
 def _wanted(account: BrokerAccount, fact: Transaction) -> Decimal:
     """Return the signed units that an order wants; one that closes a trade wants what it holds."""
     if fact.trade_id and fact.order_type in PROTECTIVE:
-        trade = Trade.objects.filter(account=account, venue_trade_id=fact.trade_id).first()
-        if trade is not None and trade.units:
-            return -trade.units
+        for trade in _trades(account.pk, fact.trade_id):
+            if trade.units:
+                return -trade.units
     return fact.units
 
 
@@ -798,7 +817,7 @@ def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order | 
         market_time=fact.time,
         **_time_in_force(fact),
     )
-    order.save(force_insert=True)
+    row_insert(order)
     books.add(order)
     order_event(order, now=now)
     if parent is not None and order.price is not None:
@@ -806,7 +825,7 @@ def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order | 
         name = "stop_loss" if order.type == OrderType.STOP_LOSS else "take_profit"
         if getattr(parent, name) != fact.price:
             setattr(parent, name, fact.price)
-            parent.save(update_fields=[name, "updated_at"])
+            rows_update([parent], (name, "updated_at"))
             order_event(parent, now=now, fills=books.fills(parent))
     return order
 
@@ -859,7 +878,7 @@ def _adopt(books: _Books, fact: Transaction, now: datetime) -> Order | None:
         market_time=fact.time,
         **_time_in_force(fact),
     )
-    order.save(force_insert=True)
+    row_insert(order)
     order_event(order, now=now)
     return order
 
@@ -911,22 +930,49 @@ def _core_fact(fact: Transaction) -> Fact:
 
 
 def _locked_orders() -> QuerySet[Order]:
-    return Order.objects.select_for_update(of=("self",), no_key=True).select_related("instrument")
+    rows = Order.objects.select_for_update(of=("self",), no_key=True)
+    return rows.select_related("instrument").order_by("pk")
 
 
 def _locked(order_id: int) -> Order:
-    orders = Order.objects.select_for_update(of=("self",), no_key=True)
-    return orders.select_related("instrument", "account").get(pk=order_id)
+    return _locked_orders().select_related("account").get(pk=order_id)
 
 
 def _locked_in_turn(order_ids: Sequence[int]) -> list[Order]:
     """Return the orders as they stand, locked, in the order of the ids."""
-    orders = Order.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
-    rows = {
-        order.pk: order
-        for order in orders.select_related("instrument", "account").filter(pk__in=order_ids)
-    }
+    rows = {order.pk: order for order in _by_keys(*order_ids)}
     return [rows[key] for key in order_ids]
+
+
+_by_keys = Asked(lambda *keys: _locked_orders().select_related("account").filter(pk__in=keys))
+_by_client_ids = Asked(lambda *ids: _locked_orders().filter(client_id__in=ids))
+_by_venue_ids = Asked(
+    lambda account, *ids: _locked_orders().filter(account=account, venue_order_id__in=ids)
+)
+_positions_in = Asked(
+    lambda account, instrument: (
+        Position.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("instrument")
+        .filter(account=account, instrument=instrument)
+        .order_by("pk")
+    )
+)
+_trades = Asked(
+    lambda account, trade_id: Trade.objects.select_for_update(no_key=True).filter(
+        account=account, venue_trade_id=trade_id
+    )
+)
+# What a fill or a stop changes of a position.
+_HELD = (
+    "units",
+    "average_price",
+    "realised_pl",
+    "booked_pl",
+    "stop_loss",
+    "trailing_distance",
+    "opened_at",
+    "updated_at",
+)
 
 
 def _record(order: Order) -> OrderRecord:
@@ -1034,7 +1080,7 @@ def _save(
         fields = (*fields, "cancel_requested_at")
     if market_time is not None:
         order.market_time = market_time
-    order.save(update_fields=[*_STEPPED, *fields])
+    rows_update([order], (*_STEPPED, *fields))
     if not silent and replace(before, applied=frozenset(), absent_since=None) != replace(
         after, applied=frozenset(), absent_since=None
     ):

@@ -27,6 +27,7 @@ from webapp.trading.selectors.balance import (
 )
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.services.order_path import Terms
+from webapp.trading.statements import Asked
 from webapp.trading.trader.recent import (
     Results,
     SentCount,
@@ -135,8 +136,7 @@ class Book:
 
     def catch_up(self) -> None:
         """Count what was filled and charged since the last reading; the day is still the same."""
-        fills = Fill.objects.filter(account=self.account, pk__gt=self.last_fill)
-        for fill in fills.select_related("order").order_by("pk"):
+        for fill in _fills_after(self.account.pk, self.last_fill):
             made = fill.realised_pl + fill.financing - fill.commission
             self.balance += made
             self.realised += made
@@ -146,8 +146,7 @@ class Book:
             self.wins += fill.realised_pl > 0
             self.results.booked(fill)
             self.last_fill = fill.pk
-        charges = Charge.objects.filter(account=self.account, pk__gt=self.last_charge)
-        for charge in charges.order_by("pk"):
+        for charge in _charges_after(self.account.pk, self.last_charge):
             self.balance += charge.amount
             if charge.kind != TRANSFER:
                 self.realised += charge.amount
@@ -189,18 +188,36 @@ class Book:
         return None if open_now is None else self.day_realised + open_now
 
 
+_fills_after = Asked(
+    lambda account, key: (
+        Fill.objects.filter(account=account, pk__gt=key).select_related("order").order_by("pk")
+    )
+)
+_charges_after = Asked(
+    lambda account, key: Charge.objects.filter(account=account, pk__gt=key).order_by("pk")
+)
+
+
 def _held(
     account: BrokerAccount,
 ) -> tuple[dict[str, NetPosition], dict[str, list[Decimal]]]:
     """Return what is held by instrument name, both sides together and each by itself."""
-    rows = Position.objects.filter(account=account).exclude(units=0)
     positions: dict[str, NetPosition] = {}
     sides: dict[str, list[Decimal]] = {}
-    for name, units, price in rows.values_list("instrument__name", "units", "average_price"):
+    for name, units, price in _positions(account.pk):
         sides.setdefault(name, []).append(units)
         average = None if len(sides[name]) > 1 else price
         positions[name] = NetPosition(sum(sides[name], Decimal(0)), average)
     return positions, sides
+
+
+_positions = Asked(
+    lambda account: (
+        Position.objects.filter(account=account)
+        .exclude(units=0)
+        .values_list("instrument__name", "units", "average_price")
+    )
+)
 
 
 def _last(rows: QuerySet[Fill] | QuerySet[Charge]) -> int:
@@ -224,11 +241,7 @@ class Live:
     """What works or waits, read once for orders that are judged one after the other."""
 
     def __init__(self, account: BrokerAccount) -> None:
-        self._orders = list(
-            Order.objects.filter(
-                account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
-            ).select_related("instrument")
-        )
+        self._orders = _live(account.pk)
         self._known: dict[object, object] = {}
 
     def add(self, order: Order) -> None:
@@ -248,6 +261,13 @@ class Live:
         if key not in self._known:
             self._known[key] = ask()
         return cast(Known, self._known[key])
+
+
+_live = Asked(
+    lambda account: Order.objects.filter(
+        account=account, state__in=sorted({*AT_VENUE, OrderState.QUEUED})
+    ).select_related("instrument")
+)
 
 
 def exposure_for(

@@ -89,6 +89,7 @@ from webapp.trading.services.reconciliation import (
     reconciliation_record,
 )
 from webapp.trading.services.trading_state import trading_state_worsen
+from webapp.trading.statements import Asked
 from webapp.trading.streams import MarketStream, Relay, connect, listen_for_hints
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader.exposure import (
@@ -133,6 +134,46 @@ BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
 _DOUBT = (_S.UNKNOWN, _S.CHANGE_UNKNOWN)
+
+
+_NEW, _WORKING = (_S.CREATED, _S.QUEUED), (_S.ACCEPTED, _S.PARTIAL)
+_waiting = Asked(
+    lambda account: (
+        Order.objects.filter(account=account, state__in=(*_NEW, *_WORKING))
+        .filter(Q(state__in=_NEW) | Q(state__in=_WORKING, cancel_requested_at__isnull=False))
+        .order_by("pk")
+        .values_list(
+            "pk", "state", "instrument__name", "cancel_requested_at", "reduce_only", "replaces_id"
+        )
+    )
+)
+_orders_in = Asked(
+    lambda account, *states: (
+        Order.objects.filter(account=account, state__in=states)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    )
+)
+_unanswered = Asked(
+    lambda *keys: (
+        Order.objects.filter(
+            Q(state=_S.SENDING) | Q(replaces__state=_S.REPLACE_PENDING), pk__in=keys
+        )
+        .order_by("pk")
+        .values_list("pk", "replaces_id")
+    )
+)
+_states_not = Asked(lambda mode: TradingState.objects.exclude(state=mode).values_list("pk"))
+_positions = Asked(
+    lambda account: (
+        Position.objects.filter(account=account).exclude(units=0).select_related("instrument")
+    )
+)
+_controls = Asked(
+    lambda feed: Feed.objects.filter(pk=feed).values_list(
+        "bars_per_second", "paused", "restart_requested"
+    )
+)
 
 
 class Stop(Exception):
@@ -743,10 +784,10 @@ class Trader:
                     await self._stand_still(self._feed_stands())
 
     def _read_feed_controls(self) -> None:
-        row = Feed.objects.get(pk=self._feed.pk)
-        self._pace.bars_per_second = row.bars_per_second
-        self._pace.paused = row.paused
-        if row.restart_requested:
+        ((bars_per_second, paused, restart),) = _controls(self._feed.pk)
+        self._pace.bars_per_second = bars_per_second
+        self._pace.paused = paused
+        if restart:
             self._restart.set()
 
     def _feed_stands(self) -> str:
@@ -772,8 +813,7 @@ class Trader:
         ).exists()
 
     def _order_ids(self, *states: OrderState) -> list[int]:
-        rows = Order.objects.filter(account=self._account, state__in=states).order_by("pk")
-        return list(rows.values_list("pk", flat=True))
+        return _orders_in(self._account.pk, *states)
 
     async def _work_orders(self) -> None:
         """Do everything that any order of the account waits for."""
@@ -790,28 +830,14 @@ class Trader:
         """Return the orders that wait for us, oldest first."""
         if self._stopped():
             order_path.orders_end_stopped(account_id=self._account.pk, now=utc_now())
-        new, working = (_S.CREATED, _S.QUEUED), (_S.ACCEPTED, _S.PARTIAL)
-        rows = (
-            Order.objects.filter(account=self._account, state__in=(*new, *working))
-            .filter(Q(state__in=new) | Q(state__in=working, cancel_requested_at__isnull=False))
-            .order_by("pk")
-            .values_list(
-                "pk",
-                "state",
-                "instrument__name",
-                "cancel_requested_at",
-                "reduce_only",
-                "replaces_id",
-            )
-        )
         return [
             Waiting(key, OrderState(state), name, at is not None, reduces or replaces is not None)
-            for key, state, name, at, reduces, replaces in rows
+            for key, state, name, at, reduces, replaces in _waiting(self._account.pk)
         ]
 
     def _stopped(self) -> bool:
         """Return whether any scope of the kill switch is not ACTIVE."""
-        return halt_flag.is_set() or TradingState.objects.exclude(state=TradingMode.ACTIVE).exists()
+        return halt_flag.is_set() or bool(_states_not(TradingMode.ACTIVE))
 
     async def _withdraw(self, order_ids: list[int]) -> None:
         """End or cancel orders; the venue is asked for all of them without waiting between."""
@@ -940,10 +966,7 @@ class Trader:
 
     def _unanswered(self, orders: list[Order]) -> list[tuple[int, int | None]]:
         """Return those that are SENDING still, each with the order whose place it was to take."""
-        keys = [order.pk for order in orders]
-        open_ = Q(state=_S.SENDING) | Q(replaces__state=_S.REPLACE_PENDING)
-        rows = Order.objects.filter(open_, pk__in=keys).order_by("pk")
-        return list(rows.values_list("pk", "replaces_id"))
+        return [(key, old) for key, old in _unanswered(*(order.pk for order in orders))]
 
     async def _unsent(self, order: Order, reason: str) -> None:
         """End an entry of which nothing was written, at once: a rule may decide again now.
@@ -1104,7 +1127,7 @@ class Trader:
         """
         now = utc_now()
         protected = True
-        for position in Position.objects.filter(account=self._account).exclude(units=0):
+        for position in _positions(self._account.pk):
             stops = order_path.stops_of(position)
             missing = abs(position.units) - order_path.covered_units(position, stops)
             if missing <= 0:
