@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ from sep_engine.cli.source import (
     File,
     PipOption,
     Session,
-    Source,
+    SourceOptions,
     SpreadOption,
     Stages,
     TickOption,
@@ -195,11 +195,9 @@ def backtest(
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestOptions:
+class BacktestOptions(SourceOptions):
     """Everything that decides a backtest, as JSON: what the command was given, paths absolute."""
 
-    file: str | None
-    sample: bool
     rule: dict[str, Any] | None
     spread_pips: str | None
     quotes: str | None
@@ -207,11 +205,6 @@ class BacktestOptions:
     side: str | None
     pip: str | None
     account: dict[str, Any] | None
-    tick: str | None
-    calendar: str
-    columns: str | None
-    time_zone: str | None
-    accept: tuple[str, ...]
     strategy: str | None = None
     session: str | None = None
     also: tuple[str, ...] = ()
@@ -219,9 +212,9 @@ class BacktestOptions:
     entry: str | None = None
 
 
-def _given(source: Source, options: BacktestOptions) -> Given:
+def _given(options: BacktestOptions) -> Given:
     return given_bars(
-        source,
+        options.source(),
         side=options.side,
         pip=options.pip,
         spread_pips=options.spread_pips,
@@ -277,23 +270,12 @@ def trade_back(
     """Return the document of a backtest, its page, and the bars of each instrument with the result
     on them."""
 
-    def source(path: str | None, *, sample: bool = False) -> Source:
-        return Source(
-            None if path is None else Path(path),
-            sample,
-            options.tick,
-            options.calendar,
-            options.columns,
-            options.time_zone,
-            list(options.accept),
-        )
-
     bar.begin("Reading")
     from sep_engine import __version__
     from sep_engine.report import Provenance, backtest_page
 
-    given = _given(source(options.file, sample=options.sample), options)
-    others = [_given(source(path), options) for path in options.also]
+    given = _given(options)
+    others = [_given(replace(options, file=path, sample=False)) for path in options.also]
     bars, pip, synthetic = given.bars, given.pip, given.synthetic
     rows = [(name.replace("_", " "), str(value)) for name, value in given.origin.items()]
     bar.begin("Trading")
@@ -304,7 +286,9 @@ def trade_back(
     money = None
     if options.account is not None:
         legs = list(zip((given, *others), (result, *others_results), strict=True))
-        rates = [source(path).stored() for path in options.rate]
+        rates = [
+            replace(options, file=path, sample=False).source().stored() for path in options.rate
+        ]
         money = _kept_account(options.account, legs, rates)
         rows = [*rows, *((f"account: {title}", text) for title, text in _account_rows(money))]
     bar.begin("Drawing")

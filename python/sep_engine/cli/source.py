@@ -180,6 +180,31 @@ class Source:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a stored run keeps of a FILE and how it was read, as JSON; the path is absolute."""
+
+    file: str | None
+    sample: bool
+    tick: str | None
+    calendar: str
+    columns: str | None
+    time_zone: str | None
+    accept: tuple[str, ...]
+
+    def source(self, *, synthetic: bool = False) -> Source:
+        return Source(
+            None if self.file is None else Path(self.file),
+            self.sample,
+            self.tick,
+            self.calendar,
+            self.columns,
+            self.time_zone,
+            list(self.accept),
+            synthetic,
+        )
+
+
 def _is_zone(name: str) -> bool:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 

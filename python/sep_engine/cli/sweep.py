@@ -20,7 +20,7 @@ from sep_engine.cli.source import (
     File,
     PipOption,
     Session,
-    Source,
+    SourceOptions,
     SpreadOption,
     Stages,
     TickOption,
@@ -145,11 +145,9 @@ def _trials(swept: Swept, options: SweepOptions) -> list[tuple[dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class SweepOptions:
+class SweepOptions(SourceOptions):
     """Everything that decides a sweep, as JSON: what the command was given, paths absolute."""
 
-    file: str | None
-    sample: bool
     grid: dict[str, Any]
     spread_pips: str | None
     quotes: str | None
@@ -163,11 +161,6 @@ class SweepOptions:
     kind: str
     block: float
     seed: int
-    tick: str | None
-    calendar: str
-    columns: str | None
-    time_zone: str | None
-    accept: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,22 +184,13 @@ def sweep_over(
     threads: int = 0,
 ) -> Swept:
     """Return what the rules of a grid earn; where and how it is computed changes no figure."""
-    source = Source(
-        None if options.file is None else Path(options.file),
-        options.sample,
-        options.tick,
-        options.calendar,
-        options.columns,
-        options.time_zone,
-        list(options.accept),
-    )
     bar.begin("Reading")
     from sep_engine import backtest
     from sep_engine.cli.strategy import within_session
 
     rules = backtest.Grid.from_json(options.grid)
     given = given_bars(
-        source,
+        options.source(),
         side=options.side,
         pip=options.pip,
         spread_pips=options.spread_pips,

@@ -13,7 +13,7 @@ import typer
 
 from sep_engine.cli.given import bars_volume, sample_pip, usual_pip, whole_ticks
 from sep_engine.cli.runs import counted_in, ledger_text, run_key, write_files
-from sep_engine.cli.source import Source, Stages, decimal_option, progress
+from sep_engine.cli.source import SourceOptions, Stages, decimal_option, progress
 from sep_engine.cli.text import duration_text, print_lines, screen
 from sep_engine.errors import ArgumentError, DataError
 
@@ -29,12 +29,10 @@ ACCEPTABLE = ("bad_trade", "unmatched_trade")
 
 
 @dataclass(frozen=True, slots=True)
-class TradesOptions:
+class TradesOptions(SourceOptions):
     """Everything that decides a verdict on trades, as JSON; paths absolute."""
 
     trades: str
-    file: str | None
-    sample: bool
     spread_pips: str | None
     pip: str | None
     trials: int | None
@@ -45,11 +43,6 @@ class TradesOptions:
     worlds: int
     seed: int
     synthetic: bool
-    tick: str | None
-    calendar: str
-    columns: str | None
-    time_zone: str | None
-    accept: tuple[str, ...]
     volume: str | None = None
 
 
@@ -96,16 +89,8 @@ def trades_document(
     from sep_engine.evidence.market import Market
 
     ours = [kind for kind in options.accept if kind in ACCEPTABLE]
-    source = Source(
-        None if options.file is None else Path(options.file),
-        options.sample,
-        options.tick,
-        options.calendar,
-        options.columns,
-        options.time_zone,
-        [kind for kind in options.accept if kind not in ACCEPTABLE],
-        options.synthetic,
-    )
+    others = tuple(kind for kind in options.accept if kind not in ACCEPTABLE)
+    source = replace(options, accept=others).source(synthetic=options.synthetic)
     origin: dict[str, Any] = {}
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
     stored = source.stored() if source.is_stored else None

@@ -24,6 +24,7 @@ from sep_engine.cli.source import (
     PipOption,
     Session,
     Source,
+    SourceOptions,
     SpreadOption,
     Stages,
     TickOption,
@@ -244,11 +245,9 @@ def verdict(
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictOptions:
+class VerdictOptions(SourceOptions):
     """Everything that decides a verdict, as JSON: what the command was given, paths absolute."""
 
-    file: str | None
-    sample: bool
     strategy: str | None
     grid: str | None
     measured: bool
@@ -259,11 +258,6 @@ class VerdictOptions:
     folds: int
     seed: int
     synthetic: bool
-    tick: str | None
-    calendar: str
-    columns: str | None
-    time_zone: str | None
-    accept: tuple[str, ...]
     session: str | None = None
     side: str | None = None
     entry: str | None = None
@@ -284,16 +278,7 @@ def judge(
     gate: how many cuts, trades and largest gains the causality gate makes again, None for as many
         as fit its time.
     """
-    source = Source(
-        None if options.file is None else Path(options.file),
-        options.sample,
-        options.tick,
-        options.calendar,
-        options.columns,
-        options.time_zone,
-        list(options.accept),
-        options.synthetic,
-    )
+    source = options.source(synthetic=options.synthetic)
     bar.begin("Reading")
     try:
         from sep_engine.evidence.lab import evaluate
