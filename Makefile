@@ -88,10 +88,11 @@ timing: $(VENV)/.dev ## Measure the gate, the kill switch, losses, lost answers,
 	@$(BIN)/python -m tests.restarts
 
 .PHONY: calibrate
-calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (16 min of processor time; SCALE=)
+calibrate: $(VENV)/.dev ## Calibrate the evidence lab on worlds in which the truth is known (16 min of processor time; SCALE=, DOCS=1 fills docs)
 	@$(MAKE) --silent --no-print-directory engine
 	@mkdir -p build
-	@$(BIN)/python python/benchmarks/calibrate.py --scale $(SCALE) --write build/calibration.md
+	@$(BIN)/python python/benchmarks/calibrate.py --scale $(SCALE) --write build/calibration.md \
+	    $(if $(DOCS),--docs)
 
 .PHONY: screenshot
 screenshot: $(VENV)/.run ## Photograph the running page into docs/images (needs Chromium)

@@ -1,11 +1,13 @@
 """Calibrate the evidence lab on generated worlds, and print the tables as Markdown.
 
-    python python/benchmarks/calibrate.py [--scale 1.0] [--jobs N] [--write FILE]
+    python python/benchmarks/calibrate.py [--scale 1.0] [--jobs N] [--write FILE] [--docs]
 
 `--scale` multiplies the number of worlds of every part: 1 is 1,000 null markets. Every world is a
 piece of work of its own, seeded by its number, so that the tables are the same for any number of
-jobs. With `--write` finished worlds are kept in FILE.worlds.jsonl, and a run that was cut off goes
-on from there; a larger scale starts from the worlds of a smaller one.
+jobs. With `--write` finished worlds are kept in FILE.(code).worlds.jsonl, and a run that was cut
+off goes on from there; a larger scale starts from the worlds of a smaller one. The curves of power
+are drawn beside FILE. `--docs` puts page and curves into docs/studies, and the figures into the
+README's row.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import inspect
+import io
 import itertools
 import json
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -60,6 +64,8 @@ QUICK = Settings(
 )
 DAYS = Settings(draws=499, pbo_blocks=10)
 FREE = Costs(spread=0, pip=10.0, assumed=False, source="generated: no cost")
+ROOT: Final = Path(__file__).resolve().parents[2]
+POWER: Final = "calibration-power.svg"
 RULES = tuple(
     Rule(
         direction=way,
@@ -384,6 +390,7 @@ def tables(scale: float, found: Mapping[Unit, Done]) -> str:
         "## Nulls",
         table(names, rows),
         "## Power: one rule with an edge over three years",
+        f"![How often an edge is found]({POWER})",
         "Daily P&L with independent noise; the verdict's lines on selection decide.",
         table(
             ("net Sharpe ratio a year", "among 10 rules", "among 1,000 rules"),
@@ -411,6 +418,71 @@ def _at_most(found: Sequence[bool], level: float) -> bool:
     return wilson(sum(found), calls=len(found)).low <= level
 
 
+def power_svg(scale: float, found: Mapping[Unit, Done]) -> str:
+    """Return the curves of power as SVG, the same bytes for the same worlds."""
+    import matplotlib as mpl
+
+    from sep_engine.report.plots import DIM, INK, LOSS, axes_of, finish, legend
+
+    figure, (left, right) = axes_of(rows=1, columns=2)
+    figure.set_figheight(4.2)
+    for rules, color in zip(FAMILIES, (INK, LOSS), strict=True):
+        intervals = []
+        for sharpe in SHARPES:
+            done = [found[Unit("planted", s, sharpe, rules)].result for s in _many(200, scale)]
+            intervals.append(wilson(sum(done), calls=len(done)))
+        shares = np.array([(one.estimate, one.low, one.high) for one in intervals])
+        left.plot(SHARPES, shares[:, 0], "o-", color=color, markersize=3, label=f"{rules:,} rules")
+        left.fill_between(SHARPES, shares[:, 1], shares[:, 2], color=color, alpha=0.15, linewidth=0)
+    left.set_xlabel("net Sharpe ratio a year, over three years; bands are 95 % intervals")
+    left.set_ylabel("found")
+    for (hit_rate, cost), color in zip(
+        itertools.product((0.55, 0.60), (0.0, 0.5, 1.3)),
+        ("#9ec5e8", "#5b93c7", INK, "#f0a79e", "#d9685a", LOSS),
+        strict=True,
+    ):
+        points = [
+            (signals, np.mean([found[Unit("planted", s, sharpe, 100)].result
+                               for s in _many(50, scale)]))
+            for (hit, paid, signals), sharpe in _called().items()
+            if (hit, paid) == (hit_rate, cost)
+        ]  # fmt: skip
+        right.plot(*zip(*points, strict=True), "o-", color=color, markersize=3,
+                   label=f"{100 * hit_rate:.0f} %, {cost:g} pips")  # fmt: skip
+    right.set_xscale("log", base=2)
+    right.set_xticks((0.5, 2, 8), ("0.5", "2", "8"))
+    right.set_xlabel("signals a day, moves of 8 pips, 100 rules; hit rate and cost above")
+    for axes in (left, right):
+        axes.axhline(0.8, color=DIM, linewidth=0.8)
+        axes.set_ylim(-0.02, 1.02)
+        legend(axes)
+    figure.subplots_adjust(top=0.86, bottom=0.13)
+    finish(figure, [left, right], synthetic=False)
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "power", "svg.fonttype": "path"}):
+        figure.savefig(
+            out, format="svg", facecolor="white", metadata={"Date": None, "Creator": None}
+        )
+    # Editors and hooks take blanks off the ends of lines.
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def in_readme(readme: str, scale: float, found: Mapping[Unit, Done]) -> str:
+    """Return README with the shares of this run in the row that names `make calibrate`."""
+    seeds = _many(1000, scale)
+    edges = [found[Unit("null market", seed)].result[3] for seed in seeds]
+    users = [found[Unit("peeking user", seed)].result for seed in seeds]
+    figures = (
+        f"{share(edges)} of {len(seeds):,} null markets pass, {share(users)} of {len(seeds):,} "
+        "users who retry 100 times"
+    )
+    row = re.compile(r"[\d.]+ % \[[^]]*\] of [\d,]+ null markets pass, [^|]* 100 times")
+    filled, count = row.subn(figures, readme)
+    if count != 1:
+        raise SystemExit(f"README.md has {count} rows with what a calibration found, not one")
+    return filled
+
+
 def costs(found: Mapping[Unit, Done]) -> str:
     """Return what a world of each kind took of a processor's time."""
     spent: dict[tuple[str, int], list[float]] = {}
@@ -430,16 +502,21 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--write", type=Path, default=None, metavar="FILE")
+    parser.add_argument("--docs", action="store_true", help="fill the documents from this run")
     options = parser.parse_args()
     if not (math.isfinite(options.scale) and options.scale > 0):
         parser.error(f"--scale must be > 0, was {options.scale}")
     if options.jobs < 1:
         parser.error(f"--jobs must be >= 1, was {options.jobs}")
+    if options.docs and options.scale < 1:
+        parser.error("--docs takes a run of --scale 1 or more: the documents state its figures")
     # Being stopped ends the workers too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out: Path | None = options.write
-    keep = None if out is None else out.with_name(out.name + ".worlds.jsonl")
-    found = outcomes(units(options.scale), jobs=options.jobs, keep=keep, code=fingerprint())
+    code = fingerprint()
+    # Worlds of other code lie in a file of another name.
+    keep = None if out is None else out.with_name(f"{out.name}.{code[:12]}.worlds.jsonl")
+    found = outcomes(units(options.scale), jobs=options.jobs, keep=keep, code=code)
     cpu_s = sum(done.cpu_s for done in found.values())
     _say(costs(found))
     text = (
@@ -451,8 +528,15 @@ def main() -> None:
         f"{cpu_s / 60:.1f} min of processor time.\n"
     )
     print(text)
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
+    pages = [] if out is None else [out]
+    if options.docs:
+        pages.append(ROOT / "docs" / "studies" / "calibration.md")
+        readme = ROOT / "README.md"
+        filled = in_readme(readme.read_text(encoding="utf-8"), options.scale, found)
+        readme.write_text(filled, encoding="utf-8")
+    for page in pages:
+        page.write_text(text, encoding="utf-8")
+        page.with_name(POWER).write_text(power_svg(options.scale, found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -58,3 +58,22 @@ def test_a_promise_is_broken_when_its_level_is_below_the_interval() -> None:
     # Wilson's 95 % for 10 of 100 starts at 0.055, for 9 of 100 at 0.048.
     assert calibrate._at_most([True] * 9 + [False] * 91, 0.05)
     assert not calibrate._at_most([True] * 10 + [False] * 90, 0.05)
+
+
+def test_the_row_of_the_readme_is_filled_with_what_a_run_found() -> None:
+    # Scale 0.004 is four worlds of a part; of four, one is 25 % and none 0 %. Wilson's 95 % are
+    # 4.6 to 69.9 and 0 to 49.
+    found = {
+        calibrate.Unit("null market", seed): calibrate.Done((0.5, 0.5, 0.5, seed == 0), 0.1)
+        for seed in range(4)
+    }
+    found |= {calibrate.Unit("peeking user", s): calibrate.Done(False, 0.1) for s in range(4)}
+    readme = (calibrate.ROOT / "README.md").read_text(encoding="utf-8")
+    filled = calibrate.in_readme(readme, 0.004, found)
+    assert (
+        "| 25.0 % [4.6, 69.9] of 4 null markets pass, 0.0 % [0.0, 49.0] of 4 users who retry "
+        "100 times |"
+    ) in filled
+    assert len(filled.splitlines()) == len(readme.splitlines())
+    with pytest.raises(SystemExit, match="has 0 rows"):
+        calibrate.in_readme("# SEP", 0.004, found)
