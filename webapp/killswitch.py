@@ -341,7 +341,7 @@ def own_token() -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def main(words: list[str] | None = None) -> int:
+def main() -> int:
     """Serve until stopped; 1: the port cannot be had."""
     parser = argparse.ArgumentParser(prog="webapp.killswitch", description="Serve the kill switch.")
     parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
@@ -351,7 +351,7 @@ def main(words: list[str] | None = None) -> int:
         default=HOST,
         help="default: %(default)s; the other only in a container whose port stays on its machine",
     )
-    options = parser.parse_args(words)
+    options = parser.parse_args()
     with contextlib.suppress(DatabaseError):
         standby.write()  # as new as can be, while there is a database
     switch = KillSwitch(token=own_token())

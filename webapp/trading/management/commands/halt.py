@@ -47,18 +47,11 @@ class Command(BaseCommand):
             action="store_true",
             help="Cancel all orders and close all positions, and tell until it is done.",
         )
-        parser.add_argument(
-            "--serve", type=int, metavar="PORT", help="Serve the kill switch's page on 127.0.0.1."
-        )
         parser.add_argument("--user", help="Who re-arms: the code or password is asked for.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         reason = options["reason"] or "manage.py halt"
-        if options["serve"] is not None:
-            from webapp import killswitch  # its HTTP server is of no use to the other ways
-
-            killswitch.main(["--port", str(options["serve"])])
-        elif options["release"]:
+        if options["release"]:
             self._release(options)
         elif options["close_everything"]:
             self._close_everything(reason, options)
