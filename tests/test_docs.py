@@ -192,8 +192,9 @@ def test_make_targets_and_their_variables_exist() -> None:
 
 def test_commands_of_sep_exist_with_their_options() -> None:
     unknown = []
+    all_commands = typer.main.get_command(app)
     for words in commands("sep"):
-        found: Any = typer.main.get_command(app)
+        found: Any = all_commands
         rest = list(words)
         while rest and rest[0] in getattr(found, "commands", {}):
             found = found.commands[rest.pop(0)]

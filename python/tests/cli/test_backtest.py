@@ -45,6 +45,7 @@ def rows(bars: int) -> list[tuple[datetime, int]]:
     ]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_strategy_class_is_traded_by_the_rules_of_the_backtest(
     sep: Sep, small: Callable[[int], Path], always: Path, tmp_path: Path
 ) -> None:

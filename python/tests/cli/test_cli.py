@@ -109,6 +109,7 @@ def test_data_check_passes_the_sample(sep: Sep) -> None:
     assert "0 bars missing in open hours" in shown.out
 
 
+@pytest.mark.usefixtures("drawn")
 def test_backtest_prints_and_plots(sep: Sep, tmp_path: Path) -> None:
     shown = sep("backtest", "--sample", "--out", tmp_path)
     assert shown.code == 0
@@ -129,6 +130,7 @@ def test_backtest_gives_its_figures_as_json(sep: Sep, tmp_path: Path) -> None:
     assert stored == document
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_same_backtest_gives_the_same_bytes(sep: Sep, small: Small, tmp_path: Path) -> None:
     path = small(400)
     pages = []

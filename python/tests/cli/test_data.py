@@ -84,6 +84,7 @@ def test_a_verdict_measures_its_costs_on_stored_data(
     assert (again.code, again.err) == (0, "")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_generated_prices_wear_their_name_in_a_backtest(sep: Sep) -> None:
     imported(sep, "--synthetic")
     document = sep("backtest", "mine", "--spread-pips", "1.3", "--json").document

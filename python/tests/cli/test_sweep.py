@@ -108,6 +108,7 @@ def test_it_refuses_in_one_line(sep: Sep, grid: Path, arguments: list[str], mess
     assert shown.err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_sweep_within_a_session_is_stored_and_made_again(sep: Sep, grid: Path) -> None:
     hours = "mon-fri 08:00-17:00 Europe/London"
     asked = ("--grid", grid, "--session", hours, "--top", "3", "--surrogates", "19")

@@ -38,6 +38,7 @@ def arguments(export: Path, tmp_path: Path) -> list[str | Path]:
     ]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_trades_of_another_program_are_judged(sep: Sep, export: Path, tmp_path: Path) -> None:
     shown = sep(*arguments(export, tmp_path), "--trials", "145", "--json")
     document = shown.document

@@ -43,6 +43,7 @@ def rules(tmp_path: Path) -> Path:
     return written(tmp_path, f"[{RULE}, {other}]")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_verdict_is_a_line_a_table_and_a_page(
     sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_ledger_that_was_tampered_with_gives_no_verdict(
     assert sep(*arguments(rules)).err.startswith(f"sep: {ledger}: not a ledger: ")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_generated_prices_are_stamped(
     sep: Sep, arguments: Arguments, tmp_path: Path, rules: Path
 ) -> None:
@@ -295,6 +297,7 @@ class Momentum:
     assert documents[0] == documents[1]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_strategy_that_never_trades_has_its_page(
     sep: Sep, arguments: Arguments, tmp_path: Path
 ) -> None:
@@ -367,6 +370,7 @@ def lab_arguments(bars: Path, out: Path) -> list[str | Path]:
     return ["verdict", bars, "--surrogates", "19", "--folds", "3", "--out", out]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_grid_is_judged_as_one_family(
     sep: Sep, small: Callable[[int], Path], tmp_path: Path, quick_lab: None
 ) -> None:
