@@ -61,6 +61,22 @@ def money_is_decimal(text: str) -> Iterator[Finding]:
             yield node.lineno, f"money is Decimal here, not the float {node.value}"
 
 
+def money_on_the_order_path_is_decimal(text: str) -> Iterator[Finding]:
+    """What holds money is not annotated as a float and not made one; seconds may be."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            name, holder = node.arg, node.annotation
+        elif isinstance(node, ast.AnnAssign):
+            name, holder = ast.unparse(node.target), node.annotation
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "float" and node.args:
+            name, holder = ast.unparse(node.args[0]), node.func
+        else:
+            continue
+        seconds = name.endswith("_s")
+        if not seconds and MONEY.search(name) and re.search(r"\bfloat\b", ast.unparse(holder)):
+            yield node.lineno, f"{name} is Decimal here, not float"
+
+
 def columns_of_money_are_decimal(text: str) -> Iterator[Finding]:
     """No model keeps money in a FloatField."""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -104,6 +120,11 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"cpp/(include|src|cuda)/", library_is_silent),
     (rf"{PURE}.*\.py$", pure_code_reads_no_clock),
     (r"python/sep_engine/(execution|risk)/.*\.py$", money_is_decimal),
+    (
+        r"webapp/trading/(services|brokers|trader|management)/.*\.py$",
+        money_on_the_order_path_is_decimal,
+    ),
+    (r"python/sep_oanda_server/.*\.py$", money_on_the_order_path_is_decimal),
     (r"webapp/.*models.*\.py$", columns_of_money_are_decimal),
     (rf"{SOURCES}\.(py|hpp|cpp|cu|cuh|ts|tsx)$", names_say_what_a_thing_is),
     (rf"{SOURCES}\.(py|hpp|cpp|cu|cuh|ts|tsx)$", nothing_is_put_off),

@@ -12,9 +12,6 @@ import pytest
         ("cpp/src/bits.cpp", "std::abort();", "ends the process"),
         ("python/sep_engine/risk/gate.py", "now = datetime.now(UTC)", "reads no clock"),
         ("python/sep_engine/signals/rule.py", "started = time.time()", "reads no clock"),
-        ("python/sep_engine/execution/fills.py", "half = 0.5", "not the float 0.5"),
-        ("python/sep_engine/risk/gate.py", "def f(x: float) -> None: ...", "not float"),
-        ("webapp/trading/models.py", "    price = models.FloatField()", "holds money"),
         ("webapp/trading/orders.py", "class OrderManager:", "no single meaning"),
         ("webapp/trading/orders.py", "class QuantumState:", "no single meaning"),
         ("cpp/src/bits.cpp", "// TODO: later", "finish it"),
@@ -33,6 +30,22 @@ def test_a_broken_convention_is_found(path: str, text: str, message: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("python/sep_engine/execution/fills.py", "half = 0.5", "not the float 0.5"),
+        ("python/sep_engine/risk/gate.py", "def f(x: float) -> None: ...", "not float"),
+        ("webapp/trading/models.py", "    price = models.FloatField()", "holds money"),
+        ("webapp/trading/services/orders.py", "def f(*, price: float | None): ...", "price is"),
+        ("webapp/trading/trader/trader.py", "peak_equity: float = 0", "peak_equity is"),
+        ("webapp/trading/brokers/paper.py", "size = float(order.units)", "order.units is"),
+        ("python/sep_oanda_server/ledger.py", "x = float(self.balance)", "self.balance is"),
+    ],
+)
+def test_d11_money_that_is_a_float_is_found(path: str, text: str, message: str) -> None:
+    test_a_broken_convention_is_found(path, text, message)
+
+
+@pytest.mark.parametrize(
     ("path", "text"),
     [
         ("cpp/tests/bits_test.cpp", 'printf("%d", 1);'),  # tests may print
@@ -41,6 +54,8 @@ def test_a_broken_convention_is_found(path: str, text: str, message: str) -> Non
         ("python/sep_engine/risk/gate.py", "age = now - quote.time"),
         ("python/sep_engine/execution/fills.py", 'half = Decimal("0.5")'),
         ("python/sep_engine/backtest/run.py", "half = 0.5"),  # statistics are floats
+        ("webapp/trading/trader/live.py", "def f(price_wait_s: float, price: Decimal): ..."),
+        ("webapp/trading/trader/strategies.py", "tick = float(strategy.instrument.tick)"),
         ("webapp/trading/models.py", "    progress = models.FloatField()"),
         ("webapp/trading/models.py", "    price = models.DecimalField()"),
         ("webapp/tests/test_orders.py", "class OrderManager:"),

@@ -16,6 +16,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from sep_engine.execution.states import Origin
+from webapp.trading.management.commands import runtrader
 from webapp.trading.models import (
     BrokerAccount,
     EventLog,
@@ -243,8 +244,15 @@ def test_c4_a_valkey_that_stands_still_holds_no_order_up(sample: Feed, valkey: A
 
 
 def refusal() -> str:
-    with pytest.raises(CommandError) as refused:
-        call_command("runtrader", "--skip-checks", stdout=io.StringIO())
+    """Return why no trader starts; one that does fails the test instead of trading on in it."""
+
+    def begins(account_id: int, *, with_relay: bool) -> None:
+        raise AssertionError("the trader started")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtrader, "_run", begins)
+        with pytest.raises(CommandError) as refused:
+            call_command("runtrader", "--skip-checks", stdout=io.StringIO())
     return str(refused.value)
 
 

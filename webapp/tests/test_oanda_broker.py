@@ -16,7 +16,7 @@ import pytest
 from sep_engine.execution.states import OrderType
 from sep_engine.model import Quote
 from sep_engine.venues.oanda.backoff import Backoff
-from sep_engine.venues.oanda.client import local
+from sep_engine.venues.oanda.client import SILENCE_S, local
 from webapp.tests import local_venue
 from webapp.tests.local_venue import ACCOUNT
 from webapp.trading import halt_flag
@@ -402,6 +402,11 @@ async def test_the_stream_tells_how_far_the_ledger_has_grown(
         facts = await broker.submit(replace(BUY, client_id=venue.name()))
         assert await anext(news) == Reached(facts[0].id)
         assert await anext(news) == Reached(facts[1].id)
+
+
+def test_b1_a_loss_is_known_within_ten_seconds_and_one_late_heartbeat_is_none() -> None:
+    # The venue's heartbeats come every 5 s; a second is left to tell of the loss.
+    assert 5 < SILENCE_S <= 9
 
 
 async def test_b1_a_stream_that_falls_silent_is_noticed_and_asked_for_again(venue: Venue) -> None:

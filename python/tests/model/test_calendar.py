@@ -82,8 +82,10 @@ def test_d13_a_trading_day_begins_at_17_new_york(at: datetime, expected: date) -
     assert trading_day(at) == expected
 
 
-def test_d13_every_hour_of_a_year_belongs_to_the_day_that_new_york_says() -> None:
-    hours = [utc(2017, 1, 1) + number * HOUR for number in range(24 * 365)]
+# 2024 has a 29 February; 2006 changed its clocks in April and October, as was the law then.
+@pytest.mark.parametrize("year", [2006, 2017, 2024])
+def test_d13_every_hour_of_a_year_belongs_to_the_day_that_new_york_says(year: int) -> None:
+    hours = [utc(year, 1, 1) + number * HOUR for number in range(24 * 366)]
     new_york = ZoneInfo("America/New_York")
     # 17:00 there is the midnight after which a day is named.
     expected = [(one.astimezone(new_york).replace(tzinfo=None) + 7 * HOUR).date() for one in hours]
