@@ -22,7 +22,9 @@ from sep_engine.model import QuoteBar
 from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
 from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strategy, Trial
-from webapp.trading.selectors import run_data, run_work
+from webapp.trading.research import evidence, pieces
+from webapp.trading.research.question import Answer
+from webapp.trading.selectors import run_data
 from webapp.trading.selectors.standing import strategy_sha256
 from webapp.trading.services import runs, trials
 from webapp.trading.services.live_gate import may_trade_live
@@ -55,7 +57,7 @@ def work(count: int = 1_000, *, holder: str = "one", now: datetime = NOW) -> int
             return done
         said = shard_compute(shard=shard, progress=lambda share: None, now=now)
         if "answer" in said:
-            runs.run_done(shard=shard, answer=run_work.Answer(**said["answer"]), now=now)
+            runs.run_done(shard=shard, answer=Answer(**said["answer"]), now=now)
         else:
             # What a worker reads from the process of the shard.
             runs.shard_done(shard=shard, result=json.loads(json.dumps(said["result"])), now=now)
@@ -80,10 +82,10 @@ def held_to_schema(body: Any, path: str, status: str = "200", method: str = "get
 @pytest.fixture
 def short(sample: Feed, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A reference to 2,000 stored candles; the lab computes as little as it may."""
-    monkeypatch.setattr(run_work, "_NULLS", {"walk": 3})
-    monkeypatch.setattr(run_work, "_GATE_S", 0.0)
-    monkeypatch.setattr(run_work, "_CELLS_A_PIECE", 2_000 * 10)
-    monkeypatch.setattr(run_work, "_BARS_A_PIECE", 2_000 * 3)
+    monkeypatch.setattr(evidence, "_NULLS", {"walk": 3})
+    monkeypatch.setattr(evidence, "_GATE_S", 0.0)
+    monkeypatch.setattr(pieces, "_CELLS_A_PIECE", 2_000 * 10)
+    monkeypatch.setattr(pieces, "_BARS_A_PIECE", 2_000 * 3)
     return {"instrument": "EUR_USD", "granularity": "H1"}
 
 
@@ -142,10 +144,10 @@ def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], v
     given = run_data.material(run.data)
     whole = lab.evaluate(
         Market.of(given.bars, side=given.side),
-        run_work._family(run.configuration),
-        costs=run_work._costs(run.configuration, given),
+        evidence.family_of(run.configuration),
+        costs=evidence.costs_of(run.configuration, given),
         provenance=in_pieces["provenance"],
-        settings=run_work._settings(run.configuration, seed=0),
+        settings=evidence.settings_of(run.configuration, seed=0),
         count=lambda sharpes: Count(1, 1),
         enough=lambda: True,
     )
@@ -400,10 +402,10 @@ def test_a_shard_has_one_holder_until_its_lease_ends(
     assert (taken.pk, taken.attempts, taken.holder) == (lost.pk, 2, "two")
     # It was not dead after all: nothing of it counts now.
     assert not runs.shard_renew(shard=lost, progress=0.9, now=late)
-    answer = run_work.Answer("{}", "", None, "of a ghost", {})
+    answer = Answer("{}", "", None, "of a ghost", {})
     assert not runs.run_done(shard=lost, answer=answer, now=late)
     said = shard_compute(shard=taken, progress=lambda share: None, now=late)
-    assert runs.run_done(shard=taken, answer=run_work.Answer(**said["answer"]), now=late)
+    assert runs.run_done(shard=taken, answer=Answer(**said["answer"]), now=late)
     assert "of a ghost" not in Run.objects.get().result_text
     assert not runs.run_done(shard=taken, answer=answer, now=late)
 
@@ -580,7 +582,7 @@ def verdict_on(api: Any, strategy: Strategy, *, edge: bool, key: str = "key-1") 
     run.shards.exclude(pk=last.pk).update(state="DONE", result="{}")
     shard = runs.shard_claim(holder="lab", now=run.created_at)
     assert shard is not None
-    answer = run_work.Answer("{}", "", edge, "a verdict", {})
+    answer = Answer("{}", "", edge, "a verdict", {})
     assert runs.run_done(shard=shard, answer=answer, now=run.created_at)
     return run
 

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from webapp.trading.models import RunShard
-from webapp.trading.selectors.run_work import Answer
+from webapp.trading.research.question import Answer
 from webapp.trading.services import runs
 
 RENEW_S = 2.0

@@ -13,13 +13,14 @@ from sep_engine import ledger
 from sep_engine.errors import DataError
 from sep_engine.ledger import Tried
 from webapp.trading.models import RunShard
-from webapp.trading.selectors import run_work
+from webapp.trading.research import pieces
+from webapp.trading.research.question import Progress
 from webapp.trading.selectors.engine import code_version
 from webapp.trading.selectors.run_data import material
 from webapp.trading.services.trials import trials_record, trials_verify
 
 
-def shard_compute(*, shard: RunShard, progress: run_work.Progress, now: datetime) -> dict[str, Any]:
+def shard_compute(*, shard: RunShard, progress: Progress, now: datetime) -> dict[str, Any]:
     """Return {"result"} of a piece, or {"answer"} of a run's last one.
 
     Raises:
@@ -42,7 +43,7 @@ def shard_compute(*, shard: RunShard, progress: run_work.Progress, now: datetime
         "progress": progress,
     }
     if "report" not in shard.work:
-        return {"result": run_work.piece_result(shard.work, **question)}
+        return {"result": pieces.piece_result(shard.work, **question)}
 
     def record(trials: Sequence[ledger.Trial], settings: Mapping[str, object]) -> Tried:
         if run.kind == run.Kind.EVIDENCE:
@@ -61,4 +62,4 @@ def shard_compute(*, shard: RunShard, progress: run_work.Progress, now: datetime
     earlier = run.shards.filter(stage__lt=shard.stage).order_by("number")
     texts = earlier.values_list("result", flat=True)
     found = [json.loads(text) for text in texts if text is not None]
-    return {"answer": asdict(run_work.answer(found=found, record=record, **question))}
+    return {"answer": asdict(pieces.answer(found=found, record=record, **question))}

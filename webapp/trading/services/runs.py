@@ -18,9 +18,10 @@ from kombu.exceptions import OperationalError
 from sep_engine.ledger import sha256_of
 from webapp.config.celery import app
 from webapp.trading.models import Run, RunRequest, RunResult, RunShard, Strategy
+from webapp.trading.research.pieces import name_of, plan
+from webapp.trading.research.question import Answer, session_counts
 from webapp.trading.selectors.engine import code_version
 from webapp.trading.selectors.run_data import material
-from webapp.trading.selectors.run_work import Answer, name_of, plan, session_counts
 from webapp.trading.selectors.runs import run_resource
 from webapp.trading.selectors.standing import (
     last_judged,
