@@ -146,10 +146,33 @@ def test_overfitting_is_rank_stability_not_profit() -> None:
     assert result.out_of_sample.max() < 0
 
 
-@pytest.mark.parametrize("blocks", [3, 0, 22, 200])
-def test_overfitting_refuses_blocks_that_do_not_fit(blocks: int) -> None:
-    with pytest.raises(ArgumentError, match="blocks must be even"):
-        se.overfitting(np.zeros((100, 2)), blocks=blocks)
+@pytest.mark.parametrize(
+    ("blocks", "shape"),
+    [
+        *((blocks, (1000, 2)) for blocks in (3, 0, -2, 22, 200)),
+        (6, (11, 2)),  # a block of one row has no ratio
+        (6, (12, 1)),
+    ],
+)
+def test_overfitting_refuses_blocks_that_do_not_fit(blocks: int, shape: tuple[int, int]) -> None:
+    with pytest.raises(ArgumentError, match=rf"blocks must be even.*was {blocks}, .{shape[0]}, "):
+        se.overfitting(np.zeros(shape), blocks=blocks)
+
+
+@pytest.mark.parametrize(("blocks", "halves"), [(2, 2), (6, 20), (20, 184_756)])
+def test_overfitting_takes_blocks_up_to_every_limit(blocks: int, halves: int) -> None:
+    # C(2, 1) = 2, C(6, 3) = 20, C(20, 10) = 184,756; two rows a block and two rules are enough.
+    gains = np.random.default_rng(1).standard_normal((2 * blocks, 2))
+    assert se.overfitting(gains, blocks=blocks).logits.size == halves
+
+
+def test_no_bars_or_figures_that_are_none_are_refused() -> None:
+    for shape in ((1, 2), (2, 0), (5,)):
+        with pytest.raises(ArgumentError, match=r"gains must be \(T, K\), finite, with T >= 2"):
+            se.mean_correlation(np.zeros(shape))
+    with pytest.raises(ArgumentError, match="gains must be"):
+        se.mean_correlation([[1.0, np.nan], [2.0, 1.0]])
+    assert se.mean_correlation([[1.0], [2.0]]) == 0.0
 
 
 def test_mean_correlation_leaves_the_diagonal_out() -> None:
