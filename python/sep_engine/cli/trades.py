@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sep_engine.evidence.market import Market
     from sep_engine.evidence.settings import Count
     from sep_engine.evidence.trades import TradeList
+    from sep_engine.model.volume import Counted
 
 # Kinds of rows that --accept leaves out; the verdict then says so and does not pass.
 ACCEPTABLE = ("bad_trade", "unmatched_trade")
@@ -89,29 +91,10 @@ def trades_document(
     from sep_engine.evidence.market import Market
 
     ours = [kind for kind in options.accept if kind in ACCEPTABLE]
-    others = tuple(kind for kind in options.accept if kind not in ACCEPTABLE)
-    source = replace(options, accept=others).source(synthetic=options.synthetic)
-    origin: dict[str, Any] = {}
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
-    stored = source.stored() if source.is_stored else None
-    said_pip = decimal_option("--pip", options.pip)
-    if options.sample:
-        given = source.sample()
-        bars, pip_price = given.bars, sample_pip(given, said_pip)
-        spread_pips = options.spread_pips or given.metadata["assumed_spread_pips"]
-    else:
-        bars = stored.bars if stored else source.bars()
-        own_pip = stored.pip if stored else usual_pip(bars.tick)
-        pip_price = said_pip or own_pip
-        origin = stored.metadata["origin"] if stored else {}
-        spread_pips = options.spread_pips or ""
-    if not spread_pips:
-        raise ArgumentError(
-            "say what a round trip costs beside the fill prices: --spread-pips 1.3, or "
-            "--spread-pips 0 if the trades were filled at real bids and asks"
-        )
-    spread = whole_ticks("--spread-pips", spread_pips, pip_price, bars.tick)
-    pip = float(pip_price / bars.tick)
+    prices = _prices(options)
+    bars, pip = prices.bars, float(prices.pip / prices.bars.tick)
+    spread = whole_ticks("--spread-pips", prices.spread_pips, prices.pip, bars.tick)
     told = "given on the command line" if options.spread_pips else "assumed for the sample"
     costs = Costs(spread, pip, True, told)
     # Bars of one side lie a spread beside the other, and a fill may slip by a pip.
@@ -125,31 +108,22 @@ def trades_document(
     trades = _columns(rows, tick=float(bars.tick))
     fees = table.fees
     if options.fees_pips is not None:
-        given_fees = whole_ticks("--fees-pips", options.fees_pips, pip_price, bars.tick)
+        given_fees = whole_ticks("--fees-pips", options.fees_pips, prices.pip, bars.tick)
         trades = replace(trades, fees=np.full(len(trades), float(given_fees)))
         fees = "given on the command line"
+    every_size = all(row.units is not None for row in rows)
     provenance = {
         "program": table.source,
         "trades_file": table.path.name,
         "trades_sha256": table.sha256,
         "times_of_trades": options.trades_time_zone or "zone stated in the file",
         "fees": fees,
-        "sizes": "stated in the file"
-        if all(row.units is not None for row in rows)
-        else "not stated: every trade counts the same",
+        "sizes": "stated in the file" if every_size else "not stated: every trade counts the same",
         "left_out_by_instrument": left_out,
         "refused_rows": [
             f"{reason}: {count}" for reason, count in sorted(Counter(refused).items())
         ],
-        "name": bars.name,
-        "sha256": bars.sha256,
-        "content_sha256": bars.content_sha256,
-        "bars_of": duration_text(bars.duration),
-        "tick": str(bars.tick),
-        "calendar": bars.calendar,
-        "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
-        **origin,
-        "synthetic": options.synthetic or origin.get("synthetic", False),
+        **_provenance(prices, options),
     }
     count = counted(bars, {"trades_sha256": table.sha256, "instrument": options.instrument})
     bar.begin("Opening the same positions at random times")
@@ -161,7 +135,7 @@ def trades_document(
         tolerance_ticks=tolerance,
         refused=len(refused),
         provenance=provenance,
-        volume=bars_volume(bars, options.volume, "unknown" if stored is None else stored.volume_of),
+        volume=bars_volume(bars, options.volume, prices.volume_of),
         declared_trials=options.trials,
         worlds=options.worlds,
         seed=options.seed,
@@ -169,6 +143,58 @@ def trades_document(
         progress=lambda part, done, total: bar.within(done / total),
     )
     return {**report.document, "engine": __version__}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prices:
+    """The bars that trades are held against. `pip` is in price, `spread_pips` as it was said."""
+
+    bars: Bars
+    pip: Decimal
+    spread_pips: str
+    origin: Mapping[str, Any]
+    volume_of: Counted
+
+
+def _prices(options: TradesOptions) -> _Prices:
+    """Return the bars of --prices, and what a round trip costs beside the fill prices.
+
+    Raises:
+        ArgumentError: nobody says what it costs.
+    """
+    others = tuple(kind for kind in options.accept if kind not in ACCEPTABLE)
+    source = replace(options, accept=others).source(synthetic=options.synthetic)
+    pip = decimal_option("--pip", options.pip)
+    if options.sample:
+        sample = source.sample()
+        spread = options.spread_pips or sample.metadata["assumed_spread_pips"]
+        return _Prices(sample.bars, sample_pip(sample, pip), spread, {}, "unknown")
+    stored = source.stored() if source.is_stored else None
+    bars = source.bars() if stored is None else stored.bars
+    if not options.spread_pips:
+        raise ArgumentError(
+            "say what a round trip costs beside the fill prices: --spread-pips 1.3, or "
+            "--spread-pips 0 if the trades were filled at real bids and asks"
+        )
+    if stored is None:
+        return _Prices(bars, pip or usual_pip(bars.tick), options.spread_pips, {}, "unknown")
+    origin = stored.metadata["origin"]
+    return _Prices(bars, pip or stored.pip, options.spread_pips, origin, stored.volume_of)
+
+
+def _provenance(prices: _Prices, options: TradesOptions) -> dict[str, Any]:
+    bars = prices.bars
+    return {
+        "name": bars.name,
+        "sha256": bars.sha256,
+        "content_sha256": bars.content_sha256,
+        "bars_of": duration_text(bars.duration),
+        "tick": str(bars.tick),
+        "calendar": bars.calendar,
+        "findings": [f"{found.kind}: {found.count}" for found in bars.quality.findings],
+        **prices.origin,
+        "synthetic": options.synthetic or prices.origin.get("synthetic", False),
+    }
 
 
 def _of_instrument(table: TradeTable, instrument: str | None) -> tuple[tuple[TradeRow, ...], int]:
