@@ -75,6 +75,28 @@ def as_whole(name: str, value: int, *, low: int, high: int | None = None) -> int
     return int(value)
 
 
+def as_number(name: str, value: float) -> float:
+    """Return `value` if it is a real number: an int, a float, or what turns into one.
+
+    The compiled code takes and refuses the same, in the same words.
+    """
+    if not isinstance(value, (bool, complex, str, bytes, bytearray)):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ArgumentError(f"{name} is too large for a float") from None
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"{name} must be a number, was {type(value).__name__}")
+
+
+def as_word(name: str, value: str) -> str:
+    """Return `value` if it is a str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, was {type(value).__name__}")
+    return value
+
+
 def as_window(window: int) -> int:
     """Return `window` if it is an int in 8..1024."""
     return as_whole("window", window, low=8, high=1024)

@@ -12,10 +12,13 @@ from sep_engine._core import DeviceArray
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh._arrays import (
     as_bits,
+    as_number,
     as_prices,
     as_results,
     as_stride,
+    as_whole,
     as_window,
+    as_word,
     check_filled,
     one_dimensional,
 )
@@ -98,7 +101,7 @@ def is_on_device(array: object) -> bool:
 _DLPACK_CPU = 1
 
 
-_Key = tuple[float, int, int, Encoding, tuple[str, ...], Predictor, float, int]
+_Key = tuple[float, int, int, str, tuple[str, ...], str, float, int]
 
 
 class _KeptRollers:
@@ -184,7 +187,7 @@ def rolling_device(
     return _rolling(
         prices,
         of_bits=False,
-        tick=float(tick),
+        tick=tick,
         window=window,
         stride=stride,
         metrics=metrics,
@@ -258,16 +261,28 @@ def _rolling(
 ) -> DeviceRollingMetrics:
     names = metric_names(metrics, of_bits=of_bits)
     kind, given = as_results(names, dtype, out)
+    device = as_whole("device", device, low=0, high=2**31 - 1)
+    host = None
     if is_on_device(values):
         device = _core.device_of(values)
-    window = as_window(window)
-    stride = as_stride(stride)
-    key = (tick, window, stride, encoding, tuple(names), predictor, float(collapse_share), device)
-    roller = _KEPT.take(key)
-    if not is_on_device(values):
+    else:
         host = as_bits(values) if of_bits else as_prices(values)
         if host.size == 0:
             raise ArgumentError(f"{'bits' if of_bits else 'prices'} must not be empty")
+    window = as_window(window)
+    stride = as_stride(stride)
+    key = (
+        as_number("tick", tick),
+        window,
+        stride,
+        as_word("encoding", encoding),
+        tuple(names),
+        as_word("predictor", predictor),
+        as_number("collapse_share", collapse_share),
+        device,
+    )
+    roller = _KEPT.take(key)
+    if host is not None:
         values = _core.to_device(host, device)
     if gap is not None and not is_on_device(gap):
         gap = _core.to_device(one_dimensional("gap", gap, np.bool_), device)

@@ -31,6 +31,44 @@ def test_without_a_gpu_the_arguments_are_judged_first() -> None:
         qfh.rolling_bits_device(np.zeros(100, dtype=np.uint8), window=7)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tick": "a"}, "tick must be a number, was str"),
+        ({"tick": None}, "tick must be a number, was NoneType"),
+        ({"tick": 1j}, "tick must be a number, was complex"),
+        ({"tick": True}, "tick must be a number, was bool"),
+        ({"tick": 10**400}, "tick is too large for a float"),
+        ({"collapse_share": "0.6"}, "collapse_share must be a number, was str"),
+        ({"encoding": 3}, "encoding must be a str, was int"),
+        ({"predictor": None}, "predictor must be a str, was NoneType"),
+        ({"metrics": [3]}, "metrics must be a sequence of names, each a str, was int"),
+        ({"metrics": ["x"]}, "metrics must be among .*, was x"),
+        ({"window": 64.0}, "window must be an int, was float"),
+        ({"stride": 0}, "stride must be >= 1, was 0"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_the_words_of_the_processor(
+    options: dict[str, Any], message: str
+) -> None:
+    # Before any GPU is asked, so this runs where there is none.
+    prices = 1.1 + np.arange(300) % 7 * TICK
+    with pytest.raises((ArgumentError, TypeError), match=f"^{message}$") as expected:
+        qfh.rolling(prices, **{"tick": TICK, **options})
+    with pytest.raises(type(expected.value)) as found:
+        qfh.rolling_device(prices, **{"tick": TICK, **options})
+    assert str(found.value) == str(expected.value)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("0", "device must be an int, was str"), (-1, r"device must be in 0\.\.2147483647, was -1")],
+)
+def test_a_device_that_is_no_number_of_one_is_refused(device: Any, message: str) -> None:
+    with pytest.raises((ArgumentError, TypeError), match=f"^{message}$"):
+        qfh.rolling_bits_device(np.zeros(100, dtype=np.uint8), device=device)
+
+
 OLD_DRIVER = """
 int cuDriverGetVersion(int *version) { *version = 11040; return 0; }
 int cuInit(unsigned flags) { return 0; }

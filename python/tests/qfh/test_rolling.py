@@ -3,8 +3,13 @@
 import itertools
 import signal
 import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -309,6 +314,25 @@ def test_progress_is_called_and_may_stop_the_work() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         qfh.rolling(prices, tick=TICK, progress=stop)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "parquet"])
+def test_a_file_is_rolled_in_chunks_as_the_whole_is(tmp_path: Path, kind: str) -> None:
+    prices = walk(20_000, 31)
+    if kind == "numpy":
+        np.save(tmp_path / "prices.npy", prices)
+        mapped = np.load(tmp_path / "prices.npy", mmap_mode="r")
+        chunks: Iterable[Any] = (mapped[first : first + 7_001] for first in range(0, 20_000, 7_001))
+    else:
+        pq.write_table(pa.table({"close": prices}), tmp_path / "p.parquet", row_group_size=6_000)
+        file = pq.ParquetFile(tmp_path / "p.parquet", memory_map=True)
+        chunks = (batch["close"] for batch in file.iter_batches(batch_size=4_096))
+    parts = list(qfh.rolling_chunks(chunks, tick=TICK, window=32, stride=3))
+    assert len(parts) == {"numpy": 3, "parquet": 5}[kind]  # 20,000 / 7,001 and / 4,096, upwards
+    whole = qfh.rolling(prices, tick=TICK, window=32, stride=3)
+    np.testing.assert_array_equal(np.concatenate([part.index for part in parts]), whole.index)
+    joined = np.concatenate([part.damped for part in parts])
+    assert joined.tobytes() == whole.damped.tobytes()
 
 
 def test_ctrl_c_stops_a_long_call() -> None:
