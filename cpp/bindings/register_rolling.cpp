@@ -11,29 +11,48 @@
 namespace sep::bindings {
 namespace {
 
-/// Prices that are handed over at once: as many as take a good part of the 200 ms within which
-/// Ctrl-C is heard, because threads begin and end with each call, which costs 0.1 ms. Not more than
-/// the reference does in that time, for which gaps may leave all windows from one call to the next.
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// Prices that are handed over at once: many, because threads begin and end with each call, which
+/// costs 0.1 ms, and no more than can be encoded, which nothing interrupts, in a good part of the
+/// 200 ms within which Ctrl-C is heard. A backend that does not work in pieces gets fewer.
 class ChunkSize {
 public:
     /// The path metrics take time in proportion to the window.
     explicit ChunkSize(const Roller& roller)
-        : threads_(static_cast<std::size_t>(std::clamp(roller.threads(), 1, 8))),
-          prices_(roller.spec().window.groups & group_path ? prices_min : threads_ << 18) {}
+        : most_(std::size_t{1} << (roller.in_pieces() ? 22 : 19)),
+          prices_(roller.spec().window.groups & group_path
+                      ? least
+                      : static_cast<std::size_t>(std::clamp(roller.threads(), 1, 8)) << 18) {}
 
     std::size_t prices() const { return prices_; }
 
-    void learn(std::chrono::steady_clock::duration taken) {
-        using std::chrono::milliseconds;
-        if (taken < milliseconds(25)) prices_ *= 2;
-        if (taken > milliseconds(75)) prices_ /= 2;
-        prices_ = std::clamp(prices_, prices_min, threads_ << 19);
+    void learn(Clock::duration taken) {
+        if (taken < milliseconds(25)) prices_ *= 4;
+        if (taken > milliseconds(100)) prices_ /= 2;
+        prices_ = std::clamp(prices_, least, most_);
     }
 
 private:
-    static constexpr std::size_t prices_min = std::size_t{1} << 14;
-    std::size_t threads_;
+    static constexpr std::size_t least = std::size_t{1} << 14;
+    std::size_t most_;
     std::size_t prices_;
+};
+
+/// Python's signals have their turn in the middle of a call, but not so often that the lock, which
+/// other threads may hold, is waited for all the time.
+class Signals {
+public:
+    void hear() {
+        if (Clock::now() - heard_ < milliseconds(25)) return;
+        const py::gil_scoped_acquire acquire;
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        heard_ = Clock::now();
+    }
+
+private:
+    Clock::time_point heard_ = Clock::now();
 };
 
 /// Take the values in chunks; between them Python's signals and the progress callback have their
@@ -54,6 +73,8 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
     }
     const RollingOutputs out = outputs(columns);
     ChunkSize chunk(roller);
+    Signals signals;
+    const Between between = [&signals] { signals.hear(); };
     std::size_t written = 0;
     std::size_t count = 0;
     for (std::size_t first = 0; first < all.size(); first += count) {
@@ -62,15 +83,15 @@ void take(Roller& roller, const Array<T>& values, const std::optional<Array<std:
         const auto part_gap = all_gap.empty() ? all_gap : all_gap.subspan(first, count);
         {
             const py::gil_scoped_release release;
-            const auto begin = std::chrono::steady_clock::now();
+            const Clock::time_point begin = Clock::now();
             const std::size_t more = roller.outputs_of(count);
             if constexpr (std::is_same_v<T, double>) {
-                roller.take_prices(part, part_gap, out.from(written));
+                roller.take_prices(part, part_gap, out.from(written), between);
             } else {
-                roller.take_bits(part, part_gap, out.from(written));
+                roller.take_bits(part, part_gap, out.from(written), between);
             }
             written += more;
-            chunk.learn(std::chrono::steady_clock::now() - begin);
+            chunk.learn(Clock::now() - begin);
         }
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
         if (!progress.is_none()) progress(first + count, all.size());

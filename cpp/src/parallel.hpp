@@ -38,13 +38,29 @@ void in_parallel(int threads, std::size_t tasks, const Work& work) {
     if (thrown) std::rethrow_exception(thrown);
 }
 
-/// Call `work(task)` for every task on up to `threads` threads, as above.
+/// Call `work(task)` for every task on up to `threads` threads, as above. The caller calls
+/// `between()` before each task that it takes. After a throw no thread begins another task.
+template <class Work, class Between>
+void each_in_parallel(int threads, std::size_t tasks, const Work& work, const Between& between) {
+    std::atomic<std::size_t> next = 0;
+    const std::thread::id caller = std::this_thread::get_id();
+    in_parallel(threads, tasks, [&] {
+        const bool calls = std::this_thread::get_id() == caller;
+        try {
+            for (std::size_t task = next++; task < tasks; task = next++) {
+                if (calls) between();
+                work(task);
+            }
+        } catch (...) {
+            next = tasks;
+            throw;
+        }
+    });
+}
+
 template <class Work>
 void each_in_parallel(int threads, std::size_t tasks, const Work& work) {
-    std::atomic<std::size_t> next = 0;
-    in_parallel(threads, tasks, [&] {
-        for (std::size_t task = next++; task < tasks; task = next++) work(task);
-    });
+    each_in_parallel(threads, tasks, work, [] {});
 }
 
 }  // namespace sep

@@ -17,14 +17,18 @@ namespace {
 // Below this many windows a thread costs more than it saves.
 constexpr std::uint64_t windows_per_thread_min = 16'384;
 // Pieces are small beside a call, so that threads end together, and large beside a block.
-constexpr std::uint64_t pieces_per_thread = 16;
+constexpr std::uint64_t pieces_per_thread = 32;
 constexpr std::uint64_t prices_per_piece_min = 16'384;
+// The path metrics take microseconds a window; the caller looks up between pieces.
+constexpr std::uint64_t prices_per_path_piece_min = 4'096;
 constexpr std::size_t words_per_thread_min = 1'024;
+// Taking prices in takes some ten nanoseconds each.
+constexpr std::size_t prices_between = 262'144;
 
 }  // namespace
 
 Roller::Roller(const RollingSpec& spec, Backend backend, int threads)
-    : spec_(spec), threads_(thread_count(backend, threads)) {
+    : spec_(spec), threads_(thread_count(backend, threads)), in_pieces_(backend != Backend::cuda) {
     check(spec.window);
     check_tick(spec.tick);
     if (spec.stride == 0) throw InvalidArgument("stride must be >= 1, was 0");
@@ -96,7 +100,7 @@ void Roller::append_predicted(bool bit, bool joined) {
 }
 
 void Roller::take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
-                         const RollingOutputs& out) {
+                         const RollingOutputs& out, const Between& between) {
     if (!gap.empty() && gap.size() != prices.size()) {
         throw InvalidArgument("gap must have one value per price, " +
                               std::to_string(prices.size()) + ", had " +
@@ -108,6 +112,7 @@ void Roller::take_prices(std::span<const double> prices, std::span<const std::ui
     prices_before_ = flat_.size();
     const std::vector<std::optional<simd::EncodedPrices>> encoded = encode_words(prices);
     for (std::size_t first = 0; first < prices.size(); first += 64) {
+        if (between && first % prices_between == 0) between();
         const std::size_t end = std::min(first + 64, prices.size());
         const std::size_t word = first / 64;
         const bool known = word < encoded.size() && encoded[word];
@@ -119,7 +124,7 @@ void Roller::take_prices(std::span<const double> prices, std::span<const std::ui
         for (std::size_t k = first; k < end; ++k)
             take_price(prices[k], !gap.empty() && gap[k] != 0);
     }
-    run(bits_before, out);
+    run(bits_before, out, between);
 }
 
 void Roller::take_price(double price, bool gap) {
@@ -192,7 +197,7 @@ bool Roller::take_word(const double* prices, const simd::EncodedPrices* encoded)
 }
 
 void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
-                       const RollingOutputs& out) {
+                       const RollingOutputs& out, const Between& between) {
     if (!gap.empty() && gap.size() != bits.size()) {
         throw InvalidArgument("gap must have one value per bit, " + std::to_string(bits.size()) +
                               ", had " + std::to_string(gap.size()));
@@ -203,6 +208,7 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
     prices_before_ = flat_.size();
     const std::size_t packed = gap.empty() ? pack_words(bits, bits_before) : 0;
     for (std::size_t first = packed; first < bits.size(); first += 64) {
+        if (between && first % prices_between == 0) between();
         const auto count = static_cast<int>(std::min<std::size_t>(64, bits.size() - first));
         bool bad = false;
         const bool whole = kernels_ != nullptr && count == 64;
@@ -222,7 +228,7 @@ void Roller::take_bits(std::span<const std::uint8_t> bits, std::span<const std::
         append(word, joined, count);
         flat_.append(0, count);
     }
-    run(bits_before, out);
+    run(bits_before, out, between);
 }
 
 std::size_t Roller::pack_words(std::span<const std::uint8_t> bits, std::uint64_t bits_before) {
@@ -245,27 +251,33 @@ std::size_t Roller::pack_words(std::span<const std::uint8_t> bits, std::uint64_t
     return 64 * words.size();
 }
 
-void Roller::run_in_pieces(Chunk chunk, int threads, const RollingOutputs& out) {
+void Roller::run_in_pieces(Chunk chunk, const RollingOutputs& out, const Between& between) {
     // Every piece writes outputs of its own, so the result does not depend on their number.
     struct Piece {
         Chunk chunk;
         RollingOutputs out;
     };
-    const std::uint64_t even =
-        chunk.prices / (pieces_per_thread * static_cast<std::uint64_t>(threads));
-    const std::uint64_t size = std::max(even, prices_per_piece_min) / 64 * 64;
+    const std::uint64_t wanted = chunk.outputs_together / windows_per_thread_min + 1;
+    const auto threads = std::min(static_cast<std::uint64_t>(threads_), wanted);
+    const std::uint64_t even = chunk.prices / (pieces_per_thread * threads);
+    const std::uint64_t least =
+        spec_.window.groups & group_path ? prices_per_path_piece_min : prices_per_piece_min;
+    const std::uint64_t size = std::max(even, least) / 64 * 64;
     std::vector<Piece> pieces;
     std::uint64_t output = 0;
     while (chunk.prices > 0) {
         pieces.push_back({chunk.cut(std::min(size, chunk.prices)), out.from(output)});
         output += pieces.back().chunk.outputs();
     }
-    each_in_parallel(threads, pieces.size(), [&](std::size_t piece) {
-        backend_->run(pieces[piece].chunk, pieces[piece].out);
-    });
+    each_in_parallel(
+        static_cast<int>(threads), pieces.size(),
+        [&](std::size_t piece) { backend_->run(pieces[piece].chunk, pieces[piece].out); },
+        [&] {
+            if (between) between();
+        });
 }
 
-void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
+void Roller::run(std::uint64_t bits_before, const RollingOutputs& out, const Between& between) {
     Chunk chunk{
         {bits_.words(), bits_.forgotten()},
         {joined_.words(), joined_.forgotten()},
@@ -279,12 +291,10 @@ void Roller::run(std::uint64_t bits_before, const RollingOutputs& out) {
         0,
     };
     chunk.outputs_together = chunk.outputs();
-    const std::uint64_t wanted = chunk.outputs_together / windows_per_thread_min + 1;
-    const auto threads = std::min<std::uint64_t>(static_cast<std::uint64_t>(threads_), wanted);
-    if (threads <= 1) {
-        backend_->run(chunk, out);
+    if (in_pieces_) {
+        run_in_pieces(chunk, out, between);
     } else {
-        run_in_pieces(chunk, static_cast<int>(threads), out);
+        backend_->run(chunk, out);
     }
     const auto window = static_cast<std::uint64_t>(spec_.window.window);
     // The vector kernels read words that begin up to 64 bits before a window.

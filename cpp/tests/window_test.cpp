@@ -1,10 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <thread>
 
 #include "backends.hpp"
 #include "sep/errors.hpp"
 #include "series.hpp"
+#include "simd/kernels.hpp"
 
 namespace sep {
 namespace {
@@ -306,6 +309,42 @@ TEST(Simd, TakesManyBitsInPiecesAsTheReferenceOneByOne) {
         FAIL() << "a 2 was taken";
     } catch (const InvalidArgument& error) {
         EXPECT_STREQ(error.what(), "bits must be 0 or 1, was 2 at row 150001");
+    }
+}
+
+TEST(Roller, IsInterruptedBetweenPiecesByTheThreadThatCalls) {
+    struct GivenUp {};
+    constexpr int size = 1'000'000;
+    constexpr int piece = 31'232;  // size / 32 in whole words, on one thread
+    const std::vector<std::uint8_t> bits = random_bits(size, 29);
+    for (const Backend backend : {Backend::scalar, Backend::simd}) {
+        // The reference takes bits in one by one and looks up every 262,144: four times.
+        const int second_piece = backend == Backend::scalar ? 6 : 2;
+        for (const int threads : {1, 4}) {
+            std::vector<double> entropy(size, -1.0);
+            RollingOutputs out;
+            out.metrics[simd::entropy] = {entropy.data(), false};
+            const auto caller = std::this_thread::get_id();
+            int calls = 0;
+            const Between between = [&] {
+                EXPECT_EQ(std::this_thread::get_id(), caller);
+                if (++calls == second_piece) throw GivenUp{};
+            };
+            Roller roller(spec_of(64, Encoding::moves, group_counts), backend, threads);
+            bool gave_up = false;
+            try {
+                roller.take_bits(bits, {}, out, between);
+            } catch (const GivenUp&) {
+                gave_up = true;
+            }
+            const auto left = std::count(entropy.begin(), entropy.end(), -1.0);
+            EXPECT_EQ(gave_up, calls == second_piece);
+            if (threads == 1) {
+                EXPECT_EQ(left, size - piece) << "the second piece was computed";
+            } else if (!gave_up) {
+                EXPECT_EQ(left, 0) << "others were faster than the caller and did it all";
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -101,6 +102,10 @@ public:
     virtual void run(const Chunk& chunk, const RollingOutputs& out) = 0;
 };
 
+/// Called by the thread that makes a call, some milliseconds apart, while others may be at work.
+/// What it throws ends the call.
+using Between = std::function<void()>;
+
 /// The rolling metrics of one series, taken in chunks of any size.
 ///
 /// At a price that gives no bit the metrics stay as they were. NaN until the window is full.
@@ -114,20 +119,24 @@ public:
     /// Take in prices and write the results of those among them that have an output.
     ///
     /// @param gap  empty, or one value per price; non-zero: something is missing before that price.
-    /// @throws InvalidArgument  a price breaks a rule of `advance`. The roller cannot be used
-    /// after.
+    /// @param between  empty, or called now and then: between pieces of the windows only where
+    ///                 `in_pieces()`.
+    /// @throws InvalidArgument  a price breaks a rule of `advance`.
+    /// The roller cannot be used after a throw.
     void take_prices(std::span<const double> prices, std::span<const std::uint8_t> gap,
-                     const RollingOutputs& out);
+                     const RollingOutputs& out, const Between& between = {});
 
     /// The same for bits, 0 or 1, each as if it came from a price of its own.
     void take_bits(std::span<const std::uint8_t> bits, std::span<const std::uint8_t> gap,
-                   const RollingOutputs& out);
+                   const RollingOutputs& out, const Between& between = {});
 
     /// Outputs that the next `prices` prices give.
     std::uint64_t outputs_of(std::uint64_t prices) const;
 
     const RollingSpec& spec() const { return spec_; }
     int threads() const { return threads_; }
+    /// Whether windows are computed piece by piece, by this processor.
+    bool in_pieces() const { return in_pieces_; }
 
 private:
     /// Pack as many whole words as can be taken at once; returns how many bits they hold.
@@ -145,11 +154,12 @@ private:
     /// Take 64 prices without a gap at once; false: they are left to `take_price`.
     /// @param encoded  what `encode_words` has made of them, or nullptr.
     bool take_word(const double* prices, const simd::EncodedPrices* encoded);
-    void run(std::uint64_t bits_before, const RollingOutputs& out);
-    void run_in_pieces(Chunk chunk, int threads, const RollingOutputs& out);
+    void run(std::uint64_t bits_before, const RollingOutputs& out, const Between& between);
+    void run_in_pieces(Chunk chunk, const RollingOutputs& out, const Between& between);
 
     RollingSpec spec_;
     int threads_;
+    bool in_pieces_;
     std::unique_ptr<RollingBackend> backend_;
     const simd::Kernels* kernels_;  ///< nullptr for the reference
     LastPrice last_;
