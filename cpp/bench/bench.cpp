@@ -56,15 +56,21 @@ RollingSpec spec_of(int window) {
     return spec;
 }
 
-/// Memory as a fresh array has it: pages come at the first write, large ones if the system grants
-/// them, as NumPy asks for too.
+enum class Pages { large, small };
+
+/// Memory as a fresh array has it: pages come at the first write. Large ones, if the system grants
+/// them, as NumPy asks for too; or small ones, as malloc and std::vector give them.
 template <class T>
 class Fresh {
 public:
-    Fresh() : data_(static_cast<T*>(std::aligned_alloc(alignment, size_bytes))) {
+    explicit Fresh(Pages pages = Pages::large)
+        : data_(static_cast<T*>(std::aligned_alloc(alignment, size_bytes))) {
         if (data_ == nullptr) throw std::bad_alloc();
 #ifdef __linux__
-        madvise(data_.get(), size_bytes, MADV_HUGEPAGE);
+        const bool large = pages == Pages::large;
+        madvise(data_.get(), size_bytes, large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+#else
+        static_cast<void>(pages);
 #endif
     }
     T* data() const { return data_.get(); }
@@ -79,6 +85,12 @@ private:
     };
     std::unique_ptr<T[], Free> data_;
 };
+
+std::vector<Fresh<float>> fresh_columns(Pages pages) {
+    std::vector<Fresh<float>> columns;
+    for (std::size_t m = 0; m < outputs; ++m) columns.emplace_back(pages);
+    return columns;
+}
 
 template <class T>
 RollingOutputs outputs_in(const std::vector<Fresh<T>>& columns) {
@@ -106,20 +118,23 @@ void rolling_warm(benchmark::State& state, Backend backend, int window, int thre
     count_items(state, count);
 }
 
-void rolling_fresh(benchmark::State& state, int window, int threads) {
+void rolling_fresh(benchmark::State& state, int window, Pages pages) {
     for (auto _ : state) {
-        const std::vector<Fresh<float>> columns(outputs);
-        Roller roller(spec_of(window), Backend::simd, threads);
+        const std::vector<Fresh<float>> columns = fresh_columns(pages);
+        Roller roller(spec_of(window), Backend::simd, 1);
         roller.take_bits(coin(), {}, outputs_in(columns));
     }
     count_items(state, windows);
 }
 
-void store_only(benchmark::State& state, bool fresh) {
-    std::vector<Fresh<float>> columns(outputs);
+void store_only(benchmark::State& state, bool fresh, Pages pages) {
+    std::vector<Fresh<float>> columns = fresh_columns(pages);
     for (const Fresh<float>& column : columns) column.warm();
     for (auto _ : state) {
-        if (fresh) columns = std::vector<Fresh<float>>(outputs);
+        if (fresh) {
+            columns.clear();
+            columns = fresh_columns(pages);
+        }
         for (const Fresh<float>& column : columns) {
             std::fill_n(column.data(), windows, 1.0F);
             benchmark::DoNotOptimize(column.data());
@@ -214,13 +229,15 @@ void add(const char* name, int window, Arguments... arguments) {
 }
 
 void add_all() {
-    timed(benchmark::RegisterBenchmark("store_only/fresh", store_only, true));
-    timed(benchmark::RegisterBenchmark("store_only/warm", store_only, false));
+    timed(benchmark::RegisterBenchmark("store_only/fresh", store_only, true, Pages::large));
+    timed(benchmark::RegisterBenchmark("store_only/small", store_only, true, Pages::small));
+    timed(benchmark::RegisterBenchmark("store_only/warm", store_only, false, Pages::large));
     for (const int window : {64, 256, 1024}) {
         add("published", window, published, static_cast<std::size_t>(window));
         add("rolling/scalar", window, rolling_warm<float>, Backend::scalar, window, 1);
         add("rolling/warm", window, rolling_warm<float>, Backend::simd, window, 1);
-        add("rolling/fresh", window, rolling_fresh, window, 1);
+        add("rolling/fresh", window, rolling_fresh, window, Pages::large);
+        add("rolling/small", window, rolling_fresh, window, Pages::small);
     }
     add("rolling/double", 64, rolling_warm<double>, Backend::simd, 64, 1);
     add("rolling/prices", 64, rolling_prices);

@@ -62,9 +62,11 @@ class Line:
 
 def rolling_lines() -> list[Line]:
     warm, fresh = "cpp/store_only/warm", "cpp/store_only/fresh"
+    small = "cpp/store_only/small"
     lines = [
         Line("store-only loop, ten float32 arrays, warm", warm),
-        Line("store-only loop, ten float32 arrays, fresh", fresh),
+        Line("store-only loop, fresh, pages of 2 MB", fresh),
+        Line("store-only loop, fresh, pages of 4 KB", small),
     ]
     goals = {64: 300.0, 256: None, 1024: 750.0}
     for window, goal in goals.items():
@@ -78,15 +80,16 @@ def rolling_lines() -> list[Line]:
             Line(f"W={window} simd, {name}", f"cpp/{name}/rolling/warm/{window}", of=published)
             for name in KERNELS
         ]
-        lines.append(
+        lines += [
             Line(
-                f"W={window} simd, fresh arrays",
-                f"cpp/rolling/fresh/{window}",
-                of=fresh,
+                f"W={window} simd, fresh, pages of {size}",
+                f"cpp/rolling/{loop.split('/')[-1]}/{window}",
+                of=loop,
                 goal=0.7 if window == 64 else None,
-                floor=fresh,
+                floor=loop,
             )
-        )
+            for size, loop in (("2 MB", fresh), ("4 KB", small))
+        ]
         lines += [
             Line(
                 f"W={window} simd, {threads} threads",
