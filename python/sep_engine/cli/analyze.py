@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,12 @@ from sep_engine.cli.source import (
 )
 from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 _HIGH = 95.0  # percentile
 
@@ -54,7 +60,7 @@ def analyze(
 
         from sep_engine.data import Bars, write_columns
         from sep_engine.model.ticks import infer_tick
-        from sep_engine.qfh import COUNT_METRICS, ENCODINGS, coin_distribution, rolling
+        from sep_engine.qfh import COUNT_METRICS, ENCODINGS, rolling
 
         if encoding not in ENCODINGS:
             known = ", ".join(ENCODINGS)
@@ -83,29 +89,7 @@ def analyze(
             plain = {name.rstrip("_"): column for name, column in values.items()}
             write_columns(out, series.times, {"close": closes, **plain, **scores})
 
-    rows = []
-    for name in names:
-        column = values[name]
-        known = np.isfinite(column)
-        scored = percentiles.get(name)
-        counted = None if scored is None else scored[np.isfinite(scored)]
-        rows.append(
-            {
-                "metric": name.rstrip("_"),
-                "latest": _number(column[-1]),
-                "latest_percentile": None if scored is None else _number(scored[-1]),
-                "mean": _number(column[known].mean()) if known.any() else None,
-                "coin_mean": coin_distribution(name, window).mean
-                if counted is not None and counted.size
-                else None,
-                "share_at_or_above_95": float((counted >= _HIGH).mean())
-                if counted is not None and counted.size
-                else None,
-                "coin_share_at_or_above_95": _coin_share(name, window)
-                if counted is not None and counted.size
-                else None,
-            }
-        )
+    rows = [_row(name, values[name], percentiles.get(name), window=window) for name in names]
     document = {
         "name": series.name,
         "sha256": series.sha256,
@@ -126,6 +110,33 @@ def analyze(
         typer.echo(json.dumps(document, indent=2))
     else:
         _print(document)
+
+
+def _row(name: str, column: Floats, percentiles: Floats | None, *, window: int) -> dict[str, Any]:
+    """Return the latest value and the mean of a (n,) metric, beside what a fair coin has.
+
+    percentiles: (n,) under a fair coin, None for a metric of which a coin says nothing.
+    """
+    import numpy as np
+
+    from sep_engine.qfh import coin_distribution
+
+    known = column[np.isfinite(column)]
+    counted = None if percentiles is None else percentiles[np.isfinite(percentiles)]
+    row = {
+        "metric": name.rstrip("_"),
+        "latest": _number(column[-1]),
+        "latest_percentile": None if percentiles is None else _number(percentiles[-1]),
+        "mean": _number(known.mean()) if known.size else None,
+        "coin_mean": None,
+        "share_at_or_above_95": None,
+        "coin_share_at_or_above_95": None,
+    }
+    if counted is not None and counted.size:
+        row["coin_mean"] = coin_distribution(name, window).mean
+        row["share_at_or_above_95"] = float((counted >= _HIGH).mean())
+        row["coin_share_at_or_above_95"] = _coin_share(name, window)
+    return row
 
 
 def _coin_share(metric: str, window: int) -> float:
