@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from drf_spectacular.generators import SchemaGenerator
+from matplotlib.figure import Figure
 
 from sep_engine.backtest import Costs, Grid
 from sep_engine.backtest import run as backtest
@@ -80,8 +81,17 @@ def held_to_schema(body: Any, path: str, status: str = "200", method: str = "get
 
 
 @pytest.fixture
-def short(sample: Feed, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def drawn() -> None:
+    """The figures of pages are drawn, which is two fifths of what a verdict here costs."""
+
+
+@pytest.fixture
+def short(
+    sample: Feed, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> dict[str, Any]:
     """A reference to 2,000 stored candles; the lab computes as little as it may."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(Figure, "savefig", lambda figure, out, **_: out.write("<svg></svg>"))
     monkeypatch.setattr(evidence, "_NULLS", {"walk": 3})
     monkeypatch.setattr(evidence, "_GATE_S", 0.0)
     monkeypatch.setattr(pieces, "_CELLS_A_PIECE", 2_000 * 10)
@@ -93,7 +103,7 @@ EVIDENCE = {"rules": [RULE], "surrogates": 25}
 
 
 def test_a_verdict_is_asked_for_computed_in_pieces_and_answered(
-    api: Any, short: dict[str, Any], valkey: Any
+    api: Any, short: dict[str, Any], drawn: None, valkey: Any
 ) -> None:
     response = ask(api, "evidence", {"data": short, **EVIDENCE})
     assert response.status_code == 202, response.content
