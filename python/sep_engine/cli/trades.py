@@ -94,9 +94,11 @@ def trades_document(
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
     prices = _prices(options)
     bars, pip = prices.bars, float(prices.pip / prices.bars.tick)
-    spread = whole_ticks("--spread-pips", prices.spread_pips, prices.pip, bars.tick)
+    spread = whole_ticks("--spread-pips", prices.spread_pips or "0", prices.pip, bars.tick)
     told = "given on the command line" if options.spread_pips else "assumed for the sample"
-    costs = Costs(spread, pip, True, told)
+    if prices.spread_pips is None:
+        told = "nobody said what it costs: nothing after costs is known, and no verdict passes"
+    costs = Costs(spread, pip, True, told, said=prices.spread_pips is not None)
     # Bars of one side lie a spread beside the other, and a fill may slip by a pip.
     tolerance = max(float(spread), pip)
     if options.tolerance_pips is not None:
@@ -147,21 +149,18 @@ def trades_document(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prices:
-    """The bars that trades are held against. `pip` is in price, `spread_pips` as it was said."""
+    """The bars that trades are held against. `pip` is in price, `spread_pips` as it was said, or
+    None."""
 
     bars: Bars
     pip: Decimal
-    spread_pips: str
+    spread_pips: str | None
     origin: Mapping[str, Any]
     volume_of: Counted
 
 
 def _prices(options: TradesOptions) -> _Prices:
-    """Return the bars of --prices, and what a round trip costs beside the fill prices.
-
-    Raises:
-        ArgumentError: nobody says what it costs.
-    """
+    """Return the bars of --prices, and what a round trip costs beside the fill prices."""
     others = tuple(kind for kind in options.accept if kind not in ACCEPTABLE)
     source = replace(options, accept=others).source(synthetic=options.synthetic)
     pip = decimal_option("--pip", options.pip)
@@ -171,11 +170,6 @@ def _prices(options: TradesOptions) -> _Prices:
         return _Prices(sample.bars, sample_pip(sample, pip), spread, {}, "unknown")
     stored = source.stored() if source.is_stored else None
     bars = source.bars() if stored is None else stored.bars
-    if not options.spread_pips:
-        raise ArgumentError(
-            "say what a round trip costs beside the fill prices: --spread-pips 1.3, or "
-            "--spread-pips 0 if the trades were filled at real bids and asks"
-        )
     if stored is None:
         return _Prices(bars, pip or usual_pip(bars.tick), options.spread_pips, {}, "unknown")
     origin = stored.metadata["origin"]

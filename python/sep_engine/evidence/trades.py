@@ -243,7 +243,8 @@ def evaluate(
         "beyond_low": low_end(direction["beyond_last_bit_reversal"]),
     }
     synthetic = bool(provenance.get("synthetic", False))
-    judged = _judged(figures, synthetic=synthetic)
+    unsaid = {} if costs.said else {"net_low": "nobody said what a round trip costs"}
+    judged = _judged(figures, synthetic=synthetic, missing=unsaid)
     document: dict[str, Any] = plain(
         {
             "format": "sep-trades-1",
@@ -269,8 +270,10 @@ def evaluate(
     return Report(judged, document)
 
 
-def _judged(figures: Mapping[str, float | None], *, synthetic: bool) -> verdict.Verdict:
-    lines = verdict.judge_lines(TABLE, figures)
+def _judged(
+    figures: Mapping[str, float | None], *, synthetic: bool, missing: Mapping[str, str]
+) -> verdict.Verdict:
+    lines = verdict.judge_lines(TABLE, figures, missing)
     edge = all(j.passed for j in lines if j.line.question == "edge")
     beyond = edge and all(j.passed for j in lines if j.line.question == "beyond")
     if not edge:
@@ -370,7 +373,7 @@ class _Case:
 
     @property
     def known_net(self) -> bool:
-        return not bool(np.isnan(self.trades.fees).any())
+        return self.costs.said and not bool(np.isnan(self.trades.fees).any())
 
     @property
     def net(self) -> Floats:

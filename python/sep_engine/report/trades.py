@@ -37,8 +37,12 @@ def trades_page(document: Document, *, title: str) -> str:
         note(document["verdict"]["text"]),
         paragraph(
             f"Made by rule from {document['provenance']['trades']:,} trades. "
-            f"{costs['spread'] / costs['pip']:.2f} pips a round trip ({costs['source']}) beside "
-            "the fill prices and the fees of the file."
+            + (
+                f"{costs['spread'] / costs['pip']:.2f} pips a round trip ({costs['source']}) "
+                "beside the fill prices and the fees of the file."
+                if costs["said"]
+                else f"Of a round trip {costs['source']}."
+            )
         ),
         heading("Verdict, line by line"),
         line_grid(document["verdict"]),

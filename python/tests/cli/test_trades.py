@@ -107,8 +107,15 @@ def test_options_of_trades_without_trades_are_refused(sep: Sep) -> None:
     assert "go with --trades" in sep("verdict", "--sample", "--trials", "3").err
 
 
-def test_the_cost_of_a_round_trip_must_be_said(
-    sep: Sep, export: Path, small: Callable[[int], Path]
+def test_without_a_cost_nothing_after_costs_is_said(
+    sep: Sep, export: Path, small: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    shown = sep("verdict", "--trades", export, "--prices", small(300))
-    assert "say what a round trip costs" in shown.err
+    # The trades lie on the sample, whose first 6,225 bars are all of it.
+    of = ["--prices", small(6225), "--trials", "3", "--surrogates", "19", "--out", tmp_path / "new"]
+    document = sep("verdict", "--trades", export, *of, "--json").document
+    assert (document["money"]["net_pips"], document["money"]["equity"]) == (None, [])
+    assert document["money"]["gross_pips"] is not None
+    money = next(line for line in document["verdict"]["lines"] if line["line"]["name"] == "money")
+    assert money["reason"] == "nobody said what a round trip costs"
+    page = Path(document["page"]).read_text()
+    assert "nobody said what it costs: nothing after costs is known, and no verdict passes" in page

@@ -157,6 +157,17 @@ def test_unknown_fees_leave_money_unsaid(walk: Market, entries: list[int]) -> No
     assert failed == {"money", "deflated_sharpe", "length"}
 
 
+def test_costs_that_nobody_said_leave_money_unsaid(walk: Market, entries: list[int]) -> None:
+    trades = listed(walk, entries, foreseen(walk, entries))
+    report = judged(walk, trades, costs=replace(COSTS, said=False))
+    reasons = {one.line.name: one.reason for one in report.verdict.lines if not one.passed}
+    assert set(reasons) == {"money", "deflated_sharpe", "length"}
+    assert reasons["money"] == "nobody said what a round trip costs"
+    assert report.document["money"]["net_pips"] is None
+    # At costs that are said, the same trades pass all three.
+    assert judged(walk, trades).verdict.edge
+
+
 def test_trades_inside_single_bars_ask_for_finer_ones(walk: Market) -> None:
     trades = listed(walk, range(10, 5980, 6), [1] * 995, held=0)
     times = judged(walk, trades).document["controls"]["random_times"]
