@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from sep_engine.backtest.market import Side, market
 from sep_engine.backtest.result import BacktestResult
-from sep_engine.backtest.run import BarColumns
+from sep_engine.backtest.run import TradedBars
 from sep_engine.backtest.trades import ExitReason, Trade
 from sep_engine.errors import ArgumentError
 from sep_engine.model import Instrument
@@ -98,7 +98,7 @@ class Leg:
     """The trades of one instrument: a backtest, its bars and its charges."""
 
     instrument: Instrument
-    bars: BarColumns
+    bars: TradedBars
     result: BacktestResult
     size: Size
     charges: Charges = field(default_factory=Charges)

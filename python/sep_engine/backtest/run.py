@@ -14,7 +14,7 @@ from sep_engine.signals import Rule, directions
 from sep_engine.signals.strategy import StrategyRule
 
 
-class BarColumns(Protocol):
+class TradedBars(Protocol):
     """What a backtest needs of bars; `sep_engine.data.Bars` has it."""
 
     @property
@@ -39,7 +39,7 @@ class BarColumns(Protocol):
 
 
 def run(
-    bars: BarColumns,
+    bars: TradedBars,
     rule: Rule,
     costs: Costs,
     *,
@@ -65,7 +65,7 @@ def run(
 
 
 def run_decided(
-    bars: BarColumns,
+    bars: TradedBars,
     rule: Rule | StrategyRule,
     decided: NDArray[np.int8],
     costs: Costs,

@@ -28,7 +28,7 @@ from sep_engine import _core
 from sep_engine.backtest.grid import Grid
 from sep_engine.backtest.market import Costs, CostsChange, PriceSide
 from sep_engine.backtest.result import BacktestResult
-from sep_engine.backtest.run import BarColumns, run
+from sep_engine.backtest.run import TradedBars, run
 from sep_engine.backtest.sweep_plan import (
     FIGURES,
     Block,
@@ -80,7 +80,7 @@ class SweepResult:
         counts: (n,) bool, the bars whose decisions counted, None for all.
     """
 
-    bars: BarColumns
+    bars: TradedBars
     costs: Costs
     side: PriceSide
     rules: Grid | tuple[Rule, ...]
@@ -175,7 +175,7 @@ class SweepResult:
 
 
 def sweep(
-    bars: BarColumns,
+    bars: TradedBars,
     rules: Grid | Sequence[Rule],
     costs: Costs,
     *,
@@ -281,7 +281,7 @@ def sweep(
 
 
 def _checked(
-    bars: BarColumns, rules: Grid | Sequence[Rule], costs: Costs, entry: Entry
+    bars: TradedBars, rules: Grid | Sequence[Rule], costs: Costs, entry: Entry
 ) -> Grid | tuple[Rule, ...]:
     """Return the rules if all that a sweep is of has the form that it needs."""
     for column in ("times", "close", "open_ticks", "high_ticks", "low_ticks", "close_ticks"):
@@ -326,7 +326,7 @@ class RealityCheck:
 
 
 def reality_check(
-    bars: BarColumns,
+    bars: TradedBars,
     rules: Grid | Sequence[Rule],
     costs: Costs,
     *,
@@ -494,7 +494,7 @@ class _Engines:
 
     def __init__(
         self,
-        bars: BarColumns,
+        bars: TradedBars,
         costs: Costs,
         side: PriceSide,
         counts: Bools | None,

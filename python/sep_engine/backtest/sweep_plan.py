@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sep_engine import _core
 from sep_engine.backtest.grid import DECISION_AXES, EXIT_AXES, Grid
 from sep_engine.backtest.market import Costs, PriceSide, Side, spread_parts
-from sep_engine.backtest.run import BarColumns
+from sep_engine.backtest.run import TradedBars
 from sep_engine.backtest.trades import ENTRIES, Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import trading_days
@@ -78,7 +78,7 @@ class SweepBars:
     @classmethod
     def of(
         cls,
-        bars: BarColumns,
+        bars: TradedBars,
         costs: Costs,
         side: PriceSide,
         counts: NDArray[np.bool_] | None = None,

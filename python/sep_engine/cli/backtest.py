@@ -37,7 +37,7 @@ from sep_engine.errors import ArgumentError, RuleError
 if TYPE_CHECKING:
     from sep_engine.backtest import BacktestResult
     from sep_engine.backtest.account import Leg, Rate
-    from sep_engine.backtest.run import BarColumns
+    from sep_engine.backtest.run import TradedBars
     from sep_engine.data import Bars
     from sep_engine.data.store import Stored
     from sep_engine.signals import Rule
@@ -465,7 +465,7 @@ def _rates(legs: list[Leg], rates: list[Stored], currency: str) -> dict[str, Rat
 
     from sep_engine.backtest.account import Rate
 
-    known: list[tuple[str, BarColumns]] = [(one.metadata["instrument"], one.bars) for one in rates]
+    known: list[tuple[str, TradedBars]] = [(one.metadata["instrument"], one.bars) for one in rates]
     known += [(leg.instrument.name, leg.bars) for leg in legs]
     found = {}
     for quote in {leg.instrument.quote for leg in legs} - {currency}:
