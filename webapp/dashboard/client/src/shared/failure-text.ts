@@ -1,5 +1,5 @@
 /** What the API said against a request. */
-import { headingOf } from './format';
+import { figuresText, headingOf } from './format';
 
 type Failure = Error & { fields?: Record<string, unknown> };
 
@@ -17,7 +17,7 @@ export function failureText(failure: Failure, labels: Record<string, string> = {
     .map(([name, said]) => {
       const label = labels[name] ?? headingOf(name);
       const text = Array.isArray(said) ? said.join(' ') : String(said);
-      return `${label}: ${text}.`.replace(/\.\.$/, '.');
+      return `${label}: ${figuresText(text)}.`.replace(/\.\.$/, '.');
     })
     .join(' ');
 }

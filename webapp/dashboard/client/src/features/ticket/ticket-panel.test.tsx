@@ -70,12 +70,12 @@ test('what the API refuses is shown beside the field that it is about', async ()
     body: {
       code: 'invalid',
       message: 'Some fields are not valid.',
-      fields: { units: ['Too many.'] },
+      fields: { units: ['must be at most 1000, was 90000.'] },
     },
   }));
   const place = await render(<TicketPanel instrument="EUR_USD" />);
   await click(buttonNamed(place, 'Buy'));
-  expect(outcome(place)).toContain('Units: Too many.');
+  expect(outcome(place)).toContain('Units: must be at most 1,000, was 90,000.');
   expect(find(place, 'input[aria-invalid="true"]').parentElement?.textContent).toBe('Units');
 });
 

@@ -54,6 +54,20 @@ test('a halt asks for a reason alone and says of what', async () => {
   });
 });
 
+test('a halt does not wait for words, a re-arming and closing everything do', async () => {
+  const calls = serve(() => ({ body: {} }));
+  const trading = { ...active, global: active, account: active, strategy: active };
+  const place = await render(<TradingStateControl trading={trading} />);
+  await click(find(place, 'button.trading-state'));
+  expect(find(place, text)).toHaveProperty('required', false);
+  expect(buttonNamed(place, 'Close everything')).toHaveProperty('disabled', true);
+  await click(buttonNamed(place, 'Set halted'));
+  expect(calls.find(({ method }) => method === 'POST')?.body).toMatchObject({
+    state: 'HALTED',
+    reason: 'From the dashboard',
+  });
+});
+
 test('re-arming asks for the password of who has no second factor', async () => {
   const calls = serve(({ path }) =>
     path.endsWith('second-factor')
@@ -66,6 +80,7 @@ test('re-arming asks for the password of who has no second factor', async () => 
   const trading = { ...halted, global: active, account: halted, strategy: active };
   const place = await render(<TradingStateControl trading={trading} />);
   await click(find(place, 'button.trading-state'));
+  expect(find(place, text)).toHaveProperty('required', true);
   await type(place, text, 'over');
   await type(place, 'input[type="password"]', 'hunter2');
   await click(buttonNamed(place, 'Set active'));

@@ -51,6 +51,9 @@ export function TradingStateControl({ trading }: { trading: Status['trading'] })
   );
 }
 
+/** The reason of who gave none: to stop must not wait for words. To start again needs them. */
+const UNSAID = 'From the dashboard';
+
 type StateDialogProps = { trading: Status['trading']; onClose: () => void };
 
 function StateDialog({ trading, onClose }: StateDialogProps) {
@@ -64,7 +67,13 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
   const rearms = isLooser(state, now) || (scope === 'GLOBAL' && isLooser(state, trading.state));
   const changed = () => client.invalidateQueries({ queryKey: statusQuery.queryKey });
   const change = useMutation({
-    mutationFn: () => setTradingState({ scope, state, reason, proof: rearms ? proof : '' }),
+    mutationFn: () =>
+      setTradingState({
+        scope,
+        state,
+        reason: reason.trim() === '' ? UNSAID : reason,
+        proof: rearms ? proof : '',
+      }),
     onSuccess: async () => {
       await changed();
       onClose();
@@ -132,8 +141,8 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
           <input
             value={reason}
             maxLength={300}
-            required
-            placeholder="Why, for the record"
+            required={rearms}
+            placeholder={rearms ? 'Why, for the record' : UNSAID}
             onChange={(event) => {
               setReason(event.target.value);
             }}
