@@ -131,6 +131,13 @@ function Views({ status }: { status: Status }) {
             {feed.name === 'replay' ? <ReplayBar feed={feed} /> : null}
           </div>
         )}
+        {/* Before the activity, whose rows are many, on the way of the tab key. */}
+        <div className="side">
+          <AccountPanel />
+          <StrategyPanel status={status} />
+          <PositionsPanel />
+          {feed === null ? null : <TicketPanel instrument={feed.instrument} />}
+        </div>
         <section className="panel activity" data-view="activity" aria-label="Activity">
           <Tabs
             label="Activity"
@@ -147,12 +154,6 @@ function Views({ status }: { status: Status }) {
             <StaleMark />
           </Tabs>
         </section>
-        <div className="side">
-          <AccountPanel />
-          <StrategyPanel status={status} />
-          <PositionsPanel />
-          {feed === null ? null : <TicketPanel instrument={feed.instrument} />}
-        </div>
         <ProcessesPanel />
       </main>
       <nav className="view-choice" aria-label="Views">

@@ -52,5 +52,5 @@ test('of more than four errors the oldest goes', async () => {
 
 test('what is told again is shown once', async () => {
   const place = await toldAll(['error', 'a'], ['error', 'b'], ['error', 'a']);
-  expect(toldIn(place)).toEqual(['error: b', 'error: a']);
+  expect(toldIn(place)).toEqual(['error: a', 'error: b']);
 });

@@ -16,9 +16,10 @@ function set(next: readonly Notice[]): void {
 }
 
 export function notify(level: Notice['level'], text: string): void {
+  if (notices.some((other) => other.level === level && other.text === text)) return;
   const notice = { id: nextId, level, text };
   nextId += 1;
-  set(fitting([...notices.filter((other) => other.text !== text), notice]));
+  set(fitting([...notices, notice]));
   // Who looked away must still learn of it.
   if (level === 'error') return;
   setTimeout(() => {

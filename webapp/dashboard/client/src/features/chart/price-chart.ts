@@ -82,7 +82,7 @@ export class PriceChart {
     price?.setStretchFactor(PRICE_STRETCH);
     metrics?.setStretchFactor(1);
     this.#chart.priceScale('right', 0).applyOptions({ scaleMargins: { top: 0.09, bottom: 0.09 } });
-    this.#chart.priceScale('right', 1).applyOptions({ scaleMargins: { top: 0.22, bottom: 0.06 } });
+    this.#chart.priceScale('right', 1).applyOptions({ scaleMargins: { top: 0.28, bottom: 0.06 } });
     this.#metrics
       .get('coherence')
       ?.createPriceLine({ price: COIN_LEVEL, lineStyle: LineStyle.Dashed, lineWidth: 1 });

@@ -14,6 +14,7 @@ import {
 import { TIME_WORDS } from '../../shared/order-words';
 import { Link } from '../../shared/route';
 import { Change } from '../../shared/ui/amount';
+import { Heads } from '../../shared/ui/heads';
 import { Checks, Facts, Life } from './order-records';
 import { Standing } from './order-standing';
 import { StateChip } from './order-state';
@@ -110,6 +111,7 @@ function Behind({ order: { signal } }: { order: OrderDetail }) {
         <span className="soft">{signal.reason}</span>
       </p>
       <table className="rows">
+        <Heads names={['Metric', { number: 'Value' }, { number: 'Coin percentile' }]} />
         <tbody>
           {names.map((name) => (
             <tr key={name}>

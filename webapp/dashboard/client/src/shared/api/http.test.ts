@@ -34,6 +34,7 @@ test('who is logged out is told what to do, and that nothing typed is lost', asy
   await expect(request('/api/x', z.unknown(), { method: 'POST' })).rejects.toThrow(
     'You are logged out. Log in again in another tab, then press once more',
   );
+  await expect(request('/api/x', z.unknown())).rejects.toThrow('what is shown here grows old');
 });
 
 test('an answer that is late is not taken for a request that was never heard', async () => {
@@ -45,4 +46,8 @@ test('an answer that is late is not taken for a request that was never heard', a
   await expect(request('/api/x', z.unknown())).rejects.toThrow(/^No answer came within 10 s\.$/);
   vi.stubGlobal('fetch', () => Promise.reject(new TypeError('network')));
   await expect(request('/api/x', z.unknown())).rejects.toThrow('The server could not be reached.');
+  const keyed = { method: 'POST', headers: { 'Idempotency-Key': 'k' } } as const;
+  await expect(request('/api/x', z.unknown(), keyed)).rejects.toThrow(
+    'The server could not be reached. Pressing again does not do it twice.',
+  );
 });

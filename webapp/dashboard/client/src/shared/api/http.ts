@@ -4,9 +4,7 @@ import { z } from 'zod';
 import { apiError } from './model';
 
 const TIMEOUT_MS = 10_000;
-const LOGGED_OUT =
-  'You are logged out. Log in again in another tab, then press once more: ' +
-  'what you typed stays here.';
+const LOGGED_OUT = 'You are logged out. Log in again in another tab';
 
 /** What the API, or the network, said instead of an answer. `status` 0: no answer came. */
 export class ApiError extends Error {
@@ -44,7 +42,7 @@ export async function request<Schema extends z.ZodType>(
 ): Promise<z.infer<Schema>> {
   const response = await send(path, method, body, headers);
   const answer: unknown = await response.json().catch(() => null);
-  if (!response.ok) throw refusal(response, answer);
+  if (!response.ok) throw refusal(response, answer, method);
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   const at = parsed.error.issues[0];
@@ -73,11 +71,9 @@ async function send(
     });
   } catch (error) {
     const late = error instanceof DOMException && error.name === 'TimeoutError';
-    throw new ApiError(
-      0,
-      late ? 'late' : 'unreachable',
-      late ? lateText(method) : 'The server could not be reached.',
-    );
+    const text = late ? lateText(method) : 'The server could not be reached.';
+    const again = 'Idempotency-Key' in headers ? ' Pressing again does not do it twice.' : '';
+    throw new ApiError(0, late ? 'late' : 'unreachable', text + again);
   }
 }
 
@@ -86,14 +82,20 @@ function lateText(method: string): string {
   return method === 'GET' ? `${late}.` : `${late}; it may have been done all the same.`;
 }
 
-function refusal(response: Response, answer: unknown): ApiError {
+function refusal(response: Response, answer: unknown, method: string): ApiError {
   const parsed = apiError.safeParse(answer);
   if (!parsed.success) {
     return new ApiError(response.status, 'error', `The server answered ${response.status}.`);
   }
   const { code, message, fields } = parsed.data;
-  if (response.status === 401) return new ApiError(401, code, LOGGED_OUT);
+  if (response.status === 401) return new ApiError(401, code, loggedOutText(method));
   return new ApiError(response.status, code, message, fields ?? {});
+}
+
+function loggedOutText(method: string): string {
+  return method === 'GET'
+    ? `${LOGGED_OUT}: until then what is shown here grows old.`
+    : `${LOGGED_OUT}, then press once more: what you typed stays here.`;
 }
 
 /** The token of now: logging in again, in another tab too, gives the browser another cookie. */

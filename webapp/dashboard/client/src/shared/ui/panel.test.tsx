@@ -4,6 +4,7 @@ import { act } from 'react';
 import { expect, test, vi } from 'vitest';
 
 import { buttonNamed, click, find, render } from '../../../tests/render';
+import { ApiError } from '../api/http';
 import { setStanding } from '../stream/connection-store';
 import { Answer, Panel } from './panel';
 
@@ -31,6 +32,15 @@ test('a panel says why it could not read, and tries again when asked', async () 
   );
   await click(buttonNamed(place, 'Try again'));
   expect(read).toHaveBeenCalledTimes(2);
+});
+
+test('what does not exist is not asked for again', async () => {
+  const missing = new ApiError(404, 'not_found', 'There is no fruit 7.');
+  const place = await render(<Fruit read={() => Promise.reject(missing)} />);
+  expect(find(place, '[role="alert"]').textContent).toBe(
+    'The fruit could not be read. There is no fruit 7.',
+  );
+  expect(place.querySelector('button')).toBeNull();
 });
 
 test('a panel says that there is nothing', async () => {

@@ -1,6 +1,7 @@
 import type { UseQueryResult } from '@tanstack/react-query';
 import { useId, type ReactNode } from 'react';
 
+import { ApiError } from '../api/http';
 import { ageText } from '../format';
 import { useStaleAge } from '../stream/connection-store';
 
@@ -42,6 +43,11 @@ type AnswerProps<Data> = {
   children: (data: Data) => ReactNode;
 };
 
+/** Whether there is no such thing, so that asking again cannot help. */
+function isMissing(error: Error): boolean {
+  return error instanceof ApiError && error.status === 404;
+}
+
 /** Draws the states of a query: loading, error, empty and data. Stale is the panel's to say. */
 export function Answer<Data>({ query, what, empty, children }: AnswerProps<Data>) {
   if (query.data !== undefined) {
@@ -54,9 +60,11 @@ export function Answer<Data>({ query, what, empty, children }: AnswerProps<Data>
         <p>
           The {what} could not be read. {query.error.message}
         </p>
-        <button type="button" onClick={() => void query.refetch()}>
-          Try again
-        </button>
+        {isMissing(query.error) ? null : (
+          <button type="button" onClick={() => void query.refetch()}>
+            Try again
+          </button>
+        )}
       </div>
     );
   }
