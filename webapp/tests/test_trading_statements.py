@@ -84,7 +84,7 @@ def test_only_the_named_fields_are_written(sample: Any) -> None:
 
 def test_a_row_that_is_gone_is_an_error(sample: Any) -> None:
     order = wish(100)
-    with pytest.raises(DatabaseError, match="1 of 2 rows were there"):
+    with pytest.raises(DatabaseError, match="is not there to be written"):
         rows_update([order, Order(pk=order.pk + 1)], ("epoch",))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.db.models import Field, Model, QuerySet
 
 Row = TypeVar("Row")
@@ -86,11 +86,11 @@ def rows_update(rows: Sequence[Model], names: Sequence[str]) -> None:
     if not rows:
         return
     sql, fields = _update(type(rows[0]), tuple(names))
-    values = [(*_values(row, fields, add=False), row.pk) for row in rows]
     with connection.cursor() as cursor:
-        cursor.executemany(sql, values)
-        if cursor.rowcount != len(rows):
-            raise DatabaseError(f"{cursor.rowcount} of {len(rows)} rows were there to be written")
+        for row in rows:
+            cursor.execute(sql, (*_values(row, fields, add=False), row.pk))
+            if cursor.rowcount != 1:
+                raise DatabaseError(f"{row!r} is not there to be written")
 
 
 def row_insert(row: Model) -> None:
@@ -112,7 +112,8 @@ def rows_insert(rows: Sequence[Model]) -> None:
 
 
 def _values(row: Model, fields: Iterable[Field[Any, Any]], *, add: bool) -> list[Any]:
-    return [field.get_db_prep_save(field.pre_save(row, add), connection) for field in fields]
+    database = connections[DEFAULT_DB_ALIAS]
+    return [field.get_db_prep_save(field.pre_save(row, add), database) for field in fields]
 
 
 @lru_cache(maxsize=256)

@@ -43,6 +43,7 @@ from webapp.trading.services.orders import (
     order_change,
     order_submit,
 )
+from webapp.trading.statements import Asked
 
 # Nobody outside SEP has answered yet.
 UNDECIDED = (OrderState.CREATED, OrderState.QUEUED, OrderState.SENDING, OrderState.UNKNOWN)
@@ -152,9 +153,10 @@ class PlaceOrder(APIView):
         wait_s = checked(WaitIn, request.query_params.dict())["wait"]
         key = key_of(request)
         wanted = checked(OrderIn, request.data)
-        instrument = Instrument.objects.filter(name=wanted.pop("instrument")).first()
-        if instrument is None:
+        named = _instruments(wanted.pop("instrument"))
+        if not named:
             raise ValidationError({"instrument": ["There is no such instrument."]})
+        (instrument,) = named
         account = the_account()
         trade = None
         if "trade_id" in wanted:
@@ -180,6 +182,9 @@ class PlaceOrder(APIView):
         )
         order, done = _outcome(order, wait_s)
         return Response(order_resource(order), status=200 if done else 202)
+
+
+_instruments = Asked(lambda name: Instrument.objects.filter(name=name))
 
 
 def _outcome(order: Order, wait_s: float) -> tuple[Order, bool]:

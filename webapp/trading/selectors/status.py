@@ -28,6 +28,7 @@ from webapp.trading.selectors import engine
 from webapp.trading.selectors.market import valkey_client
 from webapp.trading.selectors.resources import feed_resource, trading_state_resource
 from webapp.trading.selectors.standing import strategy_standing
+from webapp.trading.statements import Asked
 from webapp.trading.wire import decimal_text, time_text
 
 Json = dict[str, Any]
@@ -41,7 +42,10 @@ _STRICTEST = [TradingMode.HALTED, TradingMode.REDUCING, TradingMode.ACTIVE]
 
 def account_default() -> BrokerAccount | None:
     """Return the account that the page shows: the oldest one."""
-    return BrokerAccount.objects.order_by("pk").first()
+    return next(iter(_oldest()), None)
+
+
+_oldest = Asked(lambda: BrokerAccount.objects.order_by("pk")[:1])
 
 
 def the_account() -> BrokerAccount:

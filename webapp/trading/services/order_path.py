@@ -5,7 +5,7 @@ Every change of state is made by `sep_engine.execution.core.step`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -297,7 +297,15 @@ def _judge(
     )
     exposure = replace(judge.exposure(order, limits), modes=modes.of(order))
     verdict = check_order(intent, exposure, limits, now)
-    order.checks = [asdict(check) for check in verdict.checks]
+    order.checks = [
+        {
+            "rule": check.rule,
+            "limit": check.limit,
+            "value": check.value,
+            "passed": check.passed,
+        }
+        for check in verdict.checks
+    ]
     own = ("stop_distance", "price_bound", "checks")
     if isinstance(verdict, Approved):
         _advance(order, Judged(), now, timing, fields=own)
@@ -1035,23 +1043,6 @@ def _fact_cause(fact: Transaction) -> str:
     return f"transaction {fact.id}{reason}"
 
 
-# What a step may change; the rest of a row is its caller's or nobody's.
-_STEPPED = (
-    "state",
-    "cause",
-    "filled_units",
-    "average_price",
-    "venue_order_id",
-    "closed_by",
-    "doubt_since",
-    "absent_since",
-    "denied_rule",
-    "denied_reason",
-    "market_time",
-    "updated_at",
-)
-
-
 def _save(
     order: Order,
     before: OrderRecord,
@@ -1064,23 +1055,27 @@ def _save(
     fields: Sequence[str] = (),
 ) -> None:
     """Write what changed, with the `fields` that the caller set on the order, and its event."""
+    stepped: dict[str, Any] = {
+        "state": after.state.value,
+        "filled_units": after.filled_units,
+        "average_price": after.average_price,
+        "venue_order_id": after.venue_order_id,
+        "closed_by": after.closed_by,
+        "doubt_since": after.doubt_since,
+        "absent_since": after.absent_since,
+        "denied_rule": after.denied_rule,
+        "denied_reason": after.denied_reason[:300],
+    }
     if cause and (before.state != after.state or before.filled_units != after.filled_units):
-        order.cause = cause[:300]
-    order.state = after.state.value
-    order.filled_units = after.filled_units
-    order.average_price = after.average_price
-    order.venue_order_id = after.venue_order_id
-    order.closed_by = after.closed_by
-    order.doubt_since = after.doubt_since
-    order.absent_since = after.absent_since
-    order.denied_rule = after.denied_rule
-    order.denied_reason = after.denied_reason[:300]
+        stepped["cause"] = cause[:300]
     if before.cancel_wanted and not after.cancel_wanted:
-        order.cancel_requested_at = None
-        fields = (*fields, "cancel_requested_at")
+        stepped["cancel_requested_at"] = None
     if market_time is not None:
-        order.market_time = market_time
-    rows_update([order], (*_STEPPED, *fields))
+        stepped["market_time"] = market_time
+    changed = [name for name, value in stepped.items() if getattr(order, name) != value]
+    for name in changed:
+        setattr(order, name, stepped[name])
+    rows_update([order], (*changed, *fields, "updated_at"))
     if not silent and replace(before, applied=frozenset(), absent_since=None) != replace(
         after, applied=frozenset(), absent_since=None
     ):

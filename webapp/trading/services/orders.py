@@ -36,6 +36,7 @@ from webapp.trading.selectors.resources import order_resource
 from webapp.trading.services import events, hints
 from webapp.trading.services.order_terms import Wanted, first_time_in_force, order_faults
 from webapp.trading.services.refusals import KeyReused, NotNow
+from webapp.trading.statements import row_insert
 from webapp.trading.wire import decimal_text, time_text
 
 # An intent that was not sent by then is never sent: the prices that it was made for are gone.
@@ -186,7 +187,7 @@ def order_submit(
 
 @retried
 def _record(order: Order, now: datetime) -> None:
-    order.save(force_insert=True)
+    row_insert(order)
     order_event(order, now=now)
 
 
