@@ -230,10 +230,10 @@ def metric_names(metrics: Sequence[str] | Literal["all"] | None, *, of_bits: boo
         raise TypeError(f"metrics must be 'all' or a sequence of names, was {metrics!r}")
     else:
         names = list(metrics)
-    for name in names:
-        if not isinstance(name, str):
-            kind = type(name).__name__
-            raise TypeError(f"metrics must be a sequence of names, each a str, was {kind}")
+    for kind in map(type, names):
+        if not issubclass(kind, str):
+            what = kind.__name__
+            raise TypeError(f"metrics must be a sequence of names, each a str, was {what}")
     if of_bits and "flat_ratio" in names:
         if metrics is not None and not isinstance(metrics, str):
             raise ArgumentError("metrics must not hold flat_ratio for bits: they have no prices")
