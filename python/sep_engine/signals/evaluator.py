@@ -84,6 +84,14 @@ class RuleEvaluator:
         direction, reason = self._decide(now, is_new=is_new)
         return Decision(direction, reason, metrics, percentiles)
 
+    def pass_over(self, close: float, gap: bool = False) -> None:
+        """Take a bar as `on_bar` does, without a decision: bars of the past need none.
+
+        Raises:
+            ArgumentError: as `on_bar`.
+        """
+        self._bits_seen = self._stream.update(close, gap).bits_seen
+
     def snapshot(self) -> bytes:
         """Return the state of the metrics, for `restore` on an evaluator of the same rule."""
         return self._stream.snapshot()

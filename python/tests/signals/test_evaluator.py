@@ -240,6 +240,20 @@ def test_a_restored_evaluator_goes_on_as_if_never_stopped(tested: Rule) -> None:
         assert [second.on_bar(*bar) for bar in bars[stop:]] == expected[stop:]
 
 
+def test_a_bar_that_was_passed_over_counts_as_one_that_was_decided_on() -> None:
+    tested = replace(DEFAULT_RULE, window=16)
+    closes, gaps = walk(7, 400)
+    bars = [(float(close), bool(gap)) for close, gap in zip(closes, gaps, strict=True)]
+    whole = RuleEvaluator(tested, TICK)
+    expected = [whole.on_bar(*bar) for bar in bars]
+    assert {decision.direction for decision in expected} == {-1, 0, 1}
+    for stop in range(300, 400):  # the close before may have moved or not
+        late = RuleEvaluator(tested, TICK)
+        for bar in bars[:stop]:
+            late.pass_over(*bar)
+        assert late.on_bar(*bars[stop]) == expected[stop]
+
+
 @pytest.mark.parametrize(
     "other", [RuleEvaluator(replace(DEFAULT_RULE, window=32), TICK), RuleEvaluator(DEFAULT_RULE, 1)]
 )

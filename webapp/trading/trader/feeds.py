@@ -87,7 +87,7 @@ def store_live_history(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -
     Candle.objects.bulk_create(
         [candle_of(feed, bar, LIVE_SIDE) for bar in bars], ignore_conflicts=True, batch_size=500
     )
-    feed.cursor = feed.total_bars = len(stored_candles(feed))
+    feed.cursor = feed.total_bars = candles_of(feed).count()
     feed.history_bars = min(feed.history_bars, feed.cursor)
     if bars and not feed.assumed_spread_pips:
         # One side is stored: without this no verdict on these candles would know a cost.
@@ -112,9 +112,9 @@ def candles_of(feed: Feed) -> QuerySet[Candle]:
     )
 
 
-def stored_candles(feed: Feed) -> list[Candle]:
-    """Return the feed's candles, oldest first."""
-    return list(candles_of(feed).order_by("start"))
+def stored_closes(feed: Feed) -> list[tuple[datetime, Decimal]]:
+    """Return when each of the feed's candles began, and its close; oldest first."""
+    return list(candles_of(feed).order_by("start").values_list("start", "close"))
 
 
 def rewind(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -> None:

@@ -48,18 +48,17 @@ class RunningStrategy:
         self._closes: deque[tuple[datetime, Decimal]] = deque(maxlen=2 * self.rule.window + 1)
         self.decision: Decision | None = None
 
-    def warm_up(self, candles: Sequence[Candle]) -> None:
-        """Run over stored candles, oldest first."""
-        for candle in candles:
-            self.decide(candle.start, candle.close)
+    def warm_up(self, closes: Sequence[tuple[datetime, Decimal]]) -> None:
+        """Run over stored starts and closes, oldest first, and decide at the last."""
+        for start, close in closes[:-1]:
+            gap = self._see(start, close)
+            self._evaluator.pass_over(float(close), gap=gap)
+        for start, close in closes[-1:]:
+            self.decide(start, close)
 
     def decide(self, start: datetime, close: Decimal) -> Decision:
         """Return the decision after the complete bar that began at `start`."""
-        gap = self._last_start is not None and _is_gap(
-            self._last_start, start, self._bar, self._calendar
-        )
-        self._last_start = start
-        self._closes.append((start, close))
+        gap = self._see(start, close)
         decision = self._evaluator.on_bar(float(close), gap=gap)
         if (
             decision.direction
@@ -70,6 +69,15 @@ class RunningStrategy:
             decision = replace(decision, direction=0, reason=f"outside {self._hours.text}")
         self.decision = decision
         return decision
+
+    def _see(self, start: datetime, close: Decimal) -> bool:
+        """Remember a complete bar; return whether bars are missing before it."""
+        gap = self._last_start is not None and _is_gap(
+            self._last_start, start, self._bar, self._calendar
+        )
+        self._last_start = start
+        self._closes.append((start, close))
+        return gap
 
     def record(
         self, *, decision: Decision, close: Decimal, held: Decimal, feed: Feed, now: datetime

@@ -398,10 +398,10 @@ class Trader:
         self._beat()
 
     def _warm_up(self) -> None:
-        candles = feeds.stored_candles(self._feed)
-        if len(candles) < self._feed.cursor:
+        closes = feeds.stored_closes(self._feed)
+        if len(closes) < self._feed.cursor:
             raise ValueError(
-                f"{len(candles)} candles are stored, the feed is at {self._feed.cursor}; "
+                f"{len(closes)} candles are stored, the feed is at {self._feed.cursor}; "
                 "run manage.py load_sample"
             )
         self._strategies = []
@@ -410,7 +410,7 @@ class Trader:
         ).select_related("instrument", "account")
         for row in rows:
             running = RunningStrategy(row)
-            running.warm_up(candles[: self._feed.cursor])
+            running.warm_up(closes[: self._feed.cursor])
             self._strategies.append(running)
 
     def _take_last_close(self) -> None:
