@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -100,6 +101,32 @@ async def test_b1_a_silent_stream_is_noticed(serve: Serve, monkeypatch: pytest.M
         with pytest.raises(VenueError, match=r"silent for 0.5 s"):
             async for _ in client.price_stream(["EUR_USD"]):
                 pass
+
+
+async def test_b1_bytes_that_complete_no_line_are_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SILENCE_S", 0.5)
+
+    ended = asyncio.Event()
+
+    async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"1\r\n{\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        ended.set()
+
+    async with asyncio.timeout(60), await asyncio.start_server(dribble, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        there = local(f"http://{host}:{port}")
+        async with MarketDataClient(there, token="t", account_id=ACCOUNT) as client:
+            with pytest.raises(VenueError, match=r"silent for 0.5 s"):
+                async for _ in client.price_stream(["EUR_USD"]):
+                    pass
+        await ended.wait()
 
 
 async def test_b1_b10_a_stream_is_not_silent_because_its_reader_is_slow(
