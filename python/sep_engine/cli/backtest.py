@@ -31,6 +31,7 @@ from sep_engine.cli.source import (
     progress,
 )
 from sep_engine.cli.strategy import located as located_strategy
+from sep_engine.cli.strategy import rules_in
 from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError, RuleError
 
@@ -503,18 +504,14 @@ def _account_rows(money: dict[str, Any]) -> list[tuple[str, str]]:
 
 def rule_of(path: Path | None) -> Rule:
     """Return the rule of a JSON file, or the default one; RuleError names file and path."""
-    from sep_engine.signals import DEFAULT_RULE, Rule
+    from sep_engine.signals import DEFAULT_RULE
 
     if path is None:
         return DEFAULT_RULE
-    try:
-        return Rule.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise RuleError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RuleError(f"{path}: not JSON: {error}") from error
-    except RuleError as error:
-        raise RuleError(f"{path}: {error}") from error
+    found = rules_in(path)
+    if len(found) != 1:
+        raise RuleError(f"{path}: holds {len(found)} rules; a backtest takes one")
+    return found[0]
 
 
 def _print(document: dict[str, Any], bars: Bars) -> None:

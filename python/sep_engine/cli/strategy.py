@@ -61,7 +61,7 @@ def family_of(strategy: str | None, grid: str | None = None, *, entry: str | Non
         return entering(default_rules())
     path = Path(strategy)
     if path.suffix == ".json" and path.is_file():
-        return entering(_rules(path))
+        return entering(rules_in(path))
     if path.suffix == ".py" and path.is_file():
         return _strategy_family(strategy, _class_in_file(path), path.read_text("utf-8"), at)
     if path.suffix in (".json", ".py"):
@@ -145,13 +145,16 @@ def _grid_family(path: str, entry: str | None) -> Family:
     return rule_family(list(grid.rules()), [grid.entry_of(k) for k in range(len(grid))])
 
 
-def _rules(path: Path) -> list[Rule]:
+def rules_in(path: Path) -> list[Rule]:
+    """Return the rule of a JSON file, or those of its list; RuleError names file and path."""
     from sep_engine.signals import Rule
 
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         documents = found if isinstance(found, list) else [found]
         return [Rule.from_json(document) for document in documents]
+    except OSError as error:
+        raise RuleError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RuleError(f"{path}: not JSON: {error}") from error
     except RuleError as error:

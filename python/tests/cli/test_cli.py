@@ -156,6 +156,12 @@ def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, small: Small, tmp_p
         *("--out", tmp_path, "--json"),
     ).document
     assert document["rule"]["direction"] == "run_persistence"
+    rule.write_text(f"[{rule.read_text()}]")
+    again = sep("backtest", path, "--rule", rule, "--quotes", quotes, "--out", tmp_path, "--json")
+    assert again.document["rule"] == document["rule"]
+    rule.write_text("[]")
+    refused = sep("backtest", path, "--rule", rule, "--quotes", quotes)
+    assert refused.err == f"sep: {rule}: holds 0 rules; a backtest takes one\n"
     assert document["costs"] == {
         "spread_ticks": 20.0,
         "spread_is_series": True,
