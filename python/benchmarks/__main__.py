@@ -105,6 +105,12 @@ def rolling_lines() -> list[Line]:
 
 LINES = (
     *rolling_lines(),
+    Line(
+        "W=64 simd, fresh 2 MB, over the 4 KB loop",
+        "cpp/rolling/fresh/64",
+        of="cpp/store_only/small",
+        goal=0.7,
+    ),
     Line("W=64 simd, float64 outputs", "cpp/rolling/double/64", of="cpp/published/64"),
     Line("W=64 simd, from prices", "cpp/rolling/prices/64", "prices", of="cpp/published/64"),
     Line("Stream.update W=64, C++", "cpp/stream/update/64", "updates", goal=150e-9),
