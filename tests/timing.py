@@ -472,6 +472,30 @@ def click(one: World, token: str, rate: float) -> Pressed:
     return Pressed(found, answer_ms, queued)
 
 
+def load(one: World, seconds: float, rate: float) -> list[Row]:
+    """Let orders be asked for without a click; return how long they waited and what they took."""
+    from django.utils import timezone
+
+    from webapp.trading.models import Order
+
+    set_state("GLOBAL", TradingMode.ACTIVE)
+    orders = Orders(one, one.token(), rate=rate)
+    orders.start()
+    try:
+        time.sleep(BEFORE_S)
+        used, began, begin = Used(one), timezone.now(), time.monotonic()
+        time.sleep(seconds)
+        sent, took_s, rows = used.sent(), time.monotonic() - begin, used.rows(" without clicks")
+    finally:
+        orders.stop()
+    times = Order.objects.filter(type="MARKET", sent_at__gte=began)
+    waited = [(sent_at - created_at) / timedelta(milliseconds=1)
+              for created_at, sent_at in times.values_list("created_at", "sent_at")
+              if sent_at is not None]  # fmt: skip
+    remark = f"{sent / took_s:.1f} orders/s sent of {rate:g} asked for, {took_s:.0f} s"
+    return [Row("intent to the claim for its send", "", tuple(waited), remark), *rows]
+
+
 class Used:
     """The processor time of every process of SEP from the making of this on, and what was sent."""
 
@@ -484,16 +508,25 @@ class Used:
         self._before = {name: cpu_s(each) for name, each in self._processes.items()}
         self._own = time.process_time()
 
-    def rows(self) -> list[Row]:
-        """Return the milliseconds that each process took for one order, the largest first."""
+    def sent(self) -> int:
+        """Return how many orders were sent."""
         lines = self._world.lines(self._first)
-        sent = sum(line.get("reason") == "CLIENT_ORDER" for line in lines)
+        return sum(line.get("reason") == "CLIENT_ORDER" for line in lines)
+
+    def rows(self, when: str) -> list[Row]:
+        """Return the milliseconds that each process took for one order, the largest first."""
+        sent = self.sent()
         took = {name: cpu_s(each) - self._before[name] for name, each in self._processes.items()}
         took["who asks and measures"] = time.process_time() - self._own
         if not sent:
             return []
         return [
-            Row(f"processor time of one order: {name}", "", (1000 * total / sent,), f"{sent} sent")
+            Row(
+                f"processor time of one order{when}: {name}",
+                "",
+                (1000 * total / sent,),
+                f"{sent} sent",
+            )
             for name, total in sorted(took.items(), key=lambda pair: -pair[1])
             if 1000 * total / sent >= 0.1
         ]
@@ -653,6 +686,7 @@ def main() -> int:
     option("--decisions", type=int, default=20_000, help="of the gate (default: %(default)s)")
     option("--clicks", type=int, default=20, help="on HALTED (default: %(default)s)")
     option("--rate", type=float, default=50.0, help="orders a second (default: %(default)s)")
+    option("--load", type=float, default=20.0, help="without clicks, s (default: %(default)g)")
     option("--losses", type=int, default=10, help="breaches of the day (default: %(default)s)")
     option("--doubts", type=int, default=60, help="answers lost (default: %(default)s)")
     option("--silences", type=int, default=3, help="of the stream (default: %(default)s)")
@@ -680,12 +714,14 @@ def at_world(one: World, options: argparse.Namespace) -> None:
         what = "last line of the transaction stream to the alert"
         remark = "silence is what 10 s bring no line; entries stop"
         timed(what, "10 s", remark, lambda took: silences(one, options.silences, took))
+    if options.load:
+        put(*load(one, options.load, options.rate))
     if options.clicks:
         used, pressed, why = Used(one), list[Pressed](), "stopped"
         try:
             why = until_ended(lambda: clicks(one, options.clicks, options.rate, pressed))
         finally:
-            put(*click_rows(pressed, options.rate, why), *used.rows())
+            put(*click_rows(pressed, options.rate, why), *used.rows(""))
     if options.losses:
         what = "daily loss past its limit to REDUCING"
         remark = "up to 400 ms of it wait for the next quote: the replay gives four a second"
