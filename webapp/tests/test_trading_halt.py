@@ -16,8 +16,10 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.utils import timezone
+from valkey import Valkey
 
 from sep_engine.execution.states import TradingMode
+from webapp.config import login
 from webapp.tests.conftest import PASSWORD
 from webapp.trading import halt_flag
 from webapp.trading.models import EventLog, SecondFactor, TradingState
@@ -127,6 +129,23 @@ def test_d6_codes_cannot_be_tried_without_end(
     for _ in range(10):
         assert "wrong" in ask(api, "ACTIVE", proof="000000").json()["fields"]["proof"][0]
     assert "Too many attempts" in ask(api, "ACTIVE", proof="000000").json()["fields"]["proof"][0]
+
+
+def test_d6_passwords_cannot_be_tried_without_end_and_the_right_one_is_not_called_wrong(
+    api: Any, sample: Any, valkey: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(api, "HALTED")
+    for _ in range(10):
+        assert ask(api, "ACTIVE", proof="x").json()["fields"] == {
+            "proof": ["The password is wrong."]
+        }
+    (told,) = ask(api, "ACTIVE", proof=PASSWORD).json()["fields"]["proof"]
+    assert told.startswith("Too many attempts")
+    # Nobody counts the attempts while Valkey is away.
+    monkeypatch.setattr(login, "_client", lambda: Valkey.from_url("valkey://127.0.0.1:9"))
+    (told,) = ask(api, "ACTIVE", proof=PASSWORD).json()["fields"]["proof"]
+    assert told == "Logging in is not possible: Valkey does not answer."
+    assert state() == "HALTED"
 
 
 def test_a_second_factor_is_made_with_the_password_and_counts_when_confirmed(

@@ -147,7 +147,9 @@ def person_check(
     try:
         if not has_second_factor(user):
             if authenticate(request, username=name, password=proof) != user:
-                raise Refused("The password is wrong.")
+                # What a backend refuses for, authenticate does not pass on.
+                why: str = getattr(request, "login_refused", "")
+                raise Refused(why or "The password is wrong.")
             return
         if request is not None:
             login.count_attempt(request, name)
