@@ -254,7 +254,7 @@ class LocalVenue:
     def _send(self, wire: orders.HttpRequest, force: Interference) -> list[Told]:
         before = self._ledger.last_id
         status, body = self._exchange(wire, force)
-        answer = orders.classify(status, {}, json.dumps(body).encode())
+        answer = orders.classify(status, json.dumps(body).encode())
         assert answer.outcome == Outcome.RECORDED, answer
         return self.ledger[before:]
 

@@ -1,10 +1,9 @@
 """Requests that change an account, and what their answers prove. Pure.
 
-An answer is one of four things. RECORDED: the venue wrote transactions, and they say what happened;
-a 201 with a cancel in it is a cancel. REFUSED: the venue read the request and wrote nothing.
-THROTTLED: too many requests; whether it can have taken effect is the venue's promise to make, see
-`throttled_is_final`. AMBIGUOUS: anything else, a broken body or a gateway's page included. Only
-what the venue says later ends an ambiguity; nothing here guesses.
+An answer is one of three things. RECORDED: the venue wrote transactions, and they say what
+happened; a 201 with a cancel in it is a cancel. REFUSED: the venue read the request and wrote
+nothing. AMBIGUOUS: anything else, too many requests, a broken body or a gateway's page included.
+Only what the venue says later ends an ambiguity; nothing here guesses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -307,7 +306,6 @@ class Outcome(StrEnum):
 
     RECORDED = "RECORDED"
     REFUSED = "REFUSED"
-    THROTTLED = "THROTTLED"
     AMBIGUOUS = "AMBIGUOUS"
 
 
@@ -393,7 +391,6 @@ class Answer:
         transactions: those that the answer carries, by id. Dependent orders and the rest of the
             batch are in `related_ids` only and have to be read.
         reason: of a reject or an immediate cancel, or why the answer proves nothing.
-        retry_after_s: what a throttling venue asks for.
         unauthorised: the token or the account was not accepted; stop asking.
     """
 
@@ -402,7 +399,6 @@ class Answer:
     transactions: tuple[Transaction, ...] = ()
     related_ids: tuple[int, ...] = ()
     last_transaction_id: int | None = None
-    retry_after_s: float | None = None
     unauthorised: bool = False
 
     def first(self, *types: str) -> Transaction | None:
@@ -426,25 +422,11 @@ class Answer:
         return tuple(one for one in self.related_ids if one not in carried)
 
 
-def classify(
-    status: int,
-    headers: Mapping[str, str],
-    content: bytes,
-    *,
-    throttled_is_final: bool = False,
-) -> Answer:
-    """What an answer to a changing request proves.
+def classify(status: int, content: bytes) -> Answer:
+    """What an answer to a changing request proves: its HTTP status, and its body as far as it came.
 
-    Args:
-        status: the HTTP status.
-        headers: of the answer; names in lower case.
-        content: the body as far as it came.
-        throttled_is_final: the venue promises that a 429 took no effect.
+    That a 429 took no effect is nowhere promised.
     """
-    if status == 429:
-        if throttled_is_final:
-            return Answer(Outcome.THROTTLED, "HTTP 429", retry_after_s=_retry_after(headers))
-        return Answer(Outcome.AMBIGUOUS, "HTTP 429", retry_after_s=_retry_after(headers))
     if status not in (200, 201, 400, 401, 403, 404, 405):
         return Answer(Outcome.AMBIGUOUS, f"HTTP {status}")
     try:
@@ -488,11 +470,6 @@ def _transactions(body: Mapping[str, Any]) -> tuple[Transaction, ...]:
 def _list(body: Mapping[str, Any]) -> list[Any]:
     related = body.get("relatedTransactionIDs", [])
     return related if isinstance(related, list) else []
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None
 
 
 # -- the budget of requests --------------------------------------------------------------------

@@ -286,7 +286,7 @@ class OandaBroker:
 
     async def _recorded(self, answer: Answer) -> list[Transaction]:
         """The transactions that answer a change, those included that the answer only names."""
-        if answer.outcome in (Outcome.AMBIGUOUS, Outcome.THROTTLED):
+        if answer.outcome == Outcome.AMBIGUOUS:
             raise BrokerUnsure(answer.reason)
         if answer.outcome == Outcome.REFUSED:
             raise BrokerError(answer.reason)
@@ -304,7 +304,7 @@ class OandaBroker:
 
     async def _change(self, wire: orders.HttpRequest, *, protective: bool) -> Answer:
         status, content = await self._exchange(wire, protective=protective)
-        return orders.classify(status, {}, content)
+        return orders.classify(status, content)
 
     async def _get(self, wire: orders.HttpRequest) -> dict[str, Any]:
         status, content = await self._exchange(wire, protective=True)

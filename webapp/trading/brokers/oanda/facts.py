@@ -10,7 +10,12 @@ from sep_engine.venues.oanda import parse
 from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 
 REPLACED = "CLIENT_REQUEST_REPLACED"
-CHARGES = frozenset({"DAILY_FINANCING", "TRANSFER_FUNDS", "DIVIDEND_ADJUSTMENT"})
+# Where each says how much.
+CHARGES = {
+    "DAILY_FINANCING": "financing",
+    "TRANSFER_FUNDS": "amount",
+    "DIVIDEND_ADJUSTMENT": "dividendAdjustment",
+}
 PROTECTIVE_TYPES = frozenset(
     {"TAKE_PROFIT", "STOP_LOSS", "TRAILING_STOP_LOSS", "GUARANTEED_STOP_LOSS"}
 )
@@ -118,29 +123,7 @@ def _transaction(
     elif line.creates_order and order_type in PROTECTIVE_TYPES:
         fields |= _protective(raw, line, order_type, by_id)
     elif line.type == "ORDER_FILL":
-        fill = parse.read_fill(raw)
-        changes = [*fill.reduced] if fill.opened is None else [*fill.reduced, fill.opened]
-        fields |= {
-            "kind": Kind.FILLED,
-            "units": fill.units,
-            "price": fill.price,
-            "realised_pl": fill.pl,
-            "half_spread_cost": fill.half_spread_cost,
-            "financing": fill.financing,
-            # The premium of a guaranteed stop is charged when it fills.
-            "commission": fill.commission + fill.guaranteed_fee,
-            "final": fill.order_id not in reissued,
-            "trades": tuple(
-                TradeChange(
-                    str(one.trade_id),
-                    one.units,
-                    fill.price if one.price is None else one.price,
-                    one.realized_pl,
-                    one is fill.opened,
-                )
-                for one in changes
-            ),
-        }
+        fields |= _filled(raw, reissued)
     elif line.type == "ORDER_CANCEL":
         ends = {EXPIRED: Kind.EXPIRED, REPLACED: Kind.REPLACED}
         fields["kind"] = ends.get(line.reason, Kind.CANCELLED)
@@ -158,18 +141,7 @@ def _transaction(
                 "units": _closed_units(raw),
             }
     elif line.type in CHARGES:
-        amount = parse.optional_decimal(
-            raw, "amount" if line.type == "TRANSFER_FUNDS" else "financing"
-        )
-        if line.type == "DIVIDEND_ADJUSTMENT":
-            amount = parse.optional_decimal(raw, "dividendAdjustment")
-        after = parse.optional_decimal(raw, "accountBalance")
-        fields |= {
-            "kind": Kind.CHARGE,
-            "amount": amount or Decimal(0),
-            "reason": line.type,
-            "to_empty": line.type == "TRANSFER_FUNDS" and amount == after,
-        }
+        fields |= _charged(raw, line.type)
     elif line.type in SAID:
         fields["notice"] = f"The venue says {line.type} (transaction {line.id})."
     elif not line.is_reject and line.type not in SILENT:
@@ -189,6 +161,43 @@ def _accepted(raw: Mapping[str, Any], line: parse.Transaction, order_type: str) 
         "good_until": None if ends is None else from_ns(ends),
         "replaces_id": str(raw.get("replacesOrderID", "")),
         "trade_id": _closed_trade(raw),
+    }
+
+
+def _filled(raw: Mapping[str, Any], reissued: set[int]) -> dict[str, Any]:
+    fill = parse.read_fill(raw)
+    changes = [*fill.reduced] if fill.opened is None else [*fill.reduced, fill.opened]
+    return {
+        "kind": Kind.FILLED,
+        "units": fill.units,
+        "price": fill.price,
+        "realised_pl": fill.pl,
+        "half_spread_cost": fill.half_spread_cost,
+        "financing": fill.financing,
+        # The premium of a guaranteed stop is charged when it fills.
+        "commission": fill.commission + fill.guaranteed_fee,
+        "final": fill.order_id not in reissued,
+        "trades": tuple(
+            TradeChange(
+                str(one.trade_id),
+                one.units,
+                fill.price if one.price is None else one.price,
+                one.realized_pl,
+                one is fill.opened,
+            )
+            for one in changes
+        ),
+    }
+
+
+def _charged(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    amount = parse.optional_decimal(raw, CHARGES[kind])
+    after = parse.optional_decimal(raw, "accountBalance")
+    return {
+        "kind": Kind.CHARGE,
+        "amount": amount or Decimal(0),
+        "reason": kind,
+        "to_empty": kind == "TRANSFER_FUNDS" and amount == after,
     }
 
 
