@@ -34,7 +34,7 @@ def test_a_broken_convention_is_found(path: str, text: str, message: str) -> Non
     [
         ("python/sep_engine/execution/fills.py", "half = 0.5", "not the float 0.5"),
         ("python/sep_engine/risk/gate.py", "def f(x: float) -> None: ...", "not float"),
-        ("webapp/trading/models.py", "    price = models.FloatField()", "holds money"),
+        ("webapp/trading/models/orders.py", "    price = models.FloatField()", "holds money"),
         ("webapp/trading/services/orders.py", "def f(*, price: float | None): ...", "price is"),
         ("webapp/trading/trader/trader.py", "peak_equity: float = 0", "peak_equity is"),
         ("webapp/trading/brokers/paper.py", "size = float(order.units)", "order.units is"),
@@ -56,8 +56,8 @@ def test_d11_money_that_is_a_float_is_found(path: str, text: str, message: str) 
         ("python/sep_engine/backtest/run.py", "half = 0.5"),  # statistics are floats
         ("webapp/trading/trader/live.py", "def f(price_wait_s: float, price: Decimal): ..."),
         ("webapp/trading/trader/strategies.py", "tick = float(strategy.instrument.tick)"),
-        ("webapp/trading/models.py", "    progress = models.FloatField()"),
-        ("webapp/trading/models.py", "    price = models.DecimalField()"),
+        ("webapp/trading/models/orders.py", "    progress = models.FloatField()"),
+        ("webapp/trading/models/orders.py", "    price = models.DecimalField()"),
         ("webapp/tests/test_orders.py", "class OrderManager:"),
         ("webapp/dashboard/client/src/app/app.css", "/" * 100),
         ("docs/notes.md", "a" * 101),  # a table's row cannot be broken
