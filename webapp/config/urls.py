@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 
 from webapp.trading.api import health
 
+admin.autodiscover()
+
 urlpatterns = [
     path("api/", include("webapp.trading.api.urls")),
     path("health", health.Health.as_view(schema=None)),

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from webapp.config.urls import admin  # it finds every page of the admin
 from webapp.trading import account_form
 from webapp.trading.brokers.base import BrokerError
 from webapp.trading.models import (

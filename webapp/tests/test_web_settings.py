@@ -131,3 +131,20 @@ def test_each_client_of_valkey_gets_the_address_that_it_reads(
     url = valkey_url.canonical(given)
     assert valkey_url.with_database(url, 1) == database_1
     assert valkey_url.for_celery(url, 2) == celery
+
+
+def test_a_process_that_serves_no_page_reads_none_of_the_admin(tmp_path: Path) -> None:
+    program = (
+        "import sys, django; django.setup(); import webapp.trading.trader.trader;"
+        "print([name for name in sys.modules if name in ('webapp.trading.admin', 'unfold.admin')])"
+    )
+    settings = {"SEP_VAR_PATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "webapp.config.settings"}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "[]\n"
