@@ -71,13 +71,29 @@ def long_run_deviation(gains: npt.ArrayLike, *, block: float) -> Floats:
     size = fft.next_fast_len(2 * n, real=True)
     spectrum = fft.rfft(centred, size, axis=0)
     covariance = fft.irfft(np.abs(spectrum) ** 2, size, axis=0)[:n] / n
-    lag = np.arange(n)
-    keep = 1 - 1 / block
-    weight = 2 * ((1 - lag / n) * keep**lag + lag / n * keep ** (n - lag))
-    weight[0] = 1
-    variance = np.maximum(weight @ covariance, 0)
+    variance = np.maximum(_weights(n, block) @ covariance, 0)
     scale = centred.std(axis=0)
     return np.where(variance > 1e-12 * scale**2, np.sqrt(variance), 0.0)
+
+
+def _weights(periods: int, block: float) -> Floats:
+    """(T,) what the autocovariance of each lag counts in the long-run variance."""
+    lag = np.arange(periods)
+    keep = 1 - 1 / block
+    weight = 2 * ((1 - lag / periods) * keep**lag + lag / periods * keep ** (periods - lag))
+    weight[0] = 1
+    return np.asarray(weight)
+
+
+def _seen_share(periods: int, block: float) -> float:
+    """The share of its long-run variance that white noise shows around its own mean.
+
+    Around the true mean the autocovariance at lag l is on average 1 for l = 0 and 0 else; taking
+    off the mean of T values takes (T - l) / T^2 off each.
+    """
+    lag = np.arange(periods)
+    expected = np.where(lag == 0, 1.0, 0.0) - (periods - lag) / periods**2
+    return float(_weights(periods, block) @ expected)
 
 
 def superior_ability(
@@ -90,8 +106,8 @@ def superior_ability(
         rows: (B, T) from `bootstrap_rows`.
         block: the mean block length that `rows` was made with.
         small_sample: allow for the long-run deviation being estimated from some T / block
-            independent values, as Student's t does; without it the test rejects too often on a
-            few dozen days.
+            independent values, as Student's t does, and around their own mean, which makes it too
+            small; without it the test rejects too often on a few dozen days.
 
     Source: Hansen (2005), "A test for superior predictive ability".
     """
@@ -105,7 +121,7 @@ def superior_ability(
     centre = mean[active]
     bound = -math.sqrt(2 * math.log(math.log(n)) / n) if n > 2 else 0.0
     statistic = float(mean[best]) * math.sqrt(n)
-    reached = _as_normal(statistic, n / block - 1) if small_sample else statistic
+    reached = _allowed(statistic, n, block) if small_sample else statistic
     p_values = []
     for recentred in (
         np.maximum(centre, 0),
@@ -136,7 +152,7 @@ def survivors(
     scaled, active = _standardised(gains, block=block)
     mean = scaled.mean(axis=0)
     root = math.sqrt(len(scaled))
-    reached = _as_normal(mean * root, len(scaled) / block - 1) if small_sample else mean * root
+    reached = _allowed(mean * root, len(scaled), block) if small_sample else mean * root
     left = np.flatnonzero(active)
     centred = _bootstrap_means(scaled[:, left], rows) - mean[left]
     found: list[int] = []
@@ -215,15 +231,18 @@ def _standardised(gains: npt.ArrayLike, *, block: float) -> tuple[Floats, npt.ND
 
 
 @overload
-def _as_normal(statistic: float, freedom: float) -> float: ...
+def _allowed(statistic: float, periods: int, block: float) -> float: ...
 @overload
-def _as_normal(statistic: Floats, freedom: float) -> Floats: ...
-def _as_normal(statistic: Any, freedom: float) -> Any:
-    """The normal value with the tail that a positive statistic has by Student's t."""
+def _allowed(statistic: Floats, periods: int, block: float) -> Floats: ...
+def _allowed(statistic: Any, periods: int, block: float) -> Any:
+    """The normal value with the tail that a positive statistic has by Student's t, its deviation
+    taken for as large as it is around the true mean; others as they are."""
     value = np.asarray(statistic, dtype=np.float64)
-    normal = -special.ndtri(special.stdtr(max(freedom, 1.0), -value))
+    shrunk = value * math.sqrt(_seen_share(periods, block))
+    freedom = max(periods / block - 1, 1.0)
+    normal = -special.ndtri(special.stdtr(freedom, -shrunk))
     # A tail below the smallest float is an infinite normal value: leave the statistic then.
-    kept = np.where((value > 0) & np.isfinite(normal), normal, value)
+    kept = np.where(value > 0, np.where(np.isfinite(normal), normal, shrunk), value)
     return float(kept) if np.isscalar(statistic) else kept
 
 

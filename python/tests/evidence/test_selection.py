@@ -107,6 +107,16 @@ def test_forty_days_with_blocks_are_allowed_for() -> None:
     assert rejected[0] <= 22 < rejected[1]
 
 
+def test_what_the_mean_hides_of_a_long_run_variance_is_known() -> None:
+    # Alone, a variance around the mean of 50 values shows 49 fiftieths of itself.
+    assert se._seen_share(50, 1.0) == pytest.approx(0.98)
+    # With blocks it shows less; 4,000 columns of white noise say how much, to 1 %.
+    noise = np.random.default_rng(7).standard_normal((54, 4000))
+    seen = (se.long_run_deviation(noise, block=5) ** 2).mean()
+    assert se._seen_share(54, 5.0) == pytest.approx(seen, rel=0.01)
+    assert 0.83 < seen < 0.87
+
+
 def overfitting_by_definition(gains: np.ndarray, blocks: int) -> list[float]:
     parts = np.array_split(np.arange(len(gains)), blocks)
     logits = []
