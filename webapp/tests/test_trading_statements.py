@@ -5,12 +5,21 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from sep_engine.execution.states import Origin
-from webapp.trading.models import BrokerAccount, Candle, EventLog, Instrument, Order, Strategy
+from webapp.trading.models import (
+    BrokerAccount,
+    Candle,
+    EventLog,
+    Instrument,
+    Order,
+    Strategy,
+    StreamHead,
+)
 from webapp.trading.services.orders import order_submit
 from webapp.trading.statements import Asked, row_insert, rows_insert, rows_update
 
@@ -67,6 +76,15 @@ def test_a_value_that_the_query_changes_is_refused() -> None:
     asked = Asked(lambda name: Instrument.objects.filter(name__contains=name))
     with pytest.raises(TypeError, match="each value must come into the query as it is"):
         asked("EUR")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_are_locked_in_a_transaction_alone_however_often_they_were_asked_for() -> None:
+    asked = Asked(lambda stream: StreamHead.objects.select_for_update().filter(stream=stream))
+    with transaction.atomic():
+        assert asked("orders") == []
+    with pytest.raises(TransactionManagementError):
+        asked("orders")
 
 
 def test_only_the_named_fields_are_written(sample: Any) -> None:

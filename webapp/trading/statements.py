@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.db.models import Field, Model, QuerySet
+from django.db.transaction import TransactionManagementError
 
 Row = TypeVar("Row")
 
@@ -54,6 +55,7 @@ class _Kept:
         ]
         self._rows = make(*marks)
         self._compiler = compiler = self._rows.query.get_compiler(self._rows.db)
+        self._locks = self._rows.query.select_for_update
         self._sql, self._params = compiler.as_sql()
         self._places = [
             (index, marks.index(param))
@@ -68,6 +70,8 @@ class _Kept:
         self._rows.query.get_compiler = lambda *_, **__: compiler  # type: ignore[method-assign]
 
     def rows(self, values: Sequence[int | str]) -> list[Any]:
+        if self._locks and not self._compiler.connection.in_atomic_block:
+            raise TransactionManagementError("rows are locked until a transaction ends: begin one")
         params = list(self._params)
         for index, place in self._places:
             value = values[place]
