@@ -28,6 +28,10 @@ def test_bars_arrive_by_themselves(seen: Seen) -> None:
     assert seen["candles_follow"] >= 2
 
 
+def test_the_tab_key_comes_to_the_ticket_before_the_many_rows_of_activity(seen: Seen) -> None:
+    assert seen["ticket_is_before_activity"] is True
+
+
 def test_the_first_signal_and_fill_come_within_a_minute(seen: Seen) -> None:
     assert seen["first_signal_s"] < 60
     assert seen["first_fill_s"] < 60

@@ -46,6 +46,13 @@ async function visit() {
   await logIn(page, user, password);
   await page.getByText('Live', { exact: true }).waitFor({ timeout: SOON_MS });
 
+  // The tab key follows the document.
+  seen.ticket_is_before_activity = await page.evaluate(() => {
+    const ticket = document.querySelector('.ticket');
+    const order = ticket.compareDocumentPosition(document.querySelector('.activity'));
+    return (order & Node.DOCUMENT_POSITION_FOLLOWING) !== 0;
+  });
+
   const first = await barsShown(page);
   await until(async () => (await barsShown(page)) >= first + 2, SOON_MS, 'two new bars');
   seen.candles_follow = (await barsShown(page)) - first;

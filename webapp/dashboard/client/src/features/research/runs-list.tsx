@@ -95,7 +95,7 @@ function RunRow({ run, chosen, full, onChoose }: RunRowProps) {
       </td>
       <td className="soft">
         {run.requested_by ?? 'unknown'}
-        <small>{ageText(Math.max(0, age_s))}</small>
+        <small>{age_s < 1 ? 'now' : `${ageText(age_s)} ago`}</small>
       </td>
     </tr>
   );

@@ -23,7 +23,7 @@ test('hours that are none are refused in words, and others are set', async () =>
   expect(buttonNamed(place, 'Set the hours')).toHaveProperty('disabled', true);
   await enter(field, 'after lunch');
   await click(buttonNamed(place, 'Set the hours'));
-  expect(find(place, '[role=alert]').textContent).toBe('Session: hours are days.');
+  expect(find(place, '[role=alert]').textContent).toBe('Enter only within: hours are days.');
   await enter(field, '');
   await click(buttonNamed(place, 'Set the hours'));
   expect(calls[1]).toMatchObject({

@@ -6,6 +6,9 @@ import { failureText } from '../../shared/failure-text';
 import { Dialog } from '../../shared/ui/dialog';
 import { DialogButton } from '../../shared/ui/dialog-button';
 
+/** What the server calls otherwise than the page. */
+const LABELS = { session: 'Enter only within' };
+
 type Strategy = { id: number; name: string; session: string };
 
 /** When may the strategy enter? */
@@ -42,12 +45,13 @@ function HoursDialog({ strategy, onClose }: { strategy: Strategy; onClose: () =>
             value={session}
             maxLength={200}
             placeholder="mon-fri 08:00-17:00 Europe/London"
+            aria-invalid={set.isError}
             onChange={(event) => {
               setText(event.target.value);
             }}
           />
         </label>
-        {set.error === null ? null : <p role="alert">{failureText(set.error)}</p>}
+        {set.error === null ? null : <p role="alert">{failureText(set.error, LABELS)}</p>}
         <footer>
           <button type="submit" disabled={set.isPending || session === strategy.session}>
             Set the hours
