@@ -155,7 +155,9 @@ def test_another_token_takes_the_place_of_the_old_one_once_the_venue_takes_it(
         call_command("broker", "token", "Practice")
 
 
-def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_b10_the_venues_own_prices_are_traded_at_and_of_those_that_waited_the_newest(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for minute in range(5):
         quote(url, f"1.1000{minute}", f"2030-01-07T10:0{minute}:00Z")
     add(monkeypatch)
@@ -185,11 +187,30 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         await one._read_history()
         await one._recover()
         following = asyncio.create_task(one._follow_prices())
+        taking = asyncio.create_task(one._take_prices())
         quote(url, "1.10050", "2030-01-07T10:05:10Z")
         await until(lambda: "EUR_USD" in one._quotes and one._forming is not None)
         # Another pair that the books know is priced too, and makes no bar of the feed.
         control(url, "POST", "/quote", {"instrument": "GBP_USD", "bid": "1.3", "ask": "1.4"})
         await until(lambda: "GBP_USD" in one._quotes)
+        looked: list[tuple[str, Any]] = []
+        on_price = one._on_price
+
+        async def noting(price: Any) -> None:
+            looked.append((price.instrument, price.bid))
+            await on_price(price)
+
+        monkeypatch.setattr(one, "_on_price", noting)
+        async with one._writing:  # what the trader is at takes its time
+            for bid in ("1.31", "1.32", "1.33"):
+                control(url, "POST", "/quote", {"instrument": "GBP_USD", "bid": bid, "ask": "1.4"})
+                await until(
+                    lambda bid=bid: (
+                        "GBP_USD" in one._newest and one._newest["GBP_USD"].bid == Decimal(bid)
+                    )
+                )
+        await until(lambda: looked)
+        assert looked == [("GBP_USD", Decimal("1.33"))]
         quote(url, "1.10020", "2030-01-07T10:05:40Z")
         await until(lambda: one._forming.low == Decimal("1.10020"))
         assert (one._forming.open, one._forming.high) == (Decimal("1.10050"), Decimal("1.10050"))
@@ -214,7 +235,7 @@ def test_the_venues_own_prices_are_traded_at(url: str, monkeypatch: pytest.Monke
         quote(url, "1.10060", "2030-01-07T10:06:01Z")
         for bar in await one._new_bars():
             await one._on_event(bar)
-        await cancelled([following])
+        await cancelled([following, taking])
         await one._reconcile("minute")
         await one._broker.close()
         await one._prices.close()

@@ -294,6 +294,9 @@ class Trader:
         self._prices: MarketDataClient | None = None
         self._forming: Forming | None = None
         self._price_loss = ""
+        # By instrument, what the price stream brought and nobody has looked at yet.
+        self._newest: dict[str, Price] = {}
+        self._came = asyncio.Event()
 
     def stop(self) -> None:
         """Ask the trader to finish its step and end."""
@@ -332,6 +335,7 @@ class Trader:
                     endless.append(group.create_task(relay.run(client, self._tell, look_s=LOOK_S)))
                 if not self._feed.is_replay:
                     endless.append(group.create_task(self._follow_prices()))
+                    endless.append(group.create_task(self._take_prices()))
                 loops = [
                     group.create_task(self._until_stopped(loop))
                     for loop in (
@@ -682,8 +686,10 @@ class Trader:
                 async with contextlib.aclosing(self._prices.price_stream(names)) as stream:
                     async for item in stream:
                         if isinstance(item, Price):
-                            async with self._writing:
-                                await self._on_price(item)
+                            waiting = self._newest.get(item.instrument, item)
+                            if item.time_ns >= waiting.time_ns:
+                                self._newest[item.instrument] = item
+                            self._came.set()
             except (VenueError, DataError) as error:
                 if not self._price_loss:
                     self._price_loss = str(error)
@@ -693,6 +699,17 @@ class Trader:
                 lived_s = time.monotonic() - opened_at
                 await asyncio.sleep(backoff.next_s(lived_s=lived_s, chance=random.random()))
                 opened_at = time.monotonic()
+
+    async def _take_prices(self) -> None:
+        """Trade at the newest quote of each instrument: whoever is slow skips some, and never takes
+        one for fresh that has waited to be read.
+        """
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            while self._newest:
+                async with self._writing:
+                    await self._on_price(self._newest.pop(next(iter(self._newest))))
 
     async def _on_price(self, price: Price) -> None:
         if self._price_loss:
