@@ -130,7 +130,7 @@ def record(one: Session) -> None:
     one.show_venue("openTrades", "id", "currentUnits", "price", "unrealizedPL")
     one.show_venue("pendingOrders", "id", "type", "tradeID", "price", "distance")
     one.say("A limit order, changed (the venue gives it a new id), then cancelled:")
-    below = one.bid() - Decimal("0.0030")
+    below = one.bid() - Decimal("0.0040")
     limit = one.order("place", "EUR_USD", "500", "--limit", f"{below:.5f}", *DAY)
     changed = one.order("change", limit, "--price", f"{below - Decimal('0.0005'):.5f}")
     one.order("cancel", changed)
