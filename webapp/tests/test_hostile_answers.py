@@ -144,7 +144,7 @@ async def test_an_answer_about_another_account_is_not_believed() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"units": None}, {"price": "0"}, {"accountBalance": "much"}, {"tradeOpened": {"units": "1"}}],
+    [{"units": None}, {"price": "0"}, {"pl": "much"}, {"tradeOpened": {"units": "1"}}],
     ids=str,
 )
 async def test_o22_a_fill_in_an_answer_that_cannot_be_read_is_a_doubt(
