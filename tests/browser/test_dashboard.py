@@ -9,7 +9,7 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
-VISIT_TIMEOUT_S = 330
+VISIT_TIMEOUT_S = 600
 STREAMS_WITHOUT_GAPS = ("signals", "orders", "positions", "performance", "runs", "system", "alerts")
 
 

@@ -7,7 +7,7 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 
-VISIT_TIMEOUT_S = 180
+VISIT_TIMEOUT_S = 400
 TITLES = {
     "/login": "Log in · SEP",
     "/": "Desk · SEP",
