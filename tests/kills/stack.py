@@ -147,7 +147,7 @@ class KillStack:
         return next((name for name in turn if name not in unsettled), None)
 
     def ask(self, name: str, **terms: Any) -> Any:
-        """Record an intent of 1,000 units that shrinks what is held, if anything is."""
+        """Record an intent of 1,000 units that shrinks what is held, if `terms` say no `units`."""
         from django.utils import timezone
 
         from sep_engine.execution.states import Origin
@@ -155,10 +155,10 @@ class KillStack:
         from webapp.trading.services.orders import order_submit
 
         held = Position.objects.filter(instrument__name=name, units__gt=0).exists()
+        terms.setdefault("units", Decimal(-1000 if held else 1000))
         return order_submit(
             account=BrokerAccount.objects.get(),
             instrument=Instrument.objects.get(name=name),
-            units=Decimal(-1000 if held else 1000),
             stop_distance=Decimal("0.01000"),
             origin=Origin.PERSON,
             now=timezone.now(),
@@ -168,18 +168,20 @@ class KillStack:
     def rest(self, name: str) -> Any:
         """Have a limit order work at the venue, far below the market; None if the trader died.
 
-        500 pips below it: the gate's collar refuses more than 1,000.
+        500 pips below it: the gate's collar refuses more than 1,000. It buys whatever is held: a
+        sale there would trade at once, or with those that rest from before.
         """
         from sep_engine.execution.states import OrderType
 
-        price = Decimal(BIDS[name]) - Decimal("0.05000")
-        order = self.ask(name, type=OrderType.LIMIT, price=price)
+        terms = {"type": OrderType.LIMIT, "units": Decimal(1000)}
+        terms["price"] = Decimal(BIDS[name]) - Decimal("0.05000")
+        order = self.ask(name, **terms)
         deadline = time.monotonic() + AGAIN_S
         while state_of(order) != "ACCEPTED" and time.monotonic() < deadline:
             if self.world.trader is None or self.world.trader.poll() is not None:
                 return None
             if state_of(order) in ENDED:
-                order = self.ask(name, type=OrderType.LIMIT, price=price)
+                order = self.ask(name, **terms)
             time.sleep(0.02)
         return order
 
