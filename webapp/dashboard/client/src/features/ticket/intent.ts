@@ -2,6 +2,7 @@ import type { OrderIntent } from '../../shared/api/commands';
 import type { OrderType, PositionFill, TimeInForce } from '../../shared/api/model';
 import { wordsOf } from '../../shared/format';
 import { PROTECTIVE } from '../../shared/order-kinds';
+import { untilText } from '../../shared/ui/good-until';
 
 /** The ticket as it was typed: empty where nothing was. `good_until` is minutes of UTC. */
 export type Entry = {
@@ -83,7 +84,7 @@ export function intentOf(instrument: string, entry: Entry, side: 'buy' | 'sell')
   const wanted = {
     ...rest,
     units: entry.trade_id !== '' ? '' : side === 'buy' ? units : `-${units}`,
-    good_until: good_until === '' ? '' : `${good_until}:00Z`,
+    good_until: good_until === '' ? '' : untilText(good_until),
     position_fill: position_fill === 'DEFAULT' ? '' : position_fill,
   };
   const given = Object.entries(wanted).filter(([, value]) => value !== '');

@@ -1,7 +1,8 @@
-import { positionFill, timeInForce } from '../../shared/api/model';
+import { positionFill } from '../../shared/api/model';
 import { wordsOf } from '../../shared/format';
 import { PROTECTIVE } from '../../shared/order-kinds';
 import { TIME_WORDS } from '../../shared/order-words';
+import { GoodUntil } from '../../shared/ui/good-until';
 import type { FormProps } from './ticket-fields';
 
 /** How long the order is good, and what a fill may do: seldom changed, so folded away. */
@@ -12,40 +13,15 @@ export function TimeAndFill({ entry, wrong, broker, onChange }: FormProps) {
       <summary>
         {entry.time_in_force === '' ? 'Time and fill' : TIME_WORDS[entry.time_in_force]}
       </summary>
-      <label>
-        Good
-        <select
-          value={entry.time_in_force}
-          aria-invalid={'time_in_force' in wrong}
-          onChange={({ target }) => {
-            const chosen = timeInForce.safeParse(target.value).data ?? '';
-            onChange({
-              time_in_force: chosen,
-              good_until: chosen === 'GTD' ? entry.good_until : '',
-            });
-          }}
-        >
-          <option value="">as is usual</option>
-          {terms?.times_in_force.map((force) => (
-            <option key={force} value={force}>
-              {TIME_WORDS[force]}
-            </option>
-          ))}
-        </select>
-      </label>
-      {entry.time_in_force === 'GTD' ? (
-        <label>
-          Until, market time UTC
-          <input
-            type="datetime-local"
-            aria-invalid={'good_until' in wrong}
-            value={entry.good_until}
-            onChange={({ target }) => {
-              onChange({ good_until: target.value });
-            }}
-          />
-        </label>
-      ) : null}
+      <GoodUntil
+        value={{ force: entry.time_in_force, until: entry.good_until }}
+        forces={terms?.times_in_force ?? []}
+        optional
+        wrong={wrong}
+        onChange={({ force, until }) => {
+          onChange({ time_in_force: force, good_until: until });
+        }}
+      />
       {PROTECTIVE.has(entry.type) ? null : (
         <label>
           A fill may

@@ -26,6 +26,8 @@ export type OrderChange = {
   stop_loss?: string | null;
   take_profit?: string | null;
   trailing_distance?: string | null;
+  time_in_force?: model.TimeInForce;
+  good_until?: string;
 };
 
 /** Seconds that the server may take to say what became of an order. */
