@@ -14,7 +14,7 @@ from django.core.management import call_command
 from sep_engine.backtest import BacktestResult, Costs, ExitReason, run
 from sep_engine.data import load_sample
 from sep_engine.signals import DEFAULT_RULE, Rule
-from webapp.trading.parity import PaperTrade, first_bars, pairs, paper_trades
+from webapp.trading.parity import PaperTrade, decider, first_bars, pairs, paper_trades
 
 BARS = 900
 
@@ -26,7 +26,7 @@ def both(rule: Rule, folder: Path) -> tuple[BacktestResult, list[PaperTrade]]:
     closes, gaps = bars.close.tolist(), bars.gaps().tolist()
     paper = asyncio.run(
         paper_trades(
-            rule, sample.quote_bars()[:BARS], closes, gaps,
+            rule, sample.quote_bars()[:BARS], decider(rule, closes, gaps, tick=bars.tick),
             tick=bars.tick, ledger=folder / "paper.sqlite3",
         )
     )  # fmt: skip

@@ -140,7 +140,12 @@ class StrategyAdmin(Settled):
     list_filter = ("enabled", "verdict", "instrument")
     search_fields = ("name",)
     # A verdict is made by a run, never by hand.
-    readonly_fields = ("verdict", "changed_at")
+    readonly_fields = ("verdict", "changed_at", "source")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        # A class and what is kept of it change together: manage.py strategy replace.
+        return (*fields, "rule") if obj is not None and obj.source else fields
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)

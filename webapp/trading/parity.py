@@ -6,16 +6,19 @@ of trades that differs comes with the cause that its own figures show; "unexplai
 one of the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+
+import numpy as np
 
 from sep_engine.backtest import BacktestResult, ExitReason, Trade
 from sep_engine.data import Bars
 from sep_engine.execution.states import OrderType
 from sep_engine.model import QuoteBar
 from sep_engine.signals import Rule, RuleEvaluator
+from sep_engine.signals.strategy import StrategyBars, StrategyRule
 from webapp.trading.brokers.base import Kind, OrderRequest, Transaction
 from webapp.trading.brokers.paper import PaperBroker
 
@@ -58,20 +61,44 @@ def first_bars(bars: Bars, count: int) -> Bars:
     return replace(bars, volume=volume, **{name: getattr(bars, name)[:count] for name in names})
 
 
+def decider(
+    rule: Rule, closes: Sequence[float], gaps: Sequence[bool], *, tick: Decimal
+) -> Callable[[int], int]:
+    """Return what a rule decides at the end of each bar; it is asked for one after another.
+
+    closes, gaps: what the rule sees at the end of each bar.
+    """
+    evaluator = RuleEvaluator(rule, float(tick))
+    return lambda row: evaluator.on_bar(closes[row], gaps[row]).direction
+
+
+def columns_of(bars: Bars) -> StrategyBars:
+    """Return bars as a backtest gives them to a class."""
+    tick = np.float64(bars.tick)
+    return StrategyBars(
+        time_ns=bars.times,
+        open=bars.open_ticks * tick,
+        high=bars.high_ticks * tick,
+        low=bars.low_ticks * tick,
+        close=bars.close_ticks * tick,
+        gap=bars.gaps(),
+    )
+
+
 async def paper_trades(
-    rule: Rule, bars: Sequence[QuoteBar], closes: Sequence[float], gaps: Sequence[bool],
+    rule: Rule | StrategyRule, bars: Sequence[QuoteBar], decide: Callable[[int], int],
     *, tick: Decimal, ledger: Path,
 ) -> list[PaperTrade]:  # fmt: skip
     """Return what a trader of the rule does at a fresh paper broker, in order of entry.
 
     Args:
+        rule: how positions end, and their size.
         bars: both sides; quotes and bars reach the broker as a feed sends them.
-        closes, gaps: what the rule sees at the end of each bar.
+        decide: what is decided at the end of the bar of a number, asked for one after another.
         ledger: file for the broker's ledger; it must not be there.
     """
     broker = PaperBroker(path=ledger, currency=bars[0].instrument.split("_")[1],
                          opening_balance=Decimal(0))  # fmt: skip
-    evaluator = RuleEvaluator(rule, float(tick))
     trades: list[PaperTrade] = []
     held = sent = False
 
@@ -99,7 +126,7 @@ async def paper_trades(
                 row,
             )
             hear(await broker.on_bar(bar, event=2 * row + 2), row)
-            direction = evaluator.on_bar(closes[row], gaps[row]).direction
+            direction = decide(row)
             if held and row == trades[-1].entry_bar + rule.horizon_bars - 1:
                 units = -trades[-1].direction * rule.units
                 await broker.submit(_order(f"out-{row}", bar, units))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from sep_engine.errors import ArgumentError, RuleError, SepError
+from sep_engine.errors import ArgumentError, RuleError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
     from sep_engine.evidence.market import Market
     from sep_engine.signals import Rule
     from sep_engine.signals.strategy import StrategyBars, StrategyRule
-
-_T = TypeVar("_T")
 
 # Packages offer strategies to `sep verdict --strategy NAME` under this group of entry points.
 ENTRY_POINTS = "sep_engine.strategies"
@@ -163,9 +158,11 @@ def rules_in(path: Path) -> list[Rule]:
 
 def _installed_class(name: str) -> Any:
     """Return a class by "module:Class" or by the name of an entry point."""
+    from sep_engine.signals.user_code import called
+
     if ":" in name:
         module, _, attribute = name.partition(":")
-        made = _called(name, lambda: getattr(importlib.import_module(module), attribute))
+        made = called(name, lambda: getattr(importlib.import_module(module), attribute))
     else:
         offered = {one.name: one for one in metadata.entry_points(group=ENTRY_POINTS)}
         if name not in offered:
@@ -174,7 +171,7 @@ def _installed_class(name: str) -> Any:
                 f"{name}: a strategy is a .py or .json file, module:Class, or an entry point of "
                 f"{ENTRY_POINTS}; installed: {known}"
             )
-        made = _called(name, offered[name].load)
+        made = called(name, offered[name].load)
     if not inspect.isclass(made):
         raise ArgumentError(f"{name}: not a class")
     if not (hasattr(made, "on_bar") or hasattr(made, "prepare")):
@@ -191,19 +188,14 @@ def _source(made: Any) -> str:
 
 
 def _class_in_file(path: Path) -> Any:
+    from sep_engine.signals.user_code import called, class_of
+
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     loader, module = spec.loader, importlib.util.module_from_spec(spec)
-    _called(str(path), lambda: loader.exec_module(module))
-    classes = [
-        found
-        for _, found in inspect.getmembers(module, inspect.isclass)
-        if found.__module__ == path.stem and (hasattr(found, "on_bar") or hasattr(found, "prepare"))
-    ]
-    if len(classes) != 1:
-        raise ArgumentError(f"{path}: needs one class with on_bar or prepare, has {len(classes)}")
-    return classes[0]
+    called(str(path), lambda: loader.exec_module(module))
+    return class_of(module, str(path))
 
 
 def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
@@ -212,29 +204,18 @@ def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
     from sep_engine.evidence.family import Family
     from sep_engine.evidence.simulation import Exit
     from sep_engine.signals.strategy import decide
+    from sep_engine.signals.user_code import called, check_numbers
 
-    for name, least, needed in (
-        ("horizon_bars", 1, True),
-        ("window", 0, True),
-        ("stop_ticks", 1, False),
-        ("target_ticks", 1, False),
-    ):
-        value = getattr(made, name, None)
-        if value is None and not needed:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(
-                f"{path}: {made.__name__}.{name} must be a whole number >= {least}, was {value!r}"
-            )
+    check_numbers(made, path)
     bar_by_bar, at_once = hasattr(made, "on_bar"), hasattr(made, "prepare")
 
     def stream(market: Market) -> NDArray[np.int8]:
-        return _called(path, lambda: decide(made(), _bars(market)))
+        return called(path, lambda: decide(made(), _bars(market)))
 
     def columns(market: Market) -> Mapping[str, NDArray[np.generic]]:
         if not at_once:
             return {"direction": stream(market)}
-        found = _called(path, lambda: made().prepare(_bars(market)))
+        found = called(path, lambda: made().prepare(_bars(market)))
         if not isinstance(found, Mapping) or "direction" not in found:
             raise ArgumentError(
                 f"{path}: prepare must return columns by name, 'direction' among them; "
@@ -305,20 +286,3 @@ def _bars(market: Market) -> StrategyBars:
         close=prices(bars.close),
         gap=market.gap.copy(),
     )
-
-
-def _called(path: str, call: Callable[[], _T]) -> _T:
-    """Run the user's code. What it prints goes to stderr; what it raises becomes one line."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return call()
-    except SepError as error:
-        raise ArgumentError(f"{_place(path, error)}: {error}") from error
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ArgumentError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
-
-
-def _place(path: str, error: BaseException) -> str:
-    """Return the path with the line of it that the error came through, if it did."""
-    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == path]
-    return f"{path}, line {lines[-1]}" if lines else path

@@ -22,13 +22,13 @@ both is also checked for saying the same in both ways.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Protocol
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, RuleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,19 @@ class StrategyBar:
     low: float
     close: float
     gap: bool
+
+    @classmethod
+    def of(
+        cls, time_ns: int, prices: tuple[Decimal, Decimal, Decimal, Decimal],
+        *, tick: Decimal, gap: bool,
+    ) -> Self:  # fmt: skip
+        """Return a bar with the very floats that a backtest gives for the same prices.
+
+        prices: open, high, low and close, on the grid of `tick`.
+        """
+        width = float(tick)
+        opened, high, low, close = (round(price / tick) * width for price in prices)
+        return cls(time_ns, opened, high, low, close, gap)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +95,45 @@ class StrategyRule:
             "units": format(self.units, "f"),
         }
 
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Return what `to_json` wrote.
+
+        Raises:
+            RuleError: it is nothing that `to_json` writes.
+        """
+        try:
+            return cls(
+                name=str(document["strategy"]),
+                source_sha256=str(document["source_sha256"]),
+                horizon_bars=_ticks(document["horizon_bars"], "horizon_bars"),
+                stop_ticks=_optional_ticks(document["stop_ticks"], "stop_ticks"),
+                target_ticks=_optional_ticks(document["target_ticks"], "target_ticks"),
+                units=_units(document["units"]),
+            )
+        except KeyError as error:
+            raise RuleError(f"a strategy class's rule lacks {error}") from error
+
+
+def _ticks(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise RuleError(f"{name} must be a whole number >= 1, was {value!r}")
+    return value
+
+
+def _optional_ticks(value: object, name: str) -> int | None:
+    return None if value is None else _ticks(value, name)
+
+
+def _units(value: object) -> Decimal:
+    try:
+        units = Decimal(str(value))
+    except InvalidOperation:
+        units = Decimal(0)
+    if not units.is_finite() or units <= 0:
+        raise RuleError(f"units must be a decimal > 0, was {value!r}")
+    return units
+
 
 class BarStrategy(Protocol):
     """Decides bar by bar; a new object is made for every series."""
@@ -109,14 +161,28 @@ def decide(strategy: BarStrategy, bars: StrategyBars) -> NDArray[np.int8]:
     Raises:
         ArgumentError: it returned something else than -1, 0 or 1.
     """
+    found = np.zeros(bars.close.size, dtype=np.int8)
+    for place, bar in enumerate(bars_of(bars)):
+        found[place] = decision_of(strategy, bar, place)
+    return found
+
+
+def bars_of(bars: StrategyBars) -> list[StrategyBar]:
+    """Return the rows of columns, as they reach a strategy one after another."""
     columns = (bars.time_ns, bars.open, bars.high, bars.low, bars.close, bars.gap)
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    found = np.zeros(bars.close.size, dtype=np.int8)
-    for place, row in enumerate(rows):
-        direction = strategy.on_bar(StrategyBar(*row))
-        if direction not in (-1, 0, 1):
-            raise ArgumentError(
-                f"on_bar must return -1, 0 or 1, returned {direction!r} at bar {place}"
-            )
-        found[place] = direction
-    return found
+    return [StrategyBar(*row) for row in rows]
+
+
+def decision_of(strategy: BarStrategy, bar: StrategyBar, place: int) -> int:
+    """Return what a strategy says at the end of one bar: -1, 0 or 1.
+
+    place: number of the bar, for the message.
+
+    Raises:
+        ArgumentError: it returned something else.
+    """
+    direction = strategy.on_bar(bar)
+    if direction not in (-1, 0, 1):
+        raise ArgumentError(f"on_bar must return -1, 0 or 1, returned {direction!r} at bar {place}")
+    return int(direction)

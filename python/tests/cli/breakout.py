@@ -6,6 +6,7 @@ from sep_engine.signals.strategy import StrategyBar
 class Breakout:
     horizon_bars = 4
     window = 20  # bars that a decision looks back on
+    stop_ticks = 300
 
     def __init__(self) -> None:
         self.highs: list[float] = []

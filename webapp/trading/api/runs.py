@@ -51,6 +51,12 @@ PAGE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src d
 _ANSWERS = with_errors({200: RunOut, 202: RunOut}, 400, 404, 422, 429, *SIGNED_IN)
 
 
+CLASS_NOT_JUDGED = (
+    "It is a class, and no code of a strategy runs in the workers here: judge its file with "
+    "sep verdict --strategy FILE."
+)
+
+
 class _Submit(APIView):
     """Answer 202 with a run that is to be computed, 200 with one that is there already."""
 
@@ -101,6 +107,8 @@ class Evidence(_Submit):
     def configuration(self, wanted: Json, strategy: Strategy | None) -> Json:
         if strategy is None:
             return {"grid": None, **wanted, "rules": wanted.get("rules")}
+        if strategy.source:
+            raise ValidationError({"strategy": [CLASS_NOT_JUDGED]})
         hours = {"session": strategy.session} if strategy.session else {}
         return {"grid": None, **wanted, **hours, "rules": [strategy.rule]}
 

@@ -27,7 +27,14 @@ class Strategy(models.Model):
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="strategies")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="strategies")
     granularity = models.CharField(max_length=8, default="H1")
-    rule = models.JSONField(help_text="Checked by sep_engine.signals.Rule.from_json.")
+    rule = models.JSONField(
+        help_text="Checked by sep_engine.signals.Rule.from_json; of a class, a StrategyRule."
+    )
+    source = models.TextField(
+        blank=True,
+        default="",
+        help_text="Of the class that decides, empty where the rule does. Its hash is in the rule.",
+    )
     session = models.CharField(
         max_length=200,
         blank=True,

@@ -64,8 +64,9 @@ def metrics_resource(
 ) -> Json:
     """Return metrics and percentiles of at most `limit` candles before a time, oldest first.
 
-    Window and encoding default to those of the instrument's strategy. Every value uses closes up
-    to its candle only; as many candles before the first shown are read as its window may need.
+    Window and encoding default to those of the rule on the instrument, 64 moves without one. Every
+    value uses closes up to its candle only; as many candles before the first shown are read as its
+    window may need.
     """
     rule = _rule_of(instrument)
     window = window or int(rule.get("window", 64))
@@ -96,7 +97,8 @@ def metrics_resource(
 
 
 def _rule_of(instrument: Instrument) -> Json:
-    strategy = Strategy.objects.filter(instrument=instrument).order_by("pk").first()
+    rules = Strategy.objects.filter(instrument=instrument, source="")  # a class has no window
+    strategy = rules.order_by("pk").first()
     return {} if strategy is None else strategy.rule
 
 

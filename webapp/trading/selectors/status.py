@@ -94,7 +94,8 @@ def status_resource() -> Json:
     account = account_default()
     strategy = None
     if account is not None:
-        strategy = Strategy.objects.filter(account=account).order_by("pk").first()
+        # What trades comes before what is off.
+        strategy = Strategy.objects.filter(account=account).order_by("-enabled", "pk").first()
     feed = feed_default()
     return {
         "trading": trading_resource(account, strategy),

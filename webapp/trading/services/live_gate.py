@@ -1,7 +1,8 @@
 """May a strategy trade real money? What its verdict says, and what a person has said instead.
 
 Paper and practice are always allowed. A live account needs a passing verdict on exactly what the
-strategy trades by, newer than its last change; or an override of a person for the same.
+strategy trades by, newer than its last change; or an override of a person for the same. A class is
+judged by `sep verdict` only, whose runs are not kept here: without an override it trades no money.
 """
 
 from dataclasses import dataclass
@@ -39,12 +40,15 @@ def may_trade_live(strategy: Strategy, now: datetime) -> LiveAnswer:
     kind = strategy.account.kind
     if kind in PRACTICE_KINDS:
         return LiveAnswer(True, f"a {kind} account")
-    run = newest_verdict(strategy)
+    # The lab here judges rules: no run of it has seen what a class does.
+    run = None if strategy.source else newest_verdict(strategy)
     if run is not None and run.edge and run.finished_at is not None and run.finished_at <= now:
         return LiveAnswer(True, f"passed in run {run.pk[:12]}")
     override = override_in_force(strategy, now)
     if override is not None:
         return LiveAnswer(True, f"override by {override.made_by}: {override.reason}"[:300])
+    if strategy.source:
+        return LiveAnswer(False, "a class has no verdict here: only an override opens the gate")
     if run is None:
         return LiveAnswer(False, "no verdict on this rule since it, or what it costs, changed")
     return LiveAnswer(False, f"no evidence of edge in run {run.pk[:12]}")

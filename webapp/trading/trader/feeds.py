@@ -117,6 +117,12 @@ def stored_closes(feed: Feed) -> list[tuple[datetime, Decimal]]:
     return list(candles_of(feed).order_by("start").values_list("start", "close"))
 
 
+def stored_prices(feed: Feed) -> list[tuple[datetime, Decimal, Decimal, Decimal, Decimal]]:
+    """Return start, open, high, low and close of each of the feed's candles; oldest first."""
+    columns = ("start", "open", "high", "low", "close")
+    return list(candles_of(feed).order_by("start").values_list(*columns))
+
+
 def rewind(feed: Feed, bars: Sequence[QuoteBar], *, now: datetime) -> None:
     """Begin a new pass: forget the candles after the history and put the cursor back.
 

@@ -1,10 +1,12 @@
 """A strategy at work: bars in, signals and intents out.
 
 The evaluator is warmed up with the stored candles, so a trader that starts again decides exactly
-as one that never stopped.
+as one that never stopped. A class decides in a process of its own, which is given the same candles.
 """
 
+import asyncio
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,14 +24,27 @@ from sep_engine.execution.states import (
 )
 from sep_engine.model.calendar import gap_mask
 from sep_engine.model.hours import TradingHours
-from sep_engine.signals import Decision, Rule, RuleEvaluator
+from sep_engine.model.times import to_ns
+from sep_engine.signals import DEFAULT_RULE, Decision, Rule, RuleEvaluator
+from sep_engine.signals.strategy import StrategyBar, StrategyRule
 from webapp.trading.granularity import duration, nanoseconds
 from webapp.trading.models import Candle, Feed, Order, Signal, Strategy
 from webapp.trading.selectors.resources import numbers, signal_resource
 from webapp.trading.services import events
 from webapp.trading.services.order_path import allowed_by, modes_for
 from webapp.trading.services.orders import order_submit
+from webapp.trading.trader.strategy_process import Answer, StrategyProcess
 from webapp.trading.wire import decimal_text, time_text
+
+logger = logging.getLogger(__name__)
+
+# At once, so that a trader that is stopped meanwhile ends soon.
+_ATTEND_S = 0.25
+
+
+def running_strategy(strategy: Strategy) -> "RunningStrategy":
+    """Return a strategy as a trader runs it, by its rule or by its class."""
+    return RunningClass(strategy) if strategy.source else RunningStrategy(strategy)
 
 
 class RunningStrategy:
@@ -37,16 +52,21 @@ class RunningStrategy:
 
     def __init__(self, strategy: Strategy) -> None:
         self.row = strategy
-        self.rule = Rule.from_json(strategy.rule)
+        self.exits, self._measured = self._read(strategy.rule)
         self._calendar = strategy.instrument.calendar
         self._bar = duration(strategy.granularity)
-        self._evaluator = RuleEvaluator(self.rule, tick=float(strategy.instrument.tick))
+        self._evaluator = RuleEvaluator(self._measured, tick=float(strategy.instrument.tick))
         self._hours = TradingHours.of(strategy.session) if strategy.session else None
         self._last_start: datetime | None = None
         # The newest closes that the metrics can come from: two windows, for predictions are judged
         # over a second one.
-        self._closes: deque[tuple[datetime, Decimal]] = deque(maxlen=2 * self.rule.window + 1)
-        self.decision: Decision | None = None
+        self._closes: deque[tuple[datetime, Decimal]] = deque(maxlen=2 * self._measured.window + 1)
+        self._shown: Decision | None = None
+
+    def _read(self, stored: dict[str, Any]) -> tuple[Rule | StrategyRule, Rule]:
+        """Return what says how positions end, and the rule whose metrics are shown."""
+        rule = Rule.from_json(stored)
+        return rule, rule
 
     def warm_up(self, closes: Sequence[tuple[datetime, Decimal]]) -> None:
         """Run over stored starts and closes, oldest first, and decide at the last."""
@@ -59,7 +79,8 @@ class RunningStrategy:
     def decide(self, start: datetime, close: Decimal) -> Decision:
         """Return the decision after the complete bar that began at `start`."""
         gap = self._see(start, close)
-        decision = self._evaluator.on_bar(float(close), gap=gap)
+        self._shown = self._evaluator.on_bar(float(close), gap=gap)
+        decision = self._decided(start, self._shown)
         if (
             decision.direction
             and self._hours is not None
@@ -67,8 +88,11 @@ class RunningStrategy:
         ):
             # As in a backtest: what is decided outside the hours counts for nothing.
             decision = replace(decision, direction=0, reason=f"outside {self._hours.text}")
-        self.decision = decision
         return decision
+
+    def _decided(self, start: datetime, measured: Decision) -> Decision:
+        """Return who decides: the rule that was measured."""
+        return measured
 
     def _see(self, start: datetime, close: Decimal) -> bool:
         """Remember a complete bar; return whether bars are missing before it."""
@@ -113,20 +137,20 @@ class RunningStrategy:
 
     def metrics_resource(self) -> dict[str, Any] | None:
         """Return the metrics of the last complete bar with where they come from."""
-        if self.decision is None or self._last_start is None:
+        if self._shown is None or self._last_start is None:
             return None
         return {
-            "metrics": numbers(self.decision.metrics),
-            "percentiles": numbers(self.decision.percentiles),
-            "window": self.rule.window,
-            "encoding": self.rule.encoding,
+            "metrics": numbers(self._shown.metrics),
+            "percentiles": numbers(self._shown.percentiles),
+            "window": self._measured.window,
+            "encoding": self._measured.encoding,
             "engine": sep_engine.__version__,
             "as_of": time_text(self._last_start + self._bar),
         }
 
     def _enter(self, signal: Signal, now: datetime) -> Order:
         tick = self.row.instrument.tick
-        rule = self.rule
+        rule = self.exits
         return order_submit(
             account=self.row.account,
             instrument=self.row.instrument,
@@ -155,6 +179,11 @@ class RunningStrategy:
         )
         if entry is None or entry.units * held < 0:
             return
+        later = Order.objects.filter(
+            account=self.row.account, instrument=self.row.instrument, pk__gt=entry.pk
+        )
+        if later.filter(origin=Origin.RULE, state=OrderState.FILLED).exists():
+            return  # another strategy opened what is held
         filled = entry.fills.order_by("transaction_id").first()
         if filled is None or self._last_start is None:
             return
@@ -167,7 +196,7 @@ class RunningStrategy:
         leaving = Order.objects.filter(
             account=self.row.account, instrument=self.row.instrument, reduce_only=True
         ).exclude(type__in=PROTECTIVE)
-        if bars < self.rule.horizon_bars or leaving.exclude(state__in=TERMINAL).exists():
+        if bars < self.exits.horizon_bars or leaving.exclude(state__in=TERMINAL).exists():
             return
         order = Order(account=self.row.account, strategy=self.row, reduce_only=True)
         modes = modes_for(order)
@@ -192,16 +221,123 @@ class RunningStrategy:
             f"{time_text(start)} {decimal_text(close)}" for start, close in self._closes
         )
         return {
-            "encoding": self.rule.encoding,
-            "window": self.rule.window,
+            "encoding": self._measured.encoding,
+            "window": self._measured.window,
             "engine": sep_engine.__version__,
             "bars": len(self._closes),
             "first_start": time_text(self._closes[0][0]),
             "last_start": time_text(self._closes[-1][0]),
             "closes_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            **self._traded_by(),
+        }
+
+    def _traded_by(self) -> dict[str, Any]:
+        return {
             "rule": self.row.rule,
             **({"session": self.row.session} if self.row.session else {}),
         }
+
+
+class RunningClass(RunningStrategy):
+    """A strategy whose class decides, in its own process; its exits are as those of a rule.
+
+    Call `remember` before the first bar, `attend` now and then, and `ask` for each bar before
+    `decide`: the answer is there, or there is none, when the bar's transaction begins.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        super().__init__(strategy)
+        self._tick = strategy.instrument.tick
+        self._process = StrategyProcess(
+            source=strategy.source,
+            class_name=strategy.rule["strategy"],
+            path=f"{strategy.name}.py",
+            printed=self._log,
+        )
+        if hashlib.sha256(strategy.source.encode()).hexdigest() != self._rule.source_sha256:
+            self._refusal = "its source is not the one that its hash names: add it again"
+        else:
+            self._refusal = "" if strategy.enabled else "it is off"
+        self._answer: tuple[datetime, Answer] | None = None
+        self._newest: datetime | None = None
+        self._given = 0
+        self._first: datetime | None = None
+        self._bars_sha256 = hashlib.sha256()
+        self._told_trouble = ""
+
+    def _read(self, stored: dict[str, Any]) -> tuple[Rule | StrategyRule, Rule]:
+        self._rule = StrategyRule.from_json(stored)
+        # The chart draws metrics of the prices; nothing here is decided by them.
+        return self._rule, DEFAULT_RULE
+
+    def remember(self, start: datetime, *prices: Decimal) -> None:
+        """Take a stored bar: open, high, low and close."""
+        if not self._refusal:
+            self._process.see(self._given_bar(start, prices))
+
+    async def attend(self) -> bool:
+        """Start the process or give it more of the past; return whether there is no more to do."""
+        if self._refusal:
+            return True
+        return await asyncio.to_thread(self._process.attend, _ATTEND_S)
+
+    async def ask(self, start: datetime, *prices: Decimal) -> None:
+        """Let the class say what it makes of a complete bar: open, high, low and close."""
+        if self._refusal:
+            self._answer = start, Answer(None, self._refusal)
+        elif self._newest is None or start > self._newest:
+            bar = self._given_bar(start, prices)
+            self._answer = start, await asyncio.to_thread(self._process.ask, bar)
+
+    def news(self) -> tuple[str, str] | None:
+        """Return level and text of what a person should know by now and was not told."""
+        hidden = self._refusal if self.row.enabled else ""
+        trouble = hidden or self._process.trouble
+        if trouble == self._told_trouble:
+            return None
+        self._told_trouble = trouble
+        if trouble:
+            return "error", f"{self.row.name} stands and enters nothing: {trouble}"
+        return "info", f"{self.row.name} decides again."
+
+    def close(self) -> None:
+        """End its process; a call that waits for it comes back at once."""
+        self._process.close()
+
+    def _given_bar(self, start: datetime, prices: tuple[Decimal, ...]) -> StrategyBar:
+        opened, high, low, close = prices
+        gap = self._newest is not None and _is_gap(self._newest, start, self._bar, self._calendar)
+        self._newest, self._first = start, self._first or start
+        self._given += 1
+        # One line a bar, so that what a signal came from can be told from what is stored.
+        texts = " ".join(decimal_text(price) for price in prices)
+        self._bars_sha256.update(f"{time_text(start)} {texts}\n".encode())
+        return StrategyBar.of(to_ns(start), (opened, high, low, close), tick=self._tick, gap=gap)
+
+    def _decided(self, start: datetime, measured: Decision) -> Decision:
+        name = self._rule.name
+        if self._answer is None or self._answer[0] != start:
+            return Decision(0, f"{name} was not asked", {}, {})
+        answer = self._answer[1]
+        if answer.direction is None:
+            return Decision(0, f"no answer: {answer.reason}", {}, {})
+        word = {1: "buys", 0: "holds", -1: "sells"}[answer.direction]
+        return Decision(answer.direction, f"{name} {word}", {}, {})
+
+    def _inputs(self) -> dict[str, Any]:
+        assert self._first is not None
+        assert self._newest is not None
+        return {
+            "engine": sep_engine.__version__,
+            "bars": self._given,
+            "first_start": time_text(self._first),
+            "last_start": time_text(self._newest),
+            "bars_sha256": self._bars_sha256.hexdigest(),
+            **self._traded_by(),
+        }
+
+    def _log(self, line: str) -> None:
+        logger.info("%s prints: %s", self.row.name, line)
 
 
 def _is_gap(before: datetime, start: datetime, bar: timedelta, calendar: str) -> bool:

@@ -110,7 +110,7 @@ from webapp.trading.trader.live import (
 )
 from webapp.trading.trader.recent import SentCount
 from webapp.trading.trader.spikes import Spikes
-from webapp.trading.trader.strategies import RunningStrategy
+from webapp.trading.trader.strategies import RunningClass, RunningStrategy, running_strategy
 from webapp.trading.trader.turns import TOGETHER_MAX, Waiting, turns
 from webapp.trading.wire import decimal_text, money_text, time_text
 
@@ -120,6 +120,7 @@ Result = TypeVar("Result")
 
 LOOK_S = 0.2
 HEARTBEAT_S = 2.0
+ATTEND_S = 1.0
 RECONCILE_S = 60.0
 RECOVER_PAUSE_S = 1.0
 FIRST_QUOTES_S = 5.0
@@ -343,6 +344,7 @@ class Trader:
                         self._order_loop,
                         self._reconcile_loop,
                         self._heartbeat_loop,
+                        self._classes_loop,
                     )
                 ]
                 end_together([*endless, *loops])
@@ -353,6 +355,7 @@ class Trader:
             logger.info("ended before it was armed")
         finally:
             hints.tell_here(None)
+            await asyncio.to_thread(self._end_classes)
             await self._broker.close()
             if self._prices is not None:
                 await self._prices.close()
@@ -408,14 +411,67 @@ class Trader:
                 f"{len(closes)} candles are stored, the feed is at {self._feed.cursor}; "
                 "run manage.py load_sample"
             )
+        self._end_classes()
         self._strategies = []
         rows = Strategy.objects.filter(
             account=self._account, instrument=self._feed.instrument
         ).select_related("instrument", "account")
         for row in rows:
-            running = RunningStrategy(row)
+            running = running_strategy(row)
             running.warm_up(closes[: self._feed.cursor])
+            if isinstance(running, RunningClass):
+                for stored in feeds.stored_prices(self._feed)[: self._feed.cursor]:
+                    running.remember(*stored)
             self._strategies.append(running)
+
+    # Strategies that are classes: their processes are asked before anybody waits for the lock.
+
+    def _classes(self) -> list[RunningClass]:
+        return [one for one in self._strategies if isinstance(one, RunningClass)]
+
+    def _end_classes(self) -> None:
+        for one in self._classes():
+            one.close()
+
+    async def _classes_ready(self) -> None:
+        """Let every class see the past before the next bar is decided on; or stand, in its time.
+
+        Raises:
+            Stop: the trader was stopped meanwhile.
+        """
+        for one in self._classes():
+            while not await one.attend():
+                if self._stopping.is_set():
+                    raise Stop
+        await self._tell_of_classes()
+
+    async def _classes_loop(self) -> None:
+        """Start again what ended when its pause is over, and tell when one stands or goes on."""
+        while True:
+            await self._pause(ATTEND_S)
+            for one in self._classes():
+                await one.attend()
+            await self._tell_of_classes()
+
+    async def _tell_of_classes(self) -> None:
+        for one in self._classes():
+            if (news := one.news()) is not None:
+                level, text = news
+                async with self._writing:
+                    await self._db(self._announce, text, level)
+
+    async def _take(self, event: Quote | QuoteBar) -> None:
+        """Let the classes say what they make of a bar, and then do all that an event asks for.
+
+        The lock is taken afterwards: orders go on while a class thinks.
+        """
+        if isinstance(event, QuoteBar) and (classes := self._classes()):
+            side = event.ask if self._price_side == "ask" else event.bid
+            prices = (side.open, side.high, side.low, side.close)
+            await asyncio.gather(*(one.ask(event.start, *prices) for one in classes))
+            await self._tell_of_classes()
+        async with self._writing:
+            await self._on_event(event)
 
     def _take_last_close(self) -> None:
         """Begin with the last stored close: if the feed stands, it is the price there is."""
@@ -472,11 +528,11 @@ class Trader:
     async def _feed_loop(self) -> None:
         clock = FeedClock(self._stopping, self._restart)
         while True:
+            await self._classes_ready()
             venue = ReplayVenue(self._bars, cursor=self._feed.cursor)
             try:
                 async for event in paced_events(venue, self._pace, clock):
-                    async with self._writing:
-                        await self._on_event(event)
+                    await self._take(event)
                 await self._at_end(clock)
             except RestartFeed:
                 async with self._writing:
@@ -764,6 +820,7 @@ class Trader:
     async def _follow_candles(self) -> None:
         """Read each bar when it is complete, and decide on it."""
         length = duration(self._feed.granularity)
+        await self._classes_ready()
         while True:
             last = await self._db(self._last_candle)
             due = utc_now() if last is None else last + 2 * length + CANDLE_DELAY
@@ -775,8 +832,7 @@ class Trader:
                 logger.warning("the venue's candles cannot be read: %s", error)
                 continue
             for bar in bars:
-                async with self._writing:
-                    await self._on_event(bar)
+                await self._take(bar)
 
     # Orders.
 
@@ -1487,4 +1543,6 @@ class Trader:
 
     def _metrics(self) -> dict[str, Any] | None:
         """Return the newest metrics: those of the last complete bar."""
-        return self._strategies[0].metrics_resource() if self._strategies else None
+        rules_first = sorted(self._strategies, key=lambda one: isinstance(one, RunningClass))
+        shown = (one.metrics_resource() for one in rules_first)
+        return next((found for found in shown if found is not None), None)

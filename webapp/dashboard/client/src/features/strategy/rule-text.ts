@@ -1,10 +1,33 @@
-import { rule as ruleSchema, type Rule } from '../../shared/api/model';
+import {
+  classRule,
+  rule as ruleSchema,
+  type ClassRule,
+  type Rule,
+} from '../../shared/api/model';
 import { sizeText, wordsOf } from '../../shared/format';
 
 /** A rule in words; one that the page has no words for is shown as it is stored. */
 export function ruleText(stored: Record<string, unknown>): string {
   const { success, data } = ruleSchema.safeParse(stored);
-  return success ? inWords(data) : JSON.stringify(stored);
+  if (success) return inWords(data);
+  const found = classRule.safeParse(stored);
+  return found.success ? classInWords(found.data) : JSON.stringify(stored);
+}
+
+/** Whether code of its own decides, and no rule. */
+export function isClass(stored: Record<string, unknown>): boolean {
+  return classRule.safeParse(stored).success;
+}
+
+function classInWords(rule: ClassRule): string {
+  return [
+    `class ${rule.strategy}`,
+    `source ${rule.source_sha256.slice(0, 12)}`,
+    `${sizeText(rule.units)} units`,
+    rule.stop_ticks === null ? 'no stop of its own' : `stop ${rule.stop_ticks} ticks`,
+    ...(rule.target_ticks === null ? [] : [`target ${rule.target_ticks} ticks`]),
+    `${rule.horizon_bars} bars`,
+  ].join(', ');
 }
 
 function inWords(rule: Rule): string {

@@ -6,7 +6,7 @@ import { go, Link } from '../../shared/route';
 import { Panel } from '../../shared/ui/panel';
 import { HoursButton } from './hours';
 import { LiveGateButton } from './live-gate';
-import { ruleText } from './rule-text';
+import { isClass, ruleText } from './rule-text';
 import './strategy.css';
 
 /** What trades by itself, and what is known about its worth. */
@@ -21,7 +21,7 @@ export function StrategyPanel({ status }: { status: Status }) {
           <>
             <HoursButton strategy={strategy} />
             <LiveGateButton strategy={strategy} />
-            <JudgeButton strategy={strategy.id} />
+            {isClass(strategy.rule) ? null : <JudgeButton strategy={strategy.id} />}
           </>
         )
       }
@@ -41,6 +41,12 @@ export function StrategyPanel({ status }: { status: Status }) {
             {ruleText(strategy.rule)}
             {strategy.session === '' ? null : `, enters only within ${strategy.session}`}
           </p>
+          {isClass(strategy.rule) ? (
+            <p className="soft">
+              Its own code decides, and none of the metrics below the chart. It is judged by{' '}
+              <code>sep verdict --strategy</code>, not here.
+            </p>
+          ) : null}
         </div>
       )}
       <p className="verdict">

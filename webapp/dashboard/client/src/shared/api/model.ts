@@ -126,6 +126,17 @@ export const rule = z.object({
 });
 export type Rule = z.infer<typeof rule>;
 
+/** What is kept of a strategy that is a class: its code never comes here. */
+export const classRule = z.object({
+  strategy: z.string(),
+  source_sha256: z.string(),
+  horizon_bars: z.number(),
+  stop_ticks: z.number().nullable(),
+  target_ticks: z.number().nullable(),
+  units: decimalText,
+});
+export type ClassRule = z.infer<typeof classRule>;
+
 const scopeState = z.object({ state: tradingStateName, reason: z.string() }).nullable();
 
 export const scopeName = z.enum(['GLOBAL', 'ACCOUNT', 'STRATEGY']);
