@@ -86,7 +86,11 @@ export function ChangeForm({ order, onDone }: { order: Order; onDone: () => void
         <button type="button" onClick={onDone}>
           Keep
         </button>
-        <button type="submit" className="solid" disabled={change.isPending || untilMissing || isEmpty(terms)}>
+        <button
+          type="submit"
+          className="solid"
+          disabled={change.isPending || untilMissing || isEmpty(terms)}
+        >
           Change the order
         </button>
       </footer>
