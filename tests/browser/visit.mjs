@@ -135,19 +135,22 @@ async function orderTooMuch(page) {
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
 }
 
-/** The bars of the chart and of the feed, read while none was on its way between the two. */
-async function barsBetweenTwo(page) {
+/** Pause the replay; the bars of the feed and of the chart once both have come to rest. */
+async function barsAtRest(page) {
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('button', { name: 'Play' }).waitFor({ timeout: SOON_MS });
   for (;;) {
-    const bar = await feedBar(page);
-    await page.waitForTimeout(300);
-    const bars = await barsShown(page);
-    if ((await feedBar(page)) === bar) return { bars, bar };
+    const [bar, bars] = [await feedBar(page), await barsShown(page)];
+    await page.waitForTimeout(3_000);
+    if ((await feedBar(page)) === bar && (await barsShown(page)) === bars) return { bars, bar };
   }
 }
 
 /** Pull the network for 20 s; what happened meanwhile must arrive, by the socket alone. */
 async function loseNetwork(page) {
-  const before = await barsBetweenTwo(page);
+  const before = await barsAtRest(page);
+  await page.getByRole('button', { name: 'Play' }).click();
+  await page.getByRole('button', { name: 'Pause' }).waitFor({ timeout: SOON_MS });
   relay.cut();
   const cutAt = Date.now();
   await page.getByText(/^Reconnecting, \d+ s old$/).waitFor({ timeout: CUT_MS });
@@ -159,11 +162,8 @@ async function loseNetwork(page) {
   await page.getByText('Live', { exact: true }).waitFor({ timeout: SOON_MS });
   seen.live_again_after_s = (Date.now() - healedAt) / 1000;
   await page.waitForTimeout(2_000);
-  await page.getByRole('button', { name: 'Pause' }).click();
-  await page.getByRole('button', { name: 'Play' }).waitFor({ timeout: SOON_MS });
-  await page.waitForTimeout(3_000);
 
-  const after = await barsBetweenTwo(page);
+  const after = await barsAtRest(page);
   seen.bars_missed_by_the_chart = after.bar - before.bar - (after.bars - before.bars);
   seen.bars_in_the_cut = after.bar - before.bar;
   seen.read_again = seen.requests
