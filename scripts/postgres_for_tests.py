@@ -89,15 +89,15 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(binaries: Path) -> Iterator[Cluster]:
-    """Start a cluster; stop and delete it afterwards."""
+def running(binaries: Path, *, durable: bool = False) -> Iterator[Cluster]:
+    """Start a cluster; stop and delete it afterwards. `durable`: as `Cluster.start` says."""
     user = server_user()
     with tempfile.TemporaryDirectory(prefix="sep-pg-") as folder:
         if user:
             os.chown(folder, user.pw_uid, user.pw_gid)
         one = Cluster(binaries, folder, user)
         one.create()
-        one.start()
+        one.start(durable=durable)
         try:
             yield one
         finally:

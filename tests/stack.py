@@ -73,8 +73,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_stack(var_path: Path, *, broker: str = "paper") -> Iterator[Stack]:
-    """Yield a stack whose page answers; it has ended, without orphans, when the block is left."""
+def running_stack(var_path: Path, *, broker: str = "paper", database: str = "") -> Iterator[Stack]:
+    """Yield a stack whose page answers; it has ended, without orphans, when the block is left.
+
+    database: what DATABASE_URL is to be, "" for the SQLite of `make run`.
+    """
     port = free_port()
     kept = {
         name: value
@@ -84,7 +87,8 @@ def running_stack(var_path: Path, *, broker: str = "paper") -> Iterator[Stack]:
     launcher = subprocess.Popen(
         [sys.executable, "-m", "webapp.launcher", "--port", str(port), "--broker", broker],
         cwd=ROOT,
-        env={**kept, "SEP_VAR_PATH": str(var_path)},
+        env={**kept, "SEP_VAR_PATH": str(var_path)}
+        | ({"DATABASE_URL": database} if database else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -37,6 +37,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from scripts.postgres_for_tests import running, server_binaries
 from sep_engine.execution.states import Origin, TradingMode
 from sep_engine.model import Instrument, Quote
 from sep_engine.risk import LIMIT_NAMES, Approved, Exposure, Intent, check_order
@@ -57,7 +58,6 @@ LIMITS = {name: Decimal(0 if "_pause_" in name else 1_000_000) for name in LIMIT
 }
 HEAD = "| | goal | n | p50 | p99 | most | |\n|---|---|---|---|---|---|---|"
 NOT_MEASURED = (
-    "PostgreSQL (SQLite was used, as `make run` does)",
     "a venue behind a network (loopback was used)",
     "halts by the shell, the flag file and the kill switch's own process",
     "a daily loss that grows by price alone",
@@ -243,10 +243,25 @@ class World:
 
 
 @contextlib.contextmanager
-def world(var_path: Path, *, silences: int) -> Iterator[World]:
+def durable_postgresql() -> Iterator[str]:
+    """Start a throw-away cluster that writes to the disk as a real one does; yield its URL.
+
+    Raises:
+        Unreached: this machine has no PostgreSQL.
+    """
+    binaries = server_binaries()
+    if binaries is None:
+        raise Unreached("no initdb found: apt install postgresql")
+    with running(binaries, durable=True) as cluster:
+        yield cluster.url
+
+
+@contextlib.contextmanager
+def world(var_path: Path, *, database: str, silences: int) -> Iterator[World]:
     """Start SEP at a venue that lets its first `silences` transaction streams fall silent.
 
-    Each does after one line, with the connection left open.
+    Each does after one line, with the connection left open. `database`: what DATABASE_URL is to
+    be, "" for SQLite.
     """
     port, ledger, faults = free_port(), var_path / "venue.sqlite3", var_path / "faults.json"
     stall = {"method": "GET", "path": "/transactions/stream$", "stall_after": 1, "times": silences}
@@ -265,10 +280,11 @@ def world(var_path: Path, *, silences: int) -> Iterator[World]:
             SEP_VAR_PATH=str(var_path),
             DJANGO_SETTINGS_MODULE="webapp.config.settings",
             SEP_OANDA_URL=f"http://127.0.0.1:{port}",
+            DATABASE_URL=database,
         )
         login = prepare()
         until(lambda: listens(port), "the venue listens")
-        with running_stack(var_path, broker="oanda-local") as stack:
+        with running_stack(var_path, broker="oanda-local", database=database) as stack:
             log = var_path / "log" / "trader.log"
             until(lambda: "armed" in log.read_text(errors="replace"), "the trader is armed")
             yield World(stack, login, ledger)
@@ -689,17 +705,20 @@ def main() -> int:
     option("--load", type=float, default=20.0, help="without clicks, s (default: %(default)g)")
     option("--losses", type=int, default=10, help="breaches of the day (default: %(default)s)")
     option("--doubts", type=int, default=60, help="answers lost (default: %(default)s)")
+    option("--postgresql", action="store_true", help="with a cluster of its own, not SQLite")
     option("--silences", type=int, default=3, help="of the stream (default: %(default)s)")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     say(machine())
-    print(f"At the begin: {machine()}\n\n{HEAD}", flush=True)
+    kind = "PostgreSQL" if options.postgresql else "SQLite"
+    print(f"At the begin: {machine()}, {kind}\n\n{HEAD}", flush=True)
     put(judged(options.decisions)[0])
     try:
         with (
+            durable_postgresql() if options.postgresql else contextlib.nullcontext("") as database,
             tempfile.TemporaryDirectory(prefix="sep-timing-") as folder,
-            world(Path(folder), silences=options.silences) as one,
+            world(Path(folder), database=database, silences=options.silences) as one,
         ):
             at_world(one, options)
     except Unreached as error:
