@@ -46,7 +46,7 @@ def alike(account: BrokerAccount) -> Any:
         units=Decimal(1),
         created_at=timezone.now(),
     )
-    return like_order_age_s(order)
+    return like_order_age_s(order, within_s=Decimal(60))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def alike(account: BrokerAccount) -> Any:
         (doubtful, "order_by_account_and_state (account_id=? AND state=?)"),
         (stops, "order_by_account_and_state (account_id=? AND state=?)"),
         (told, "order_by_venue_id (account_id=? AND venue_order_id=?)"),
-        (alike, "order_by_account_and_time (account_id=? AND created_at<?)"),
+        (alike, "order_by_account_and_time (account_id=? AND created_at>? AND created_at<?)"),
     ],
 )
 def test_orders_that_ended_are_not_read(

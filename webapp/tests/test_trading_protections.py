@@ -22,7 +22,8 @@ from webapp.trading.models import (
     Strategy,
     TradingState,
 )
-from webapp.trading.selectors.balance import day_realised, most_made
+from webapp.trading.selectors.balance import day_realised, deepest_drawdown, most_made
+from webapp.trading.services import performance
 from webapp.trading.services.configuration import configuration_set
 from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
@@ -105,20 +106,21 @@ def test_the_age_of_the_last_loss_and_the_result_of_the_window(account: BrokerAc
 
 def test_d2_two_wishes_that_look_the_same_are_a_repeat(account: BrokerAccount) -> None:
     first = wanted(account)
-    assert recent.like_order_age_s(first) is None
+    assert recent.like_order_age_s(first, within_s=D(5)) is None
     second = wanted(account)
-    age = recent.like_order_age_s(second)
+    age = recent.like_order_age_s(second, within_s=D(5))
     assert age is not None
     assert 0 <= age < 5
     for other in (wanted(account, 2000), wanted(account, -1000)):
-        assert recent.like_order_age_s(other) is None
+        assert recent.like_order_age_s(other, within_s=D(5)) is None
     limit = wanted(account, type=OrderType.LIMIT, price=D("1.05"))
-    assert recent.like_order_age_s(limit) is None
+    assert recent.like_order_age_s(limit, within_s=D(5)) is None
     # Other hours for the first are no second order.
-    assert recent.like_order_age_s(wanted(account, 3000, replaces=wanted(account, 3000))) is None
+    changed = wanted(account, 3000, replaces=wanted(account, 3000))
+    assert recent.like_order_age_s(changed, within_s=D(5)) is None
     # What came to nothing may be asked for again.
     Order.objects.filter(pk=first.pk).update(state="DENIED", denied_rule="size")
-    assert recent.like_order_age_s(second) is None
+    assert recent.like_order_age_s(second, within_s=D(5)) is None
 
 
 def test_d12_a_blackout_of_a_currency_stops_its_pairs(account: BrokerAccount) -> None:
@@ -284,17 +286,20 @@ def test_d3_money_that_is_paid_in_or_out_is_no_profit_and_no_drawdown(
     assert TradingState.objects.get(scope="ACCOUNT").state == state
 
 
-def test_d3_a_peak_is_not_forgotten_with_the_old_points_of_the_equity_line(
-    account: BrokerAccount,
+def test_d3_peak_and_deepest_drawdown_are_not_forgotten_with_the_old_points_of_the_equity_line(
+    account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peak = point(account, realised="7000")
-    later = [point(account, realised=f"{n}000") for n in (1, 6, 2)]
-    watching(account)._drop_snapshots(later[1].pk)
+    later = [point(account, realised=f"{n}000") for n in (1, 6, 5, 2)]
+    PerformanceSnapshot.objects.filter(pk=later[0].pk).update(drawdown=D(6000))
+    monkeypatch.setattr(performance, "SNAPSHOTS_DROPPED_EVERY", 1)
+    performance.snapshots_drop_old(newest=later[3], kept=1)
     assert list(PerformanceSnapshot.objects.order_by("pk").values_list("pk", flat=True)) == [
         peak.pk,
-        later[2].pk,
+        later[0].pk,
+        later[3].pk,
     ]
-    assert most_made(account) == 7000
+    assert (most_made(account), deepest_drawdown(account)) == (7000, 6000)
 
 
 def test_d3_financing_counts_for_the_day_that_it_is_taken_on(account: BrokerAccount) -> None:

@@ -110,6 +110,7 @@ def traded(sample: Feed) -> Order:
         time=NOW,
         type="order_update",
         data={"id": order.pk, "state": "FILLED"},
+        subject=order.pk,
         previous_hash="",
         hash="0" * 64,
     )

@@ -24,6 +24,19 @@ class AmountSum(models.Sum):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
+class SumField(models.TextField):  # type: ignore[type-arg]
+    """An exact sum of amounts, kept as decimal text: it may outgrow what SQLite keeps of a number.
+
+    It is read and written whole; no query compares it.
+    """
+
+    def from_db_value(self, value: str | None, *context: Any) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else f"{Decimal(value):f}"
+
+
 class AmountField(models.DecimalField):  # type: ignore[type-arg]
     """An exact decimal: 28 digits, 10 of them after the point.
 

@@ -6,12 +6,12 @@ The log is whole (its chain is checked first); orders, fills and positions are p
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
 from django.db import transaction
 
 from sep_engine.execution.positions import NetPosition, apply_fill, sides_of
 from webapp.trading.models import (
+    AccountTotals,
     BrokerAccount,
     EventLog,
     Fill,
@@ -20,7 +20,9 @@ from webapp.trading.models import (
     StreamHead,
     position_key,
 )
+from webapp.trading.selectors.balance import kept_totals_fault
 from webapp.trading.services.events import first_fault
+from webapp.trading.services.performance import totals_keep
 from webapp.trading.wire import decimal_text
 
 _FLAT = NetPosition()
@@ -39,6 +41,19 @@ class _Fill:
         return f"{decimal_text(self.units)} at {decimal_text(self.price)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What an order came to. A busy year has 100,000: no more is kept of each than is compared."""
+
+    instrument: str
+    state: str
+    client_id: str
+    units: Decimal
+    filled_units: Decimal
+    average_price: Decimal | None
+    venue_order_id: str
+
+
 class BrokenLog(Exception):
     """The log cannot be trusted, so nothing is made from it."""
 
@@ -48,13 +63,13 @@ class Books:
     """What the log says.
 
     Attributes:
-        orders: the last event of each order, by its key.
+        orders: what the last event of each order says, by its key.
         fills: units, price and opened units of each fill, by its key.
         positions: by account, instrument and side.
         booked: of the same, what the venue booked as profit, account currency.
     """
 
-    orders: dict[int, dict[str, Any]] = field(default_factory=dict)
+    orders: dict[int, _Order] = field(default_factory=dict)
     fills: dict[int, _Fill] = field(default_factory=dict)
     positions: dict[_Key, NetPosition] = field(default_factory=dict)
     booked: dict[_Key, Decimal] = field(default_factory=dict)
@@ -73,7 +88,16 @@ def books_from_log() -> Books:
     books = Books()
     events = EventLog.objects.filter(stream="orders").order_by("seq")
     for data in events.values_list("data", flat=True).iterator():
-        books.orders[data["id"]] = data
+        average = data["average_price"]
+        books.orders[data["id"]] = _Order(
+            data["instrument"],
+            data["state"],
+            data["client_id"],
+            Decimal(data["units"]),
+            Decimal(data["filled_units"]),
+            None if average is None else Decimal(average),
+            data["venue_order_id"],
+        )
         for fill in data["fills"]:
             opened = fill.get("opened_units")
             books.fills[fill["id"]] = _Fill(
@@ -88,7 +112,7 @@ def books_from_log() -> Books:
     # Fills get their keys in the order in which they were applied.
     for _, fill in sorted(books.fills.items()):
         account = accounts.get(fill.order_id, 0)
-        instrument = books.orders[fill.order_id]["instrument"]
+        instrument = books.orders[fill.order_id].instrument
         parts = sides_of(fill.units, opened=fill.opened_units, hedging=hedging.get(account, False))
         for side, units in parts:
             key = (account, instrument, str(side))
@@ -100,34 +124,35 @@ def books_from_log() -> Books:
 
 def differences(books: Books) -> list[str]:
     """Return every place at which the tables say something else than the log."""
-    return [*_order_differences(books), *_fill_differences(books), *_position_differences(books)]
+    return [
+        *_order_differences(books),
+        *_fill_differences(books),
+        *_position_differences(books),
+        *filter(None, map(kept_totals_fault, BrokerAccount.objects.order_by("pk"))),
+    ]
 
 
 def _order_differences(books: Books) -> Iterable[str]:
-    rows = {row.pk: row for row in Order.objects.all()}
-    for key in sorted(rows.keys() ^ books.orders.keys()):
-        yield f"order {key} is only in the {'table' if key in rows else 'log'}"
-    for key in sorted(rows.keys() & books.orders.keys()):
-        row, told = rows[key], books.orders[key]
-        average = told["average_price"]
-        pairs = (
-            ("state", row.state, told["state"]),
-            ("client id", row.client_id, told["client_id"]),
-            ("units", row.units, Decimal(told["units"])),
-            ("filled units", row.filled_units, Decimal(told["filled_units"])),
-            ("average price", row.average_price, None if average is None else Decimal(average)),
-            ("venue's id", row.venue_order_id, told["venue_order_id"]),
-        )
-        for name, here, there in pairs:
+    names = [name for name in _Order.__dataclass_fields__ if name != "instrument"]
+    rows = Order.objects.order_by("pk").values_list("pk", "instrument__name", *names)
+    seen = set()
+    for key, *columns in rows.iterator():
+        seen.add(key)
+        row, told = _Order(*columns), books.orders.get(key)
+        if told is None:
+            yield f"order {key} is only in the table"
+            continue
+        for name in _Order.__dataclass_fields__ if row != told else ():
+            here, there = getattr(row, name), getattr(told, name)
             if here != there:
-                yield f"order {key}: {name} {here}, by the log {there}"
+                yield f"order {key}: {name.replace('_', ' ')} {here}, by the log {there}"
+    for key in sorted(books.orders.keys() - seen):
+        yield f"order {key} is only in the log"
 
 
 def _fill_differences(books: Books) -> Iterable[str]:
-    rows = {
-        row.pk: _Fill(row.order_id, row.units, row.price, row.realised_pl, row.opened_units)
-        for row in Fill.objects.all()
-    }
+    names = ("pk", *_Fill.__dataclass_fields__)
+    rows = {key: _Fill(*columns) for key, *columns in Fill.objects.values_list(*names).iterator()}
     for key in sorted(rows.keys() | books.fills.keys()):
         if rows.get(key) != books.fills.get(key):
             yield f"fill {key}: {rows.get(key)}, by the log {books.fills.get(key)}"
@@ -155,7 +180,10 @@ def _position_differences(books: Books) -> Iterable[str]:
 
 @transaction.atomic
 def positions_rewrite(books: Books) -> int:
-    """Write the positions that follow from the log; return how many rows changed.
+    """Write the positions that follow from the log, and the totals that follow from the fills.
+
+    Returns:
+        How many positions changed.
 
     Orders and fills are not written: their rows are held by rules of the database, and one that
     differs from the log is a fault for a person to look at.
@@ -176,6 +204,9 @@ def positions_rewrite(books: Books) -> int:
                 update_fields=["units", "average_price", "realised_pl", "booked_pl", "updated_at"]
             )
             changed += 1
+    AccountTotals.objects.all().delete()
+    for account in BrokerAccount.objects.order_by("pk"):
+        totals_keep(account)
     return changed
 
 

@@ -2,6 +2,7 @@
 
 from sep_engine.execution.states import (
     AT_VENUE,
+    LIVE,
     TERMINAL,
     TRANSITIONS,
     UNSENT,
@@ -14,6 +15,7 @@ from sep_engine.execution.states import (
 
 __all__ = [
     "AT_VENUE",
+    "LIVE",
     "TERMINAL",
     "TRANSITIONS",
     "UNSENT",

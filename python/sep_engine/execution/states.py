@@ -157,6 +157,9 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 
 TERMINAL: frozenset[OrderState] = frozenset(s for s, after in TRANSITIONS.items() if not after)
 
+LIVE: frozenset[OrderState] = frozenset(OrderState) - TERMINAL
+"""States that may still change. A database finds these by an index, not those that are none."""
+
 UNSENT: frozenset[OrderState] = frozenset({_S.CREATED, _S.QUEUED, _S.DENIED, _S.EXPIRED_UNSENT})
 """States whose order is certain never to have reached the venue."""
 

@@ -43,6 +43,12 @@ def trading_day(at: datetime) -> date:
     return date(1970, 1, 1) + timedelta(days=int(trading_days(np.array([at_ns]))[0]))
 
 
+def day_start(at: datetime) -> datetime:
+    """Return when the trading day of the aware time `at` began, in UTC: the last 17:00 New York."""
+    eve = trading_day(at) - timedelta(days=1)
+    return datetime.combine(eve, time(_ROLLOVER_HOUR), _NEW_YORK).astimezone(UTC)
+
+
 def day_end(at: datetime) -> datetime:
     """Return when the trading day of the aware time `at` ends, in UTC: the next 17:00 New York."""
     end = datetime.combine(trading_day(at), time(_ROLLOVER_HOUR), _NEW_YORK)

@@ -224,7 +224,7 @@ def _at_most(rule: str, value: Decimal | int, limit: Decimal) -> Check:
 def _at_least(rule: str, value: Decimal | None, limit: Decimal, unit: str) -> Check:
     wanted = f"at least {_text(limit)} {unit}"
     if value is None:
-        return Check(rule, wanted, "none before", True)
+        return Check(rule, wanted, "none lately", True)
     return Check(rule, wanted, f"{_text(value)} {unit}", value.is_finite() and value >= limit)
 
 

@@ -247,7 +247,7 @@ def test_d1_what_a_rule_says_names_the_value() -> None:
     assert said("feed", feed_stands="paused") == ("running", "paused", False)
     assert said("unresolved", unresolved=True) == ("none", "an order in doubt", False)
     assert said("calendar", **at(12, day=6)) == ("open", "closed", False)
-    assert said("repeat", like_order_age_s=None) == ("at least 1 s", "none before", True)
+    assert said("repeat", like_order_age_s=None) == ("at least 1 s", "none lately", True)
     assert said("self_cross", waiting_sell_price=None) == ("any", "1.1", True)
     assert said("state", modes=(TradingMode.HALTED, TradingMode.ACTIVE))[:2] == ("ACTIVE", "HALTED")
 

@@ -2,7 +2,6 @@
 
 import time
 
-from django.db.models import Q
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -12,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sep_engine.execution.states import (
+    LIVE,
     TERMINAL,
     OrderState,
     OrderType,
@@ -37,7 +37,7 @@ from webapp.trading.api.shapes import SIGNED_IN, checked, with_errors
 from webapp.trading.models import Instrument, Order, Signal, Trade
 from webapp.trading.selectors.orders import order_detail
 from webapp.trading.selectors.resources import order_resource, signal_resource
-from webapp.trading.selectors.status import the_account
+from webapp.trading.selectors.status import account_default, the_account
 from webapp.trading.services.orders import (
     order_cancel,
     order_change,
@@ -88,7 +88,7 @@ class Orders(APIView):
         query = checked(OrdersIn, request.query_params.dict())
         rows = Order.objects.select_related("instrument").prefetch_related("fills").order_by("-pk")
         if query.get("state") == "OPEN":
-            rows = rows.filter(~Q(state__in=TERMINAL))
+            rows = rows.filter(account=account_default(), state__in=sorted(LIVE))
         elif "state" in query:
             rows = rows.filter(state=query["state"])
         if "instrument" in query:

@@ -12,6 +12,7 @@ from webapp.trading.models.accounts import (
     SecondFactor,
 )
 from webapp.trading.models.books import (
+    AccountTotals,
     Charge,
     PerformanceSnapshot,
     Position,
@@ -41,6 +42,7 @@ from webapp.trading.models.research import (
 )
 
 __all__ = [
+    "AccountTotals",
     "AnalysisJob",
     "Blackout",
     "BrokerAccount",

@@ -5,7 +5,7 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import CheckConstraint, F, Q, UniqueConstraint
 
-from webapp.trading.fields import AmountField
+from webapp.trading.fields import AmountField, SumField
 from webapp.trading.models.accounts import BrokerAccount
 from webapp.trading.models.market import Instrument
 from webapp.trading.models.orders import Order
@@ -116,9 +116,32 @@ class Charge(models.Model):
                 fields=["account", "transaction_id"], name="charge_is_unique_per_account"
             )
         ]
+        indexes = [models.Index(fields=["account", "time"], name="charge_by_account_and_time")]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"
+
+
+class AccountTotals(models.Model):
+    """What the fills and charges of an account came to, up to a key of each.
+
+    Neither is ever changed, so the whole is this row and what came after it: nobody reads them all.
+    """
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="totals")
+    last_fill = models.BigIntegerField(default=0, help_text="Fills up to this key are counted.")
+    last_charge = models.BigIntegerField(default=0, help_text="The same of charges.")
+    realised = SumField(default=Decimal("0"), help_text="Fills and charges, less fees.")
+    transferred = SumField(default=Decimal("0"), help_text="Money that came or went.")
+    trades = models.PositiveIntegerField(default=0, help_text="Fills that realised something.")
+    wins = models.PositiveIntegerField(default=0)
+    newest_fill = models.DateTimeField(null=True, blank=True, help_text="Market time.")
+
+    class Meta:
+        verbose_name_plural = "account totals"
+
+    def __str__(self) -> str:
+        return f"{self.account_id} up to fill {self.last_fill}"
 
 
 class Reconciliation(models.Model):
@@ -168,7 +191,13 @@ class PerformanceSnapshot(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index(fields=["account", "-id"], name="snapshot_by_account")]
+        indexes = [
+            models.Index(fields=["account", "-id"], name="snapshot_by_account"),
+            models.Index(fields=["account", "-drawdown"], name="snapshot_by_drawdown"),
+            models.Index(
+                F("account"), (F("realised_pl") + F("open_pl")).desc(), name="snapshot_by_made"
+            ),
+        ]
         constraints = [
             CheckConstraint(
                 condition=Q(wins__lte=F("trades")) & Q(drawdown__gte=0),

@@ -23,6 +23,9 @@ class EventLog(models.Model):
     time = models.DateTimeField()
     type = models.CharField(max_length=32)
     data = models.JSONField()
+    subject = models.BigIntegerField(
+        null=True, blank=True, help_text="The key of the order that an event of orders is about."
+    )
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
     published_at = models.DateTimeField(null=True, blank=True)
@@ -32,7 +35,12 @@ class EventLog(models.Model):
         indexes = [
             models.Index(
                 fields=["id"], condition=Q(published_at__isnull=True), name="event_unpublished"
-            )
+            ),
+            models.Index(
+                fields=["subject", "seq"],
+                condition=Q(subject__isnull=False),
+                name="event_by_subject",
+            ),
         ]
         constraints = [
             UniqueConstraint(fields=["stream", "seq"], name="event_seq_is_unique"),

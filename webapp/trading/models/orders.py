@@ -155,6 +155,7 @@ class Order(models.Model):
             models.Index(fields=["account", "state"], name="order_by_account_and_state"),
             models.Index(fields=["account", "venue_order_id"], name="order_by_venue_id"),
             models.Index(fields=["account", "-created_at"], name="order_by_account_and_time"),
+            models.Index(fields=["account", "sent_at"], name="order_by_account_and_send"),
         ]
         constraints = [
             UniqueConstraint(
@@ -316,6 +317,7 @@ class Fill(models.Model):
             ),
             CheckConstraint(condition=~Q(units=0) & Q(price__gt=0), name="fill_has_size_and_price"),
         ]
+        indexes = [models.Index(fields=["account", "time"], name="fill_by_account_and_time")]
 
     def __str__(self) -> str:
         return f"{self.units} at {self.price}"

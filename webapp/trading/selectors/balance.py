@@ -1,14 +1,22 @@
 """What an account has made and holds, by our books."""
 
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db.models import F, Max, QuerySet
+from django.db.models import Count, F, Max, Q, QuerySet
 
-from sep_engine.model.calendar import trading_day
+from sep_engine.model.calendar import day_start
 from webapp.trading.fields import AmountSum
-from webapp.trading.models import BrokerAccount, Charge, Feed, Fill, PerformanceSnapshot
+from webapp.trading.models import (
+    AccountTotals,
+    BrokerAccount,
+    Charge,
+    Feed,
+    Fill,
+    PerformanceSnapshot,
+)
 
 Rows = TypeVar("Rows", QuerySet[Fill], QuerySet[Charge])
 
@@ -18,32 +26,111 @@ MADE = F("realised_pl") + F("open_pl")
 _NOTHING = Decimal(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What the fills and charges of an account come to, up to a key of each.
+
+    Attributes:
+        realised: account currency, of fills and charges, less fees.
+        transferred: account currency that came or went since the account was opened.
+        trades, wins: fills that realised something, and those of them that gained.
+        newest_fill: market time; None without a fill.
+        last_fill, last_charge: the keys of the newest rows that are counted.
+    """
+
+    realised: Decimal = _NOTHING
+    transferred: Decimal = _NOTHING
+    trades: int = 0
+    wins: int = 0
+    newest_fill: datetime | None = None
+    last_fill: int = 0
+    last_charge: int = 0
+
+
+def account_totals(account: BrokerAccount) -> Totals:
+    """Return what all fills and charges of the account come to; only the newest are read."""
+    return _with_the_rest(account, _kept(account))
+
+
+def kept_totals_fault(account: BrokerAccount) -> str | None:
+    """Return where the kept totals differ from what all rows up to their keys come to."""
+    kept = _kept(account)
+    whole = _with_the_rest(account, Totals(), until=kept)
+    if kept == whole:
+        return None
+    return f"totals of {account.name}: kept {kept}, by the rows {whole}"
+
+
+def _kept(account: BrokerAccount) -> Totals:
+    row = AccountTotals.objects.filter(account=account).first()
+    if row is None:
+        return Totals()
+    names = Totals.__dataclass_fields__
+    return Totals(**{name: getattr(row, name) for name in names})
+
+
+def _with_the_rest(
+    account: BrokerAccount, before: Totals, *, until: Totals | None = None
+) -> Totals:
+    """Add the rows after those that are counted, the last ones of `until` at most."""
+    fills = Fill.objects.filter(account=account, pk__gt=before.last_fill)
+    charges = Charge.objects.filter(account=account, pk__gt=before.last_charge)
+    if until is not None:
+        fills = fills.filter(pk__lte=until.last_fill)
+        charges = charges.filter(pk__lte=until.last_charge)
+    new = fills.aggregate(
+        **_SUMS,
+        trades=Count("pk", filter=~Q(realised_pl=0)),
+        wins=Count("pk", filter=Q(realised_pl__gt=0)),
+        newest=Max("time"),
+        last=Max("pk"),
+    )
+    realised, transferred, last_charge = before.realised + _made(new), before.transferred, 0
+    by_kind = charges.order_by().values_list("kind").annotate(AmountSum("amount"), Max("pk"))
+    for kind, amount, last in by_kind:
+        last_charge = max(last_charge, last)
+        if kind == TRANSFER:
+            transferred += amount
+        else:
+            realised += amount
+    times = [time for time in (before.newest_fill, new["newest"]) if time is not None]
+    return Totals(
+        realised=realised,
+        transferred=transferred,
+        trades=before.trades + new["trades"],
+        wins=before.wins + new["wins"],
+        newest_fill=max(times, default=None),
+        last_fill=new["last"] or before.last_fill,
+        last_charge=last_charge or before.last_charge,
+    )
+
+
+_SUMS = {
+    "pl": AmountSum("realised_pl"),
+    "financing": AmountSum("financing"),
+    "fees": AmountSum("commission"),
+}
+
+
+def _made(sums: dict[str, Decimal | None]) -> Decimal:
+    profit, financing, fees = (sums[name] or _NOTHING for name in ("pl", "financing", "fees"))
+    return profit + financing - fees
+
+
 def fills_realised(fills: QuerySet[Fill]) -> Decimal:
     """Return what fills made in account currency: profit and financing, less fees.
 
     The venue's `pl` of a fill is without its financing and commission.
     """
-    sums = fills.aggregate(
-        pl=AmountSum("realised_pl"), financing=AmountSum("financing"), fees=AmountSum("commission")
-    )
-    profit, financing, fees = (sums[name] or _NOTHING for name in ("pl", "financing", "fees"))
-    return profit + financing - fees
+    return _made(fills.aggregate(**_SUMS))
 
 
 def day_realised(account: BrokerAccount, market_time: datetime) -> Decimal:
     """Return what the trading day of `market_time` made, in this pass of a replay."""
-    day = trading_day(market_time)
-    # No trading day is longer than 25 hours.
-    since = market_time - timedelta(hours=25)
-    fills = this_pass(Fill.objects.filter(account=account, time__gt=since))
-    charges = this_pass(charges_of(account).filter(time__gt=since))
-    return fills_realised(fills.filter(pk__in=_of_day(fills, day))) + charged(
-        charges.filter(pk__in=_of_day(charges, day))
-    )
-
-
-def _of_day(rows: QuerySet[Fill] | QuerySet[Charge], day: date) -> list[int]:
-    return [pk for pk, time in rows.values_list("pk", "time") if trading_day(time) == day]
+    since = day_start(market_time)
+    fills = this_pass(Fill.objects.filter(account=account, time__gte=since))
+    charges = this_pass(charges_of(account).filter(time__gte=since))
+    return fills_realised(fills) + charged(charges)
 
 
 def this_pass(rows: Rows) -> Rows:
@@ -59,20 +146,10 @@ def charges_of(account: BrokerAccount) -> QuerySet[Charge]:
     return Charge.objects.filter(account=account).exclude(kind=TRANSFER)
 
 
-def account_realised(account: BrokerAccount) -> Decimal:
-    """Return what all fills and charges of the account made; transfers are no profit."""
-    return fills_realised(Fill.objects.filter(account=account)) + charged(charges_of(account))
-
-
 def account_balance(account: BrokerAccount) -> Decimal:
     """Return the balance by our books."""
-    return paid_in(account) + account_realised(account)
-
-
-def paid_in(account: BrokerAccount) -> Decimal:
-    """Return what the account was opened with and what was transferred since; nobody earned it."""
-    transfers = Charge.objects.filter(account=account, kind=TRANSFER)
-    return account.opening_balance + charged(transfers)
+    totals = account_totals(account)
+    return account.opening_balance + totals.transferred + totals.realised
 
 
 def most_made(account: BrokerAccount) -> Decimal:
@@ -81,8 +158,15 @@ def most_made(account: BrokerAccount) -> Decimal:
     With what was paid in it is the highest equity, as if all transfers had been made before.
     """
     snapshots = PerformanceSnapshot.objects.filter(account=account)
-    most: Decimal | None = snapshots.aggregate(most=Max(MADE))["most"]
+    most = snapshots.order_by(MADE.desc()).values_list(MADE, flat=True).first()
     return max(most or _NOTHING, _NOTHING)
+
+
+def deepest_drawdown(account: BrokerAccount) -> Decimal:
+    """Return the deepest drawdown that was recorded, account currency, >= 0."""
+    snapshots = PerformanceSnapshot.objects.filter(account=account)
+    deepest = snapshots.order_by("-drawdown").values_list("drawdown", flat=True).first()
+    return deepest or _NOTHING
 
 
 def charged(charges: QuerySet[Charge]) -> Decimal:

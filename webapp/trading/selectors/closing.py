@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sep_engine.execution.states import PROTECTIVE, TERMINAL, OrderState, Origin
+from sep_engine.execution.states import LIVE, PROTECTIVE, TERMINAL, OrderState, Origin
 from webapp.trading.fields import AmountSum
 from webapp.trading.models import Closing, Fill, Order, Position, Strategy
 from webapp.trading.wire import decimal_text, time_text
@@ -86,7 +86,7 @@ def closing_resource(closing: Closing, *, now: datetime) -> dict[str, Any]:
 
 def live_orders(closing: Closing) -> list[Order]:
     """Return the orders of the scope that have not ended, and those that close it."""
-    orders = Order.objects.filter(account_id=closing.account_id).exclude(state__in=TERMINAL)
+    orders = Order.objects.filter(account_id=closing.account_id, state__in=sorted(LIVE))
     return [
         order
         for order in orders.select_related("instrument").order_by("pk")

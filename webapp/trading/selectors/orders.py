@@ -14,7 +14,7 @@ ROWS_MAX = 200
 
 def order_detail(order: Order) -> dict[str, Any]:
     """Return an order with its checks, its events, the broker's facts and what it belongs to."""
-    events = EventLog.objects.filter(stream="orders", data__id=order.pk).order_by("seq")
+    events = EventLog.objects.filter(stream="orders", subject=order.pk).order_by("seq")
     own = Q(client_id=order.client_id)
     if order.venue_order_id:
         own |= Q(venue_order_id=order.venue_order_id)

@@ -9,16 +9,14 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from django.db.models import Count, Max, Q
-
 from sep_engine.model.calendar import trading_day, trading_days
 from webapp.trading.granularity import nanoseconds
-from webapp.trading.models import BrokerAccount, Feed, Fill, PerformanceSnapshot, Position
+from webapp.trading.models import BrokerAccount, Feed, PerformanceSnapshot, Position
 from webapp.trading.selectors.balance import (
-    account_realised,
+    account_totals,
     day_realised,
+    deepest_drawdown,
     most_made,
-    paid_in,
 )
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.selectors.market import Market, market_latest
@@ -91,27 +89,19 @@ def performance_current(
             equity, open P&L and drawdown null.
         now: aware UTC.
     """
-    totals = Fill.objects.filter(account=account).aggregate(
-        trades=Count("pk", filter=~Q(realised_pl=0)),
-        wins=Count("pk", filter=Q(realised_pl__gt=0)),
-        market_time=Max("time"),
-    )
-    realised = account_realised(account)
-    funds = paid_in(account)
-    balance = funds + realised
+    totals = account_totals(account)
+    funds = account.opening_balance + totals.transferred
+    balance = funds + totals.realised
     open_total = open_profit(lots_held(account), quotes_of(markets), account.currency)
     equity = None if open_total is None else balance + open_total
-    snapshots = PerformanceSnapshot.objects.filter(account=account)
-    deepest = snapshots.aggregate(drawdown=Max("drawdown"))["drawdown"]
     drawdown = drawdown_max = None
     if equity is not None:
         drawdown = max(funds + most_made(account), equity) - equity
-        drawdown_max = max(drawdown, deepest or Decimal(0))
-    trades, wins = totals["trades"], totals["wins"]
+        drawdown_max = max(drawdown, deepest_drawdown(account))
     quote_times = [
         market.data["quote"]["time"] for market in markets.values() if market is not None
     ]
-    market_time = totals["market_time"] and time_text(totals["market_time"])
+    market_time = None if totals.newest_fill is None else time_text(totals.newest_fill)
     newest = max(quote_times, default=market_time)
     day = None
     if newest is not None and open_total is not None:
@@ -121,12 +111,12 @@ def performance_current(
         "currency": account.currency,
         "balance": money_text(balance),
         "equity": _money(equity),
-        "realised_pl": money_text(realised),
+        "realised_pl": money_text(totals.realised),
         "open_pl": _money(open_total),
         "day_pl": _money(day),
-        "trades": trades,
-        "wins": wins,
-        "win_rate": wins / trades if trades else None,
+        "trades": totals.trades,
+        "wins": totals.wins,
+        "win_rate": totals.wins / totals.trades if totals.trades else None,
         "drawdown": _money(drawdown),
         "max_drawdown": _money(drawdown_max),
         "sharpe": sharpe_of(account),

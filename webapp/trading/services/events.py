@@ -49,10 +49,14 @@ def together() -> Iterator[None]:
         hints.wake()
 
 
-def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) -> None:
+def record(
+    *, stream: str, type: str, data: Mapping[str, Any], now: datetime, subject: int | None = None
+) -> None:
     """Append one event to `stream` within the caller's transaction.
 
     `seq` is gapless: the stream's head is locked until the caller commits, and goes back with it.
+
+    subject: the key of the order that it is about, by which its events are found again.
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("events.record must run inside the transaction that it speaks of")
@@ -67,6 +71,7 @@ def record(*, stream: str, type: str, data: Mapping[str, Any], now: datetime) ->
         time=now,
         type=type,
         data=dict(data),
+        subject=subject,
         previous_hash=head.last_hash,
     )
     event.hash = head.last_hash = event_hash(event)

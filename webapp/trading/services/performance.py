@@ -1,17 +1,21 @@
-"""Writing down what the account is worth."""
+"""Writing down what the account is worth, and what its fills and charges came to."""
 
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 
 from django.core.cache import cache
 from django.db import transaction
 
-from webapp.trading.models import BrokerAccount, PerformanceSnapshot
+from webapp.trading.models import AccountTotals, BrokerAccount, PerformanceSnapshot
+from webapp.trading.selectors.balance import MADE, account_totals
 from webapp.trading.selectors.performance import markets_of_positions, performance_current
 from webapp.trading.services import events
 
 REMEMBERED_S = 120
 ACCOUNTS_MAX = 100
+SNAPSHOTS_KEPT = 20_000
+SNAPSHOTS_DROPPED_EVERY = 1_000
 
 
 def performance_record(*, now: datetime) -> int:
@@ -35,7 +39,7 @@ def performance_record(*, now: datetime) -> int:
             # a step back in time means that a replay began again.
             time = max(time, newest.time)
         with transaction.atomic():
-            PerformanceSnapshot.objects.create(
+            point = PerformanceSnapshot.objects.create(
                 account=account,
                 time=time,
                 equity=Decimal(figures["equity"]),
@@ -46,6 +50,31 @@ def performance_record(*, now: datetime) -> int:
                 trades=figures["trades"],
                 wins=figures["wins"],
             )
+            snapshots_drop_old(newest=point)
             events.record(stream="performance", type="performance_update", data=figures, now=now)
         written += 1
     return written
+
+
+def snapshots_drop_old(*, newest: PerformanceSnapshot, kept: int = SNAPSHOTS_KEPT) -> None:
+    """Drop the old points of an equity line now and then: whoever adds one calls this.
+
+    The point of the deepest drawdown stays, and the one from which drawdown is counted.
+    """
+    if newest.pk % SNAPSHOTS_DROPPED_EVERY:
+        return
+    points = PerformanceSnapshot.objects.filter(account_id=newest.account_id)
+    best = points.order_by(MADE.desc(), "pk").values_list("pk", flat=True)[:1]
+    worst = points.order_by("-drawdown", "pk").values_list("pk", flat=True)[:1]
+    old = points.filter(pk__lte=newest.pk - kept)
+    old.exclude(pk__in=[*best, *worst]).delete()
+
+
+def totals_keep(account: BrokerAccount) -> None:
+    """Keep what the fills and charges came to until now, so that only later ones are read again.
+
+    Whatever is kept is right up to its keys, so it does not matter who writes last.
+    """
+    AccountTotals.objects.update_or_create(
+        account=account, defaults=asdict(account_totals(account))
+    )

@@ -22,6 +22,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import events, system
+from webapp.trading.services.performance import totals_keep
 from webapp.trading.wire import decimal_text, money_text
 
 # About a week of one a minute.
@@ -139,6 +140,7 @@ def reconciliation_record(
     )
     if row.pk % 500 == 0:
         Reconciliation.objects.filter(account=account, pk__lte=row.pk - KEPT).delete()
+    totals_keep(account)
     events.record(
         stream="system",
         type="reconciliation",

@@ -2,28 +2,21 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar, cast
-from zoneinfo import ZoneInfo
-
-from django.db.models import Count, Max, Q, QuerySet
 
 from sep_engine.execution.positions import NetPosition
 from sep_engine.execution.states import AT_VENUE, PROTECTIVE, OrderState, OrderType
 from sep_engine.model import Instrument, Quote
-from sep_engine.model.calendar import trading_day
+from sep_engine.model.calendar import day_start
 from sep_engine.risk import Exposure, home_rates
 from webapp.trading.models import BrokerAccount, Charge, Fill, Order, Position
 from webapp.trading.models import Instrument as InstrumentRow
 from webapp.trading.selectors.balance import (
     TRANSFER,
-    account_balance,
-    account_realised,
-    charged,
-    charges_of,
-    fills_realised,
-    this_pass,
+    account_totals,
+    day_realised,
 )
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
 from webapp.trading.services.order_path import Terms
@@ -37,8 +30,6 @@ from webapp.trading.trader.recent import (
 
 Known = TypeVar("Known")
 
-_NEW_YORK = ZoneInfo("America/New_York")
-_ROLLOVER = time(17)
 DEFAULT_STOP_PIPS = Decimal(30)
 
 
@@ -66,12 +57,6 @@ def instrument_value(row: InstrumentRow) -> Instrument:
         price_decimals=row.price_decimals,
         calendar=row.calendar,
     )
-
-
-def day_start(market_time: datetime) -> datetime:
-    """Return when the trading day of `market_time` began: 17:00 New York time."""
-    day = trading_day(market_time)
-    return datetime.combine(day - timedelta(days=1), _ROLLOVER, _NEW_YORK).astimezone(UTC)
 
 
 @dataclass(slots=True)
@@ -110,27 +95,20 @@ class Book:
     @classmethod
     def read(cls, account: BrokerAccount, *, market_time: datetime) -> "Book":
         positions, sides = _held(account)
-        fills = Fill.objects.filter(account=account)
-        totals = fills.aggregate(
-            trades=Count("pk", filter=~Q(realised_pl=0)),
-            wins=Count("pk", filter=Q(realised_pl__gt=0)),
-        )
-        start = day_start(market_time)
-        filled = fills_realised(this_pass(fills.filter(time__gte=start)))
-        taken = charged(this_pass(charges_of(account).filter(time__gte=start)))
+        totals = account_totals(account)
         return cls(
             account=account,
             positions=positions,
             sides=sides,
             lots=lots_held(account),
-            balance=account_balance(account),
-            realised=account_realised(account),
-            trades=totals["trades"],
-            wins=totals["wins"],
-            day_start=start,
-            day_realised=filled + taken,
-            last_fill=_last(fills),
-            last_charge=_last(Charge.objects.filter(account=account)),
+            balance=account.opening_balance + totals.transferred + totals.realised,
+            realised=totals.realised,
+            trades=totals.trades,
+            wins=totals.wins,
+            day_start=day_start(market_time),
+            day_realised=day_realised(account, market_time),
+            last_fill=totals.last_fill,
+            last_charge=totals.last_charge,
             results=Results(account),
         )
 
@@ -220,11 +198,6 @@ _positions = Asked(
 )
 
 
-def _last(rows: QuerySet[Fill] | QuerySet[Charge]) -> int:
-    last: int | None = rows.aggregate(last=Max("pk"))["last"]
-    return last or 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Stakes:
     """What is held and waits, in account currency: all of it, and by currency with its sign."""
@@ -297,6 +270,7 @@ def exposure_for(
     market_now = received.quote.time if received else now
     rates = home_rates(account.currency, row.quote, bids_and_asks(quotes))
     already = sent.at(now, day_start=day_start(now))
+    pause_s = limits.get("repeat_pause_s", Decimal(0))
     # What is queued is about to be sent.
     queued = sum(other.state == OrderState.QUEUED for other in beside)
     results = live.known(
@@ -308,7 +282,7 @@ def exposure_for(
         lambda: blackout_reason(order, at=market_now),
     )
     return Exposure(
-        instrument=instrument_value(row) if row.enabled or order.reduce_only else None,
+        instrument=instrument_value(row) if row.enabled else None,
         modes=(),
         quote=received.quote if received else None,
         quote_received_at=received.at if received else None,
@@ -334,7 +308,7 @@ def exposure_for(
         sent_last_minute=already.last_minute + queued,
         sent_today=already.today + queued,
         # A pause of 0 s looks at nothing.
-        like_order_age_s=like_order_age_s(order) if limits.get("repeat_pause_s") else None,
+        like_order_age_s=like_order_age_s(order, within_s=pause_s) if pause_s else None,
         day_pl=book.day_pl(quotes),
         stops_recent=results.stops,
         loss_age_min=results.loss_age_min,

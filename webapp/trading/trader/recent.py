@@ -175,8 +175,8 @@ class SentCount:
         self._day_start = day_start
 
 
-def like_order_age_s(order: Order) -> Decimal | None:
-    """Return how long before this order the last one like it was wanted, None without one.
+def like_order_age_s(order: Order, *, within_s: Decimal) -> Decimal | None:
+    """Return how long before this order the last one like it was wanted; None: not within so long.
 
     Orders of different signals are different decisions, however alike they look; an order is no
     repeat of the one whose place it takes.
@@ -191,6 +191,7 @@ def like_order_age_s(order: Order) -> Decimal | None:
         signal=order.signal,
         reduce_only=False,
         created_at__lte=order.created_at,
+        created_at__gt=order.created_at - timedelta(seconds=float(within_s)),
     )
     others = alike.exclude(pk__in=[order.pk, order.replaces_id]).exclude(state__in=_CAME_TO_NOTHING)
     before = others.order_by("-created_at").values_list("created_at", flat=True).first()

@@ -30,8 +30,8 @@ from sep_engine.errors import DataError
 from sep_engine.execution.core import Absent, Doubted, Found, Lapsed, Restarted, Withdrawn
 from sep_engine.execution.reconcile import Difference
 from sep_engine.execution.states import (
+    LIVE,
     PROTECTIVE,
-    TERMINAL,
     OrderState,
     OrderType,
     Origin,
@@ -40,6 +40,7 @@ from sep_engine.execution.states import (
     TradingMode,
 )
 from sep_engine.model import Quote, QuoteBar
+from sep_engine.model.calendar import day_start
 from sep_engine.risk import conversion_pairs
 from sep_engine.venues.oanda.backoff import Backoff
 from sep_engine.venues.oanda.client import MarketDataClient, VenueError
@@ -74,7 +75,7 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.retried import retried
-from webapp.trading.selectors.balance import MADE, most_made
+from webapp.trading.selectors.balance import most_made
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
 from webapp.trading.services import events, hints, order_path, system
@@ -83,6 +84,7 @@ from webapp.trading.services.heartbeat import beat
 from webapp.trading.services.live_arming import live_refusal
 from webapp.trading.services.order_path import FactGap
 from webapp.trading.services.orders import order_submit
+from webapp.trading.services.performance import snapshots_drop_old
 from webapp.trading.services.reconciliation import (
     Comparison,
     books_compare,
@@ -98,7 +100,6 @@ from webapp.trading.trader.exposure import (
     Judging,
     Live,
     Received,
-    day_start,
     instrument_value,
 )
 from webapp.trading.trader.live import (
@@ -129,8 +130,6 @@ DOUBT_LOOK_S = 0.25
 COVER_PAUSE_S_MAX = 60.0
 CANCEL_PAUSE_S = 0.5
 CANCEL_PAUSE_S_MAX = 10.0
-SNAPSHOTS_KEPT = 20_000
-SNAPSHOTS_DROPPED_EVERY = 1_000
 BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 _S = OrderState
@@ -593,11 +592,10 @@ class Trader:
         decisions = [(running, running.decide(bar.start, close)) for running in self._strategies]
         with transaction.atomic():
             feeds.store_bar(self._feed, bar, number=number, price_side=self._price_side, now=now)
-            sides = self._book.sides.get(bar.instrument, [])
+            position = self._book.positions.get(bar.instrument)
+            held = position.units if position else Decimal(0)
             for running, decision in decisions:
-                running.record(
-                    decision=decision, close=close, sides=sides, feed=self._feed, now=now
-                )
+                running.record(decision=decision, close=close, held=held, feed=self._feed, now=now)
             self._snapshot(bar.end, now)
             killpoint("intent_before_commit")
 
@@ -621,8 +619,7 @@ class Trader:
             trades=book.trades,
             wins=book.wins,
         )
-        if point.pk % SNAPSHOTS_DROPPED_EVERY == 0:
-            self._drop_snapshots(point.pk - SNAPSHOTS_KEPT)
+        snapshots_drop_old(newest=point)
         if time.monotonic() - self._last_performance >= 1.0:
             self._last_performance = time.monotonic()
             events.record(
@@ -631,11 +628,6 @@ class Trader:
                 data=performance_current(self._account, markets=self._markets(now), now=now),
                 now=now,
             )
-
-    def _drop_snapshots(self, until: int) -> None:
-        """Drop old points of the equity line, but for the one from which drawdown is counted."""
-        old = PerformanceSnapshot.objects.filter(account=self._account, pk__lte=until)
-        old.exclude(pk__in=[row.pk for row in old.order_by(MADE.desc(), "pk")[:1]]).delete()
 
     def _markets(self, now: datetime) -> dict[str, Market | None]:
         return {
@@ -672,7 +664,7 @@ class Trader:
 
     def _ask_to_flatten(self, now: datetime) -> None:
         with transaction.atomic():
-            live = Order.objects.filter(account=self._account).exclude(state__in=TERMINAL)
+            live = Order.objects.filter(account=self._account, state__in=sorted(LIVE))
             live.exclude(type__in=PROTECTIVE).filter(cancel_requested_at__isnull=True).update(
                 cancel_requested_at=now
             )
@@ -688,7 +680,7 @@ class Trader:
 
     def _is_flat(self) -> bool:
         held = Position.objects.filter(account=self._account).exclude(units=0)
-        live = Order.objects.filter(account=self._account).exclude(state__in=TERMINAL)
+        live = Order.objects.filter(account=self._account, state__in=sorted(LIVE))
         return not held.exists() and not live.exists()
 
     def _give_up_restart(self, text: str) -> None:
@@ -1207,15 +1199,18 @@ class Trader:
             if missing <= 0:
                 continue
             protected = False
-            # What closes it now is waited for. A target that waits for its price protects nothing.
             leaving = Order.objects.filter(
                 account=self._account,
                 instrument=position.instrument,
                 type=OrderType.MARKET,
                 reduce_only=True,
-            ).exclude(state__in=TERMINAL)
+                state__in=sorted(LIVE),
+            )
             received = self._quotes.get(position.instrument.name)
-            if received is None or any(one.units * position.units < 0 for one in leaving):
+            known = {stop.pk for stop in stops}
+            if received is None or any(
+                order.pk not in known and order.units * position.units < 0 for order in leaving
+            ):
                 continue
             tries, next_at = self._covering.get(position.pk, (0, 0.0))
             if steady() < next_at:
@@ -1229,10 +1224,10 @@ class Trader:
                     text = f"{position.instrument.name} has {units} units without a stop, and "
                     self._announce(text + "nothing is sent while HALTED", "error")
                 continue
-            trades = order_path.uncovered_trades(position, stops) if self._terms.trades else []
-            for trade in trades:
-                self._cover(position, trade.units, trade.price, received.quote, now, trade)
-            if not trades:
+            if self._account.hedging:
+                for trade in order_path.uncovered_trades(position, stops):
+                    self._cover(position, trade.units, trade.price, received.quote, now, trade)
+            else:
                 assert position.average_price is not None
                 units = missing.copy_sign(position.units)
                 self._cover(position, units, position.average_price, received.quote, now)
@@ -1251,7 +1246,7 @@ class Trader:
     ) -> None:
         """Ask for a stop for `held` units (signed) that were opened at a price, or for their close.
 
-        trade: the one that they belong to, where the venue keeps trades.
+        trade: of a hedging account the one that they belong to.
         """
         instrument = instrument_value(position.instrument)
         limits = order_path.limits_of(self._account)
