@@ -579,6 +579,38 @@ def test_o27_what_is_done_beside_us_is_adopted_with_its_dependents(trade: Play, 
     assert audit() == []
 
 
+def test_o27_a_trade_with_a_target_and_no_stop_gets_a_stop_of_its_own(
+    trade: Play, url: str
+) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        ask_ = one._quotes["EUR_USD"].quote.ask
+        target = {"price": f"{ask_ + Decimal('0.0500'):.5f}"}
+        bought = {"type": "MARKET", "instrument": "EUR_USD", "units": "700"}
+        at_venue(url, "POST", "/orders", {"order": bought | {"takeProfitOnFill": target}})
+        at_venue(url, "POST", "/orders", {"order": bought | {"units": "300"}})
+        await one._reconcile("minute")
+        await one._work_orders()
+        await one._work_orders()
+        # A part of a trade is closed, and its stop with it: it hangs on the trade.
+        first = await one._db(Trade.objects.select_related("account", "instrument").earliest, "pk")
+        assert (await ask(one, trade_close, trade=first, units=Decimal(200))).state == "FILLED"
+        await one._work_orders()
+        await one._reconcile("minute")
+
+    trade(steps)
+    trades = at_venue(url, "GET", "/openTrades")["trades"]
+    assert sorted(found["currentUnits"] for found in trades) == ["300", "500"]
+    for found in trades:
+        # 30 pips, the configured default, from what each was bought at.
+        stop = Decimal(found["price"]) - Decimal(found["stopLossOrder"]["price"])
+        assert stop == Decimal("0.00300")
+    assert Order.objects.get(type="TAKE_PROFIT").state == "ACCEPTED"
+    assert Order.objects.filter(origin="PROTECTIVE", type="STOP_LOSS").count() == 2
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
 def test_o27_a_comparison_counts_what_was_adopted_since_the_one_before(
     trade: Play, url: str
 ) -> None:

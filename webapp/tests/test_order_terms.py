@@ -162,6 +162,12 @@ def test_trades_are_named_where_the_venue_keeps_them(
     assert faults(kind, **fields)[field] == message
 
 
+def test_an_instrument_that_was_disabled_can_be_left_and_not_entered() -> None:
+    disabled = Instrument(pk=1, name="EUR_USD", tick=D("0.00001"), units_step=D(1), enabled=False)
+    assert faults(instrument=disabled) == {"instrument": "EUR_USD is not enabled"}
+    assert faults(instrument=disabled, reduce_only=True) == {}
+
+
 def test_a_part_of_a_trade_can_be_closed() -> None:
     assert faults("oanda-local", trade=trade(), units=D(-400)) == {}
     short = trade(units=D(-1000))

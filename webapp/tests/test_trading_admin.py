@@ -182,6 +182,27 @@ def test_changed_hours_lose_the_verdict_and_must_be_hours(root: Client, sample: 
     assert strategy.changed_at is not None
 
 
+def test_a_strategy_that_is_added_has_a_state_and_the_one_before_goes_off(
+    root: Client, sample: Any
+) -> None:
+    before = Strategy.objects.get()
+    address = reverse("admin:trading_strategy_add")
+    page = root.post(address, form_of(before) | {"name": "Second"}, follow=True)
+    assert b"Last-bit reversal is off: one strategy trades an instrument." in page.content
+    added = Strategy.objects.get(name="Second")
+    before.refresh_from_db()
+    assert (added.enabled, before.enabled) == (True, False)
+    # Without a row it would be HALTED for ever.
+    assert TradingState.objects.get(strategy=added).state == "ACTIVE"
+    body = form_of(before)
+    root.post(reverse("admin:trading_strategy_change", args=[before.pk]), body)
+    switched = Strategy.objects.order_by("pk").values_list("enabled", flat=True)
+    assert list(switched) == [True, False]
+    told = EventLog.objects.filter(type="strategy_switch").order_by("pk").last()
+    assert told is not None
+    assert (told.data["changed_by"], told.data["off"]) == ("root", ["Second"])
+
+
 def test_an_override_from_the_admin_asks_for_the_name(root: Client, sample: Any) -> None:
     strategy = Strategy.objects.get()
     address = reverse("admin:trading_liveoverride_add")

@@ -22,8 +22,9 @@ from sep_engine.execution.states import TradingMode
 from webapp.config import login
 from webapp.tests.conftest import PASSWORD
 from webapp.trading import halt_flag
-from webapp.trading.models import EventLog, SecondFactor, TradingState
+from webapp.trading.models import Closing, EventLog, SecondFactor, Strategy, TradingState
 from webapp.trading.services import second_factor
+from webapp.trading.services.strategies import strategy_switch
 from webapp.trading.services.trading_state import trading_state_set
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -61,6 +62,41 @@ def test_d4_each_level_is_tightened_with_a_reason_alone(api: Any, sample: Any, s
     told = EventLog.objects.filter(stream="alerts").order_by("seq").last()
     assert told is not None
     assert told.data == {"level": "warning", "text": f"{scope} is HALTED: because"}
+
+
+def test_d4_the_strategy_that_is_halted_is_the_one_that_trades_or_was_named(
+    api: Any, sample: Any, valkey: Any
+) -> None:
+    first = Strategy.objects.get()
+    second = Strategy.objects.create(
+        name="Second",
+        account=first.account,
+        instrument=first.instrument,
+        rule=first.rule,
+        enabled=False,
+    )
+    TradingState.objects.create(scope="STRATEGY", strategy=second, changed_at=NOW)
+    strategy_switch(strategy=second, enabled=True, changed_by="alice", now=NOW)
+    assert api.get("/api/status").json()["strategy"]["name"] == "Second"
+
+    def states() -> list[str]:
+        rows = TradingState.objects.filter(scope="STRATEGY").order_by("strategy")
+        return list(rows.values_list("state", flat=True))
+
+    assert ask(api, "HALTED", scope="STRATEGY").status_code == 200
+    assert states() == ["ACTIVE", "HALTED"]
+    assert ask(api, "REDUCING", scope="STRATEGY", strategy=first.pk).status_code == 200
+    assert states() == ["REDUCING", "HALTED"]
+    assert ask(api, "HALTED", scope="STRATEGY", strategy=77).status_code == 404
+    wrong = ask(api, "HALTED", scope="ACCOUNT", strategy=first.pk)
+    assert list(wrong.json()["fields"]) == ["strategy"]
+    assert state("ACCOUNT") == "ACTIVE"
+    address = "/api/trading/close-everything"
+    wanted = {"scope": "STRATEGY", "reason": "enough"}
+    assert api.post(address, wanted, format="json").status_code == 202
+    assert api.post(address, wanted | {"strategy": first.pk}, format="json").status_code == 202
+    asked = Closing.objects.order_by("pk").values_list("strategy__name", flat=True)
+    assert list(asked) == ["Second", first.name]
 
 
 def test_d6_re_arming_asks_who_has_no_second_factor_for_the_password(
@@ -389,6 +425,8 @@ def test_d4_the_shell_sets_each_level(
     alice: Any, sample: Any, monkeypatch: pytest.MonkeyPatch, scope: str
 ) -> None:
     kept = {"everything": "GLOBAL", "account": "ACCOUNT", "strategy": "STRATEGY"}[scope]
+    tightened = shell(monkeypatch, "", "--scope", scope, "--state", "REDUCING")
+    assert tightened == f"{kept} is REDUCING.\n"
     assert shell(monkeypatch, "", "--scope", scope) == f"{kept} is HALTED.\n"
     assert state(kept) == "HALTED"
     words = ("--scope", scope, "--state", "ACTIVE", "--reason", "over")

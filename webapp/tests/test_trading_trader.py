@@ -36,6 +36,7 @@ from webapp.trading.models import (
     EventLog,
     Feed,
     Fill,
+    Instrument,
     Order,
     Position,
     RiskLimit,
@@ -47,7 +48,7 @@ from webapp.trading.selectors.holdings import Lot
 from webapp.trading.services import trading_state
 from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
-from webapp.trading.services.orders import order_cancel, order_submit
+from webapp.trading.services.orders import order_cancel, order_change, order_submit
 from webapp.trading.trader import feeds, lease
 from webapp.trading.trader import trader as clock
 from webapp.trading.trader.trader import Trader
@@ -356,6 +357,90 @@ def test_close_everything_flattens_and_lets_nothing_open_again(trader: Any) -> N
     assert Order.objects.filter(origin="CLOSE_EVERYTHING", state="FILLED").count() == 1
     denied = Order.objects.filter(origin="RULE", state="DENIED")
     assert {order.denied_rule for order in denied} == {"state"}
+    assert audit() == []
+
+
+def test_what_is_held_of_an_instrument_that_was_disabled_is_protected_and_closed(
+    trader: Any,
+) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        await one._db(lambda: Instrument.objects.update(enabled=False))
+        lost = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        await one._apply(await one._broker.cancel(lost.client_id))
+        await one._work_orders()
+        await one._work_orders()
+        stop = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        assert stop.origin == Origin.PROTECTIVE
+        await one._db(
+            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        )
+        await one._work_orders()
+        await play(one, 2)
+
+    trader(steps)
+    assert Position.objects.get().units == 0
+    assert Order.objects.get(origin="CLOSE_EVERYTHING").state == "FILLED"
+    assert audit() == []
+
+
+def test_a_rule_whose_orders_cannot_be_says_so_and_the_trader_goes_on(trader: Any) -> None:
+    Instrument.objects.update(enabled=False)
+    trader(playing(30))
+    assert Signal.objects.exists()
+    assert not Order.objects.exists()
+    said = {row.data["text"] for row in EventLog.objects.filter(stream="alerts")}
+    assert said == {"Last-bit reversal enters nothing: instrument: EUR_USD is not enabled"}
+
+
+def test_a_rule_that_is_switched_off_enters_nothing_more(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        await one._db(lambda: Strategy.objects.update(enabled=False))
+        await play(one, 40)
+
+    trader(steps)
+    assert Order.objects.filter(origin="RULE").count() == 1
+    # What it holds ends by its horizon all the same.
+    assert Position.objects.get().units == 0
+
+
+def test_a_rule_closes_what_it_opened_and_not_what_a_person_added(trader: Any) -> None:
+    async def steps(one: Trader) -> None:
+        while not one._book.positions:
+            await play(one, 1)
+        entry = await one._db(Order.objects.get, origin="RULE")
+        await one._db(lambda: Strategy.objects.update(enabled=False))
+        await one._db(
+            lambda: order_submit(
+                account=one._account,
+                instrument=one._feed.instrument,
+                units=Decimal(300).copy_sign(entry.units),
+                origin=Origin.PERSON,
+                stop_distance=Decimal("0.0900"),
+                now=timezone.now(),
+            )
+        )
+        stops = Order.objects.filter(type="STOP_LOSS", state="ACCEPTED", parent=entry)
+        await play(one, 1)
+        # The stop of the rule's own order is far away, too: its horizon ends it.
+        far = await one._db(stops.get)
+        away = Decimal("0.0900") if entry.units < 0 else Decimal("-0.0900")
+        await one._db(
+            lambda: order_change(
+                order_id=far.pk, changes={"price": far.price + away}, now=timezone.now()
+            )
+        )
+        await play(one, 30)
+
+    trader(steps)
+    entry = Order.objects.get(origin="RULE")
+    assert abs(entry.filled_units) == 1000
+    leaving = Order.objects.get(origin="EXIT")
+    assert leaving.filled_units == -entry.filled_units
+    assert abs(Position.objects.get().units) == 300
     assert audit() == []
 
 

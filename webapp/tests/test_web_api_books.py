@@ -69,6 +69,9 @@ def test_a_change_is_an_intent_in_the_place_of_the_order(api: Any, working: Orde
         ({"price": "1.000001"}, "price"),
         ({"time_in_force": "GTD"}, "good_until"),
         ({"trailing_distance": "0"}, "trailing_distance"),
+        # It sells 1,000: with these units it would buy at 1.2.
+        ({"units": "500"}, "units"),
+        ({"units": "0"}, "units"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_by_field(
@@ -98,6 +101,8 @@ def test_a_part_of_a_position_is_closed(api: Any, sample: Feed, valkey: Any) -> 
     assert response.status_code == 202
     order = Order.objects.get()
     assert (order.units, order.reduce_only, order.type) == (400, True, "MARKET")
+    # It is short: who wants a long one closed has not looked.
+    assert close(api, "positions/EUR_USD", {"side": "LONG"}, "c").status_code == 404
     for units in ("1001", "0", "-1"):
         refused = close(api, "positions/EUR_USD", {"units": units}, "b")
         assert refused.status_code == 400

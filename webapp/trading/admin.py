@@ -25,6 +25,7 @@ from webapp.trading.account_form import AccountAddForm
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
 from webapp.trading.services.live_gate import override_make, strategy_changed
+from webapp.trading.services.strategies import strategy_switch
 from webapp.trading.services.trading_state import (
     NotRecorded,
     halt_recorded,
@@ -155,15 +156,33 @@ class StrategyAdmin(Settled):
         if db_field.name == "session" and field is not None:
             field.validators.append(_check_session)
             field.help_text = f"{field.help_text} Takes effect when the trader starts again."
+        if db_field.name == "enabled" and field is not None:
+            field.help_text = (
+                "Off counts at once, on from the next bar; a class that is switched on waits for "
+                "the trader to start again. One strategy trades an instrument: the other goes off."
+            )
         return field
 
     def save_model(
         self, request: HttpRequest, obj: models.Strategy, form: Any, change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
+        now = timezone.now()
+        # Without a state of its own it would be HALTED, and nobody could change that.
+        models.TradingState.objects.get_or_create(
+            scope="STRATEGY", strategy=obj, defaults={"changed_at": now}
+        )
         traded_by = {"rule", "session", "instrument", "granularity", "account"}
         if traded_by & set(form.changed_data):
-            strategy_changed(strategy=obj, now=timezone.now())
+            strategy_changed(strategy=obj, now=now)
+        if not change or {"enabled", "instrument", "account"} & set(form.changed_data):
+            off = strategy_switch(
+                strategy=obj, enabled=obj.enabled, changed_by=request.user.get_username(), now=now
+            )
+            for name in off:
+                self.message_user(
+                    request, f"{name} is off: one strategy trades an instrument.", messages.WARNING
+                )
 
 
 def _check_session(value: str) -> None:

@@ -42,7 +42,7 @@ from webapp.trading.selectors.resources import (
     order_resource,
     trading_state_resource,
 )
-from webapp.trading.selectors.status import feed_default, the_account
+from webapp.trading.selectors.status import feed_default, strategy_shown, the_account
 from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.jobs import QueueDown, TooManyJobs, analysis_submit
@@ -59,14 +59,14 @@ class TradingStateSet(APIView):
         responses=with_errors({200: ScopeStateOut}, 400, 404, 503, *SIGNED_IN),
     )
     def post(self, request: Request) -> Response:
-        """Halt, reduce or re-arm everything, the account or its strategy. The reason is kept.
+        """Halt, reduce or re-arm everything, the account or a strategy. The reason is kept.
 
         To re-arm needs `proof`: the code of the second factor, or the password of who has none.
         Everything is HALTED at once, also while the database is busy: 503 then says that nothing is
         sent and that it was not recorded.
         """
         wanted = checked(TradingStateIn, request.data)
-        account, strategy = _scope(wanted["scope"])
+        account, strategy = _scope(wanted["scope"], wanted.get("strategy"))
         try:
             with refusal_at("proof"):
                 row = trading_state_change(
@@ -107,7 +107,7 @@ class CloseEverything(APIView):
         It goes on until all is flat, or until the scope is made ACTIVE again.
         """
         wanted = checked(CloseEverythingIn, request.data)
-        account, strategy = _scope(wanted["scope"])
+        account, strategy = _scope(wanted["scope"], wanted.get("strategy"))
         if strategy is not None:
             accounts = [strategy.account]
         elif account is not None:
@@ -202,18 +202,18 @@ class Job(APIView):
         return Response(job_resource(get_object_or_404(rows, pk=job_id)))
 
 
-def _scope(scope: str) -> tuple[BrokerAccount | None, Strategy | None]:
+def _scope(scope: str, strategy_id: int | None) -> tuple[BrokerAccount | None, Strategy | None]:
+    """Return whose state is meant; the other is None, and both are for everything."""
     if scope == TradingState.Scope.ACCOUNT:
         return the_account(), None
     if scope == TradingState.Scope.STRATEGY:
-        strategy = (
-            Strategy.objects.select_related("account")
-            .filter(account=the_account())
-            .order_by("pk")
-            .first()
-        )
+        account = the_account()
+        strategy = strategy_shown(account)
+        if strategy_id is not None:
+            rows = Strategy.objects.filter(account=account).select_related("account")
+            strategy = rows.filter(pk=strategy_id).first()
         if strategy is None:
-            raise NotFound("There is no strategy.")
+            raise NotFound("There is no such strategy.")
         return None, strategy
     return None, None
 

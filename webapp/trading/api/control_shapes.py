@@ -18,9 +18,22 @@ from webapp.trading.api.shapes import (
 from webapp.trading.granularity import GRANULARITIES
 
 
-class CloseEverythingIn(Strict):
-    reason = serializers.CharField(max_length=300)
+class ScopeIn(Strict):
+    """Of what: everything, the account, or one of its strategies."""
+
     scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
+    strategy = serializers.IntegerField(
+        required=False, help_text="The strategy's id; by default the one that the status shows."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "strategy" in attrs and attrs["scope"] != "STRATEGY":
+            raise ValidationError({"strategy": ["Only the scope STRATEGY is of a strategy."]})
+        return attrs
+
+
+class CloseEverythingIn(ScopeIn):
+    reason = serializers.CharField(max_length=300)
 
 
 class LeftOut(Out):
@@ -46,9 +59,8 @@ class ClosingsOut(Out):
     closings = ClosingOut(many=True, help_text="The newest first.")
 
 
-class TradingStateIn(Strict):
+class TradingStateIn(ScopeIn):
     state = serializers.ChoiceField(TRADING_MODES)
-    scope = serializers.ChoiceField(SCOPES, default="ACCOUNT")
     reason = serializers.CharField(max_length=300)
     proof = serializers.CharField(
         max_length=1024,

@@ -56,6 +56,12 @@ def the_account() -> BrokerAccount:
     return account
 
 
+def strategy_shown(account: BrokerAccount) -> Strategy | None:
+    """Return the strategy that the page shows: what trades comes before what is off."""
+    rows = Strategy.objects.filter(account=account).select_related("account")
+    return rows.order_by("-enabled", "pk").first()
+
+
 def trading_resource(account: BrokerAccount | None, strategy: Strategy | None) -> Json:
     """Return the state of every scope, and the strictest of them with its reason."""
     rows: dict[str, TradingState] = {}
@@ -92,10 +98,7 @@ def feed_default() -> Feed | None:
 
 def status_resource() -> Json:
     account = account_default()
-    strategy = None
-    if account is not None:
-        # What trades comes before what is off.
-        strategy = Strategy.objects.filter(account=account).order_by("-enabled", "pk").first()
+    strategy = None if account is None else strategy_shown(account)
     feed = feed_default()
     return {
         "trading": trading_resource(account, strategy),

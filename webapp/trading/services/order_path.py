@@ -762,7 +762,7 @@ _trades_open = Asked(
 
 
 def uncovered_trades(position: Position, stops: list[Order]) -> list[Trade]:
-    """Return the open trades of a hedging account's side that no stop closes, oldest first."""
+    """Return the open trades of a position that have no stop of their own, oldest first."""
     covered = {stop.trade_id for stop in stops}
     trades = Trade.objects.filter(
         account_id=position.account_id, instrument_id=position.instrument_id

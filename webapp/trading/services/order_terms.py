@@ -76,7 +76,7 @@ def _on_grid(value: Decimal, step: Decimal) -> bool:
 
 def _size(wanted: Wanted, terms: Terms, venue: str) -> Faults:
     instrument, units = wanted.instrument, wanted.units
-    if not instrument.enabled:
+    if not instrument.enabled and not wanted.reduce_only:
         yield "instrument", f"{instrument.name} is not enabled"
     if not units.is_finite() or units == 0 or units % instrument.units_step:
         step = decimal_text(instrument.units_step)

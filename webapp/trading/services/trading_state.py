@@ -85,7 +85,7 @@ def trading_state_change(
         return everything_halt(reason=reason, changed_by=user.get_username(), now=now)
     row = TradingState.objects.get(scope=scope, account=account, strategy=strategy)
     flag = halt_flag.reason() if scope == "GLOBAL" and halt_flag.is_set() else None
-    if loosens(row, state) or flag is not None:
+    if needs_proof(row, state):
         second_factor.person_check(user=user, proof=proof, request=request, now=now)
     done = trading_state_set(
         scope=scope,
@@ -101,6 +101,12 @@ def trading_state_change(
         with transaction.atomic():
             system.status_changed(now=now)
     return done
+
+
+def needs_proof(row: TradingState, state: TradingMode) -> bool:
+    """Return whether a person must show who they are to set the row to `state`."""
+    lifts_flag = row.scope == "GLOBAL" and state != TradingMode.HALTED and halt_flag.is_set()
+    return loosens(row, state) or lifts_flag
 
 
 def loosens(row: TradingState, state: TradingMode) -> bool:

@@ -14,11 +14,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError
+
 import sep_engine
 from sep_engine.execution.states import (
-    PROTECTIVE,
     TERMINAL,
     OrderState,
+    OrderType,
     Origin,
     TradingMode,
 )
@@ -28,9 +30,9 @@ from sep_engine.model.times import to_ns
 from sep_engine.signals import DEFAULT_RULE, Decision, Rule, RuleEvaluator
 from sep_engine.signals.strategy import StrategyBar, StrategyRule
 from webapp.trading.granularity import duration, nanoseconds
-from webapp.trading.models import Candle, Feed, Order, Signal, Strategy
+from webapp.trading.models import Candle, Feed, Order, Position, Signal, Strategy
 from webapp.trading.selectors.resources import numbers, signal_resource
-from webapp.trading.services import events
+from webapp.trading.services import events, system
 from webapp.trading.services.order_path import allowed_by, modes_for
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader.strategy_process import Answer, StrategyProcess
@@ -104,15 +106,22 @@ class RunningStrategy:
         return gap
 
     def record(
-        self, *, decision: Decision, close: Decimal, held: Decimal, feed: Feed, now: datetime
+        self,
+        *,
+        decision: Decision,
+        close: Decimal,
+        sides: Sequence[Decimal],
+        feed: Feed,
+        now: datetime,
     ) -> None:
         """Write what follows from a decision, within the transaction that stores its bar.
 
-        held: signed units of the instrument that the account holds.
+        sides: signed units of the instrument that the account holds, without any that is 0: of a
+            hedging account long and short apart.
         """
-        if held:
-            self._exit_when_due(held, now)
-        if decision.direction == 0 or not self.row.enabled:
+        if sides:
+            self._exit_when_due(sides, now)
+        if decision.direction == 0 or not self._is_on():
             return
         assert self._last_start is not None
         signal = Signal(
@@ -128,12 +137,16 @@ class RunningStrategy:
             run=feed.run,
         )
         signal.save(force_insert=True)
-        if not held and not self._wants():
+        if not sum(sides) and not self._wants():
             signal.order = self._enter(signal, now)
             signal.save(update_fields=["order"])
         events.record(
             stream="signals", type="trading_signal", data=signal_resource(signal), now=now
         )
+
+    def _is_on(self) -> bool:
+        """Return whether it may enter: who switches it off does not wait for a new trader."""
+        return bool(Strategy.objects.values_list("enabled", flat=True).get(pk=self.row.pk))
 
     def metrics_resource(self) -> dict[str, Any] | None:
         """Return the metrics of the last complete bar with where they come from."""
@@ -148,42 +161,51 @@ class RunningStrategy:
             "as_of": time_text(self._last_start + self._bar),
         }
 
-    def _enter(self, signal: Signal, now: datetime) -> Order:
+    def _enter(self, signal: Signal, now: datetime) -> Order | None:
+        """Ask for what the signal says; None, and an alert, if no such order can be asked for."""
         tick = self.row.instrument.tick
         rule = self.exits
-        return order_submit(
-            account=self.row.account,
-            instrument=self.row.instrument,
-            units=Decimal(rule.units) * signal.direction,
-            origin=Origin.RULE,
-            stop_distance=None if rule.stop_ticks is None else rule.stop_ticks * tick,
-            target_distance=None if rule.target_ticks is None else rule.target_ticks * tick,
-            strategy=self.row,
-            signal=signal,
-            client_id=f"sep-r{self.row.pk}-{signal.run}-{signal.time:%Y%m%dT%H%M}",
-            market_time=signal.time,
-            now=now,
-        )
+        try:
+            return order_submit(
+                account=self.row.account,
+                instrument=self.row.instrument,
+                units=Decimal(rule.units) * signal.direction,
+                origin=Origin.RULE,
+                stop_distance=None if rule.stop_ticks is None else rule.stop_ticks * tick,
+                target_distance=None if rule.target_ticks is None else rule.target_ticks * tick,
+                strategy=self.row,
+                signal=signal,
+                client_id=f"sep-r{self.row.pk}-{signal.run}-{signal.time:%Y%m%dT%H%M}",
+                market_time=signal.time,
+                now=now,
+            )
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()
+            )
+            system.alert(level="error", text=f"{self.row.name} enters nothing: {wrong}", now=now)
+            return None
 
     def _wants(self) -> bool:
         """Return whether an order is on its way: signals meanwhile are only recorded."""
         live = Order.objects.filter(account=self.row.account, instrument=self.row.instrument)
         return live.exclude(state__in=TERMINAL).exists()
 
-    def _exit_when_due(self, held: Decimal, now: datetime) -> None:
-        """Ask for the position that this strategy opened to be closed after its horizon."""
+    def _exit_when_due(self, sides: Sequence[Decimal], now: datetime) -> None:
+        """Ask for what this strategy opened, and no more, to be closed after its horizon."""
         entry = (
             Order.objects.filter(strategy=self.row, origin=Origin.RULE, state=OrderState.FILLED)
             .order_by("-pk")
             .first()
         )
-        if entry is None or entry.units * held < 0:
+        if entry is None:
             return
+        held = sum((units for units in sides if units * entry.units > 0), Decimal(0))
         later = Order.objects.filter(
             account=self.row.account, instrument=self.row.instrument, pk__gt=entry.pk
         )
-        if later.filter(origin=Origin.RULE, state=OrderState.FILLED).exists():
-            return  # another strategy opened what is held
+        if not held or later.filter(origin=Origin.RULE, state=OrderState.FILLED).exists():
+            return  # another strategy, or somebody, opened what is held
         filled = entry.fills.order_by("transaction_id").first()
         if filled is None or self._last_start is None:
             return
@@ -193,11 +215,17 @@ class RunningStrategy:
             start__gte=filled.time,
             start__lte=self._last_start,
         ).count()
-        leaving = Order.objects.filter(
-            account=self.row.account, instrument=self.row.instrument, reduce_only=True
-        ).exclude(type__in=PROTECTIVE)
+        leaving = later.filter(reduce_only=True, type=OrderType.MARKET)
         if bars < self.exits.horizon_bars or leaving.exclude(state__in=TERMINAL).exists():
             return
+        own = entry.filled_units + sum(
+            later.filter(strategy=self.row).values_list("filled_units", flat=True), Decimal(0)
+        )
+        opened_since = Position.objects.filter(
+            account=self.row.account, instrument=self.row.instrument, opened_at__gt=filled.time
+        )
+        if own * held <= 0 or any(one.units * held > 0 for one in opened_since):
+            return  # it has closed its own, or that was closed before what is held was opened
         order = Order(account=self.row.account, strategy=self.row, reduce_only=True)
         modes = modes_for(order)
         if TradingMode.HALTED in modes or not allowed_by(modes, order):
@@ -206,7 +234,7 @@ class RunningStrategy:
         order_submit(
             account=self.row.account,
             instrument=self.row.instrument,
-            units=-held,
+            units=-min(own, held, key=abs),
             origin=Origin.EXIT,
             reduce_only=True,
             strategy=self.row,

@@ -19,6 +19,7 @@ from webapp.trading.services.closing import FLAT, close_everything
 from webapp.trading.services.trading_state import (
     NotRecorded,
     everything_halt,
+    needs_proof,
     trading_state_change,
     trading_state_set,
 )
@@ -103,7 +104,7 @@ class Command(BaseCommand):
                 )
             except NotRecorded as error:
                 raise CommandError(str(error)) from error
-        elif wanted == TradingMode.HALTED and options["user"] is None:
+        elif options["user"] is None and not needs_proof(TradingState.objects.get(**whose), wanted):
             trading_state_set(
                 **whose, state=wanted, reason=reason, changed_by="shell", now=timezone.now()
             )

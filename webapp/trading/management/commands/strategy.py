@@ -94,7 +94,12 @@ class Command(BaseCommand):
         )
         for name in off:
             self.stdout.write(f"{name} is off: one strategy trades an instrument.")
-        self.stdout.write(f"{strategy.name} is {'on' if enabled else 'off'}. {_LATER}")
+        if not enabled:
+            self.stdout.write(f"{strategy.name} is off: it enters nothing from now on.")
+        elif strategy.source:
+            self.stdout.write(f"{strategy.name} is on. {_LATER}")
+        else:
+            self.stdout.write(f"{strategy.name} is on: it may enter from the next bar on.")
 
     def _checked(self, options: dict[str, Any]) -> tuple[StrategyRule, str]:
         """Return what is kept of the class of a FILE[:Class], and the source; run over bars."""

@@ -70,7 +70,7 @@ export function App({ user, staff }: AppProps) {
         <span className="top-space" />
         {status.data === undefined ? null : (
           <>
-            <TradingStateControl trading={status.data.trading} />
+            <TradingStateControl {...status.data} />
             <AccountChip kind={status.data.account?.kind ?? null} />
           </>
         )}

@@ -107,7 +107,7 @@ function Stop({ position, decimals }: { position: Position; decimals: number }) 
 function CloseEverything({ onClose }: { onClose: () => void }) {
   const [reason, setReason] = useState('Closed from the dashboard');
   const close = useMutation({
-    mutationFn: () => closeEverything(reason),
+    mutationFn: () => closeEverything({ scope: 'ACCOUNT', reason }),
     onSuccess: () => {
       notify('info', 'Closing everything: the orders are on their way.');
       onClose();

@@ -10,6 +10,17 @@ import { TradingStateControl } from './trading-state';
 const active = { state: 'ACTIVE', reason: '' } as const;
 const halted = { state: 'HALTED', reason: 'fire' } as const;
 
+const breakout = {
+  id: 7,
+  name: 'Break',
+  enabled: true,
+  rule: {},
+  session: '',
+  verdict: 'unproven',
+  verdict_text: '',
+  verdict_run: '',
+};
+
 const closing = {
   id: 1,
   account: 'Paper',
@@ -43,7 +54,7 @@ const text = 'input:not([type])';
 test('a halt asks for a reason alone and says of what', async () => {
   const calls = serve(() => ({ body: {} }));
   const trading = { ...active, global: active, account: active, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(place.querySelector('input[type="password"]')).toBeNull();
   await type(place, text, 'fire');
@@ -57,7 +68,7 @@ test('a halt asks for a reason alone and says of what', async () => {
 test('a halt does not wait for words, a re-arming and closing everything do', async () => {
   const calls = serve(() => ({ body: {} }));
   const trading = { ...active, global: active, account: active, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(find(place, text)).toHaveProperty('required', false);
   expect(buttonNamed(place, 'Close everything')).toHaveProperty('disabled', true);
@@ -78,7 +89,7 @@ test('re-arming asks for the password of who has no second factor', async () => 
         },
   );
   const trading = { ...halted, global: active, account: halted, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(find(place, text)).toHaveProperty('required', true);
   await type(place, text, 'over');
@@ -101,7 +112,7 @@ test('close everything tells what is left and why', async () => {
     return { body: { closings: asked ? [closing] : [] } };
   });
   const trading = { ...active, global: active, account: active, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(place.querySelector('[role="status"]')).toBeNull();
   await type(place, text, 'enough');
@@ -121,7 +132,7 @@ test('close everything tells what is left and why', async () => {
 test('a closing that has not ended is told to who opens the dialog', async () => {
   serve(() => ({ body: { closings: [closing] } }));
   const trading = { ...active, global: active, account: active, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(find(place, '[role="status"] p').textContent).toBe(
     'Closing: 1 position and 1 order left.',
@@ -142,12 +153,29 @@ test('the end of a closing says how it ended', () => {
 test('the dialog begins with what holds trading, and follows the chosen scope', async () => {
   serve(() => ({ body: {} }));
   const trading = { ...halted, global: halted, account: active, strategy: active };
-  const place = await render(<TradingStateControl trading={trading} />);
+  const place = await render(<TradingStateControl trading={trading} strategy={null} />);
   await click(find(place, 'button.trading-state'));
   expect(find(place, 'select')).toHaveProperty('value', 'GLOBAL');
   expect(find(place, 'button.primary').textContent).toBe('Set active');
   await enter(find(place, 'select'), 'ACCOUNT');
   expect(find(place, 'button.primary').textContent).toBe('Set halted');
+});
+
+test('the strategy that the dialog shows is the one that is halted and closed', async () => {
+  const calls = serve(() => ({ body: {} }));
+  const trading = { ...active, global: active, account: active, strategy: active };
+  const place = await render(<TradingStateControl trading={trading} strategy={breakout} />);
+  await click(find(place, 'button.trading-state'));
+  await enter(find(place, 'select'), 'STRATEGY');
+  expect(find(place, 'option[value="STRATEGY"]').textContent).toBe('Break: active');
+  await type(place, text, 'fire');
+  await click(buttonNamed(place, 'Close everything'));
+  await click(buttonNamed(place, 'Set halted'));
+  const asked = calls.filter(({ method }) => method === 'POST');
+  expect(asked.map(({ body }) => body)).toEqual([
+    { scope: 'STRATEGY', strategy: 7, reason: 'fire' },
+    { scope: 'STRATEGY', strategy: 7, state: 'HALTED', reason: 'fire', proof: '' },
+  ]);
 });
 
 test('only a step to a state that allows more is re-arming', () => {

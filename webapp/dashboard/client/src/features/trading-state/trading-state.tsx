@@ -33,7 +33,9 @@ const SCOPES: [ScopeName, string][] = [
   ['STRATEGY', 'The strategy'],
 ];
 
-export function TradingStateControl({ trading }: { trading: Status['trading'] }) {
+type Shown = Pick<Status, 'trading' | 'strategy'>;
+
+export function TradingStateControl({ trading, strategy }: Shown) {
   return (
     <DialogButton
       className="trading-state"
@@ -46,7 +48,7 @@ export function TradingStateControl({ trading }: { trading: Status['trading'] })
         </>
       }
     >
-      {(close) => <StateDialog trading={trading} onClose={close} />}
+      {(close) => <StateDialog trading={trading} strategy={strategy} onClose={close} />}
     </DialogButton>
   );
 }
@@ -54,11 +56,11 @@ export function TradingStateControl({ trading }: { trading: Status['trading'] })
 /** The reason of who gave none: to stop must not wait for words. To start again needs them. */
 const UNSAID = 'From the dashboard';
 
-type StateDialogProps = { trading: Status['trading']; onClose: () => void };
-
-function StateDialog({ trading, onClose }: StateDialogProps) {
+function StateDialog({ trading, strategy, onClose }: Shown & { onClose: () => void }) {
   const client = useQueryClient();
   const [scope, setScope] = useState<ScopeName>(() => scopeThatHolds(trading));
+  // By its id: in another tab another one may have been switched on since.
+  const named = scope === 'STRATEGY' && strategy !== null ? { strategy: strategy.id } : {};
   const now = stateOf(trading, scope);
   const [state, setState] = useState(() => otherOf(now));
   const [reason, setReason] = useState('');
@@ -69,6 +71,7 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
   const change = useMutation({
     mutationFn: () =>
       setTradingState({
+        ...named,
         scope,
         state,
         reason: reason.trim() === '' ? UNSAID : reason,
@@ -80,7 +83,7 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
     },
   });
   const close = useMutation({
-    mutationFn: () => closeEverything(reason, scope),
+    mutationFn: () => closeEverything({ ...named, scope, reason }),
     onSuccess: async () => {
       await changed();
       await client.invalidateQueries({ queryKey: closingsQuery.queryKey });
@@ -112,7 +115,8 @@ function StateDialog({ trading, onClose }: StateDialogProps) {
           >
             {SCOPES.map(([name, label]) => (
               <option key={name} value={name}>
-                {label}: {stateOf(trading, name).toLowerCase()}
+                {name === 'STRATEGY' && strategy !== null ? strategy.name : label}:{' '}
+                {stateOf(trading, name).toLowerCase()}
               </option>
             ))}
           </select>

@@ -77,19 +77,15 @@ export function closeTrade(id: string, key: string, units?: string): Promise<mod
   });
 }
 
-export function closeEverything(
-  reason: string,
-  scope: model.ScopeName = 'ACCOUNT',
-): Promise<unknown> {
-  return request('/api/trading/close-everything', z.unknown(), {
-    method: 'POST',
-    body: { reason, scope },
-  });
+/** `strategy`: its id, of the scope STRATEGY alone. */
+type Whose = { scope: model.ScopeName; strategy?: number };
+
+export function closeEverything(wanted: Whose & { reason: string }): Promise<unknown> {
+  return request('/api/trading/close-everything', z.unknown(), { method: 'POST', body: wanted });
 }
 
 /** `proof`: to loosen a state, the code of the second factor or the password; else "". */
-export type StateChange = {
-  scope: model.ScopeName;
+export type StateChange = Whose & {
   state: model.TradingStateName;
   reason: string;
   proof: string;
