@@ -271,6 +271,9 @@ def order_change(
         "time_in_force": order.time_in_force,
         "good_until": order.good_until,
     } | changes
+    if terms["units"] * order.units <= 0:
+        wanted = "buys: units must be > 0" if order.units > 0 else "sells: units must be < 0"
+        raise ValidationError({"units": f"the order {wanted}, was {terms['units']}"})
     force = TimeInForce(terms.pop("time_in_force"))
     if force != TimeInForce.GTD and "good_until" not in changes:
         terms["good_until"] = None
@@ -319,7 +322,7 @@ def position_close(
 
     Args:
         units: how many (> 0) to close, None for all.
-        side: LONG or SHORT of a hedging account; it may be left out while only one is held.
+        side: LONG or SHORT; of a hedging account it may be left out while only one is held.
         idempotency_key: a second call with it returns the order that the first call made.
 
     Raises:
@@ -336,8 +339,8 @@ def position_close(
         account=account, instrument=instrument
     )
     held = held.exclude(units=0).order_by("pk")
-    if side is not None and account.hedging:
-        held = held.filter(side=side)
+    if side is not None:
+        held = held.filter(units__gt=0) if side == "LONG" else held.filter(units__lt=0)
     positions = list(held)
     if len(positions) > 1:
         raise ValidationError({"side": "both sides are held: say LONG or SHORT"})

@@ -282,7 +282,7 @@ def exposure_for(
         lambda: blackout_reason(order, at=market_now),
     )
     return Exposure(
-        instrument=instrument_value(row) if row.enabled else None,
+        instrument=instrument_value(row) if row.enabled or order.reduce_only else None,
         modes=(),
         quote=received.quote if received else None,
         quote_received_at=received.at if received else None,

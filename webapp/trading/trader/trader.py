@@ -592,10 +592,11 @@ class Trader:
         decisions = [(running, running.decide(bar.start, close)) for running in self._strategies]
         with transaction.atomic():
             feeds.store_bar(self._feed, bar, number=number, price_side=self._price_side, now=now)
-            position = self._book.positions.get(bar.instrument)
-            held = position.units if position else Decimal(0)
+            sides = self._book.sides.get(bar.instrument, [])
             for running, decision in decisions:
-                running.record(decision=decision, close=close, held=held, feed=self._feed, now=now)
+                running.record(
+                    decision=decision, close=close, sides=sides, feed=self._feed, now=now
+                )
             self._snapshot(bar.end, now)
             killpoint("intent_before_commit")
 
@@ -1199,6 +1200,7 @@ class Trader:
             if missing <= 0:
                 continue
             protected = False
+            # What closes it now is waited for. A target that waits for its price protects nothing.
             leaving = Order.objects.filter(
                 account=self._account,
                 instrument=position.instrument,
@@ -1207,10 +1209,7 @@ class Trader:
                 state__in=sorted(LIVE),
             )
             received = self._quotes.get(position.instrument.name)
-            known = {stop.pk for stop in stops}
-            if received is None or any(
-                order.pk not in known and order.units * position.units < 0 for order in leaving
-            ):
+            if received is None or any(one.units * position.units < 0 for one in leaving):
                 continue
             tries, next_at = self._covering.get(position.pk, (0, 0.0))
             if steady() < next_at:
@@ -1224,10 +1223,10 @@ class Trader:
                     text = f"{position.instrument.name} has {units} units without a stop, and "
                     self._announce(text + "nothing is sent while HALTED", "error")
                 continue
-            if self._account.hedging:
-                for trade in order_path.uncovered_trades(position, stops):
-                    self._cover(position, trade.units, trade.price, received.quote, now, trade)
-            else:
+            trades = order_path.uncovered_trades(position, stops) if self._terms.trades else []
+            for trade in trades:
+                self._cover(position, trade.units, trade.price, received.quote, now, trade)
+            if not trades:
                 assert position.average_price is not None
                 units = missing.copy_sign(position.units)
                 self._cover(position, units, position.average_price, received.quote, now)
@@ -1246,7 +1245,7 @@ class Trader:
     ) -> None:
         """Ask for a stop for `held` units (signed) that were opened at a price, or for their close.
 
-        trade: of a hedging account the one that they belong to.
+        trade: the one that they belong to, where the venue keeps trades.
         """
         instrument = instrument_value(position.instrument)
         limits = order_path.limits_of(self._account)
