@@ -2,19 +2,21 @@
 
 import asyncio
 import io
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from sep_engine.execution.states import Origin
 from webapp.tests.local_venue import at_venue, control, serving
 from webapp.trading import standby
+from webapp.trading.audit import account_faults
 from webapp.trading.brokers import registry
 from webapp.trading.brokers.base import AccountReport, Broker, BrokerError
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker
@@ -24,15 +26,18 @@ from webapp.trading.models import (
     Candle,
     EventLog,
     Feed,
+    Fill,
     Instrument,
     Order,
     Position,
     Reconciliation,
+    Signal,
     Trade,
 )
 from webapp.trading.services.orders import order_submit
 from webapp.trading.tokens import read_token, store_token
-from webapp.trading.trader import lease
+from webapp.trading.trader import lease, strategy_process
+from webapp.trading.trader import trader as trader_module
 from webapp.trading.trader.live import bar_start
 from webapp.trading.trader.trader import Trader
 
@@ -257,6 +262,95 @@ def test_b10_the_venues_own_prices_are_traded_at_and_of_those_that_waited_the_ne
     assert feed.cursor == feed.total_bars == 6
     assert not feed.at_end
     assert Reconciliation.objects.order_by("pk").last().outcome == "AGREED"
+
+
+RISER = """
+class Riser:
+    horizon_bars, window, stop_ticks = 2, 1, 300
+    before = None
+
+    def on_bar(self, bar):
+        before, self.before = self.before, bar.close
+        return 1 if before is not None and bar.close > before else 0
+"""
+
+
+@pytest.mark.usefixtures("valkey")
+def test_a_class_trades_at_the_venues_prices_and_leaves_when_its_backtest_would(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lease, "LEASE", timedelta(minutes=30))
+    monkeypatch.setattr(strategy_process, "ANSWER_S", 120.0)
+    monkeypatch.setattr(trader_module, "CANDLE_RETRY", timedelta(seconds=0.2))
+    # Quotes of a Wednesday that is over: a bar is due as soon as the first quote after it has come.
+    first = datetime(2026, 1, 7, 10, tzinfo=UTC)
+
+    def price(minute: int, bid: str, second: int) -> None:
+        quote(url, bid, (first + timedelta(minutes=minute, seconds=second)).isoformat())
+
+    for minute in range(4):
+        price(minute, "1.10000", 10)
+    add(monkeypatch)
+    source = tmp_path / "riser.py"
+    source.write_text(RISER)
+    call_command("strategy", "add", str(source), "--name", "R", "--enable", stdout=io.StringIO())
+    account = BrokerAccount.objects.get()
+
+    async def whole() -> None:
+        one = Trader(account_id=account.pk, with_relay=False)
+        trading = asyncio.create_task(one.run())
+
+        async def until(condition: Callable[[], bool]) -> None:
+            async with asyncio.timeout(120):
+                while not trading.done() and not await asyncio.to_thread(closing, condition):
+                    await asyncio.sleep(0.05)
+
+        def decided(minute: int) -> Callable[[], bool]:
+            return Candle.objects.filter(start=first + timedelta(minutes=minute)).exists
+
+        # The bar of minute 3 is the first that it decides on; that of 4 closes above it, and it
+        # enters in minute 5. Its two bars are those of 5 and 6: it leaves in minute 7.
+        bids = ["1.10000", "1.10020", "1.10030", "1.10010", "1.10005"]
+        for minute, bid in enumerate(bids, start=3):
+            price(minute, bid, 40)
+            price(minute + 1, bid, 3)
+            await until(decided(minute))
+            asked = Order.objects.filter(type="MARKET")
+            await until(lambda: not asked.exclude(state="FILLED").exists())
+        one.stop()
+        await trading
+
+    asyncio.run(whole())
+    entry, leaving = Order.objects.filter(type="MARKET").order_by("pk")
+    at = {minute: first + timedelta(minutes=minute) for minute in range(9)}
+    # Bought in minute 5 at the ask, a pip above its bid, and sold in minute 7 at the bid.
+    assert (entry.origin, entry.units, entry.average_price) == ("RULE", 1000, Decimal("1.10030"))
+    assert (leaving.origin, leaving.units) == ("EXIT", -1000)
+    assert leaving.average_price == Decimal("1.10010")
+    seconds_3 = timedelta(seconds=3)
+    filled = list(Fill.objects.order_by("pk").values_list("time", flat=True))
+    assert filled == [at[5] + seconds_3, at[7] + seconds_3]
+    stop = Order.objects.get(type="STOP_LOSS")
+    # 300 ticks of 0.00001 below what was paid; it went with the position.
+    assert (stop.price, stop.state) == (Decimal("1.09730"), "CANCELLED")
+    signals = Signal.objects.order_by("pk")
+    # The bars of 4 and 5 closed above the one before, those of 3, 6 and 7 did not.
+    assert [(one.time, one.decision_reason) for one in signals] == [
+        (at[5], "Riser buys"),
+        (at[6], "Riser buys"),
+    ]
+    assert [one.order for one in signals] == [entry, None]
+    assert account_faults(account) == []
+    alerts = [row.data for row in EventLog.objects.filter(stream="alerts")]
+    assert [one["text"] for one in alerts if one["level"] == "error"] == []
+
+
+def closing(condition: Callable[[], bool]) -> bool:
+    """Ask in a thread that leaves no connection behind."""
+    try:
+        return condition()
+    finally:
+        connection.close()
 
 
 def test_bars_are_aligned_to_their_length() -> None:

@@ -212,7 +212,7 @@ class RunningStrategy:
         bars = Candle.objects.filter(
             instrument=self.row.instrument,
             granularity=self.row.granularity,
-            start__gte=filled.time,
+            start__gt=filled.time - self._bar,  # that of the fill too, which a venue fills within
             start__lte=self._last_start,
         ).count()
         leaving = later.filter(reduce_only=True, type=OrderType.MARKET)
