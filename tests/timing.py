@@ -567,7 +567,7 @@ def set_state(scope: str, state: TradingMode) -> None:
     from webapp.trading.models import BrokerAccount
     from webapp.trading.services.trading_state import trading_state_set
 
-    halt_flag.take_down()
+    halt_flag.take_down(seen=halt_flag.reason())
     trading_state_set(
         scope=scope,
         account=BrokerAccount.objects.get() if scope == "ACCOUNT" else None,

@@ -254,18 +254,24 @@ class KillSwitch:
         return application
 
     async def press(self, *, flatten: bool, reason: str) -> None:
-        """Halt everything now; go on to the brokers in the background."""
-        halt_flag.put_up(reason, by="kill switch", now=datetime.now(UTC))
+        """Halt everything now; go on to the brokers in the background, whatever the disk says."""
+        flag = "the flag is up"
+        try:
+            halt_flag.put_up(reason, by="kill switch", now=datetime.now(UTC))
+        except OSError as error:
+            stands = "is up all the same" if halt_flag.is_set() else "is NOT up: stop the traders"
+            flag = f"the flag cannot be written ({error.strerror}), it {stands}"
+            logger.error("%s", flag)
         for task in self._tasks:
             task.cancel()
-        self.progress, self.error = [], ""
+        self.progress, self.error = [], "" if flag == "the flag is up" else flag
         try:
             rows = standby.accounts()
         except FileNotFoundError:
-            self.error = "no account was kept yet, so no broker can be asked; the flag is up"
+            self.error = f"no account was kept yet, so no broker can be asked; {flag}"
             return
-        except SealBroken as error:
-            self.error = f"the kept accounts cannot be read ({error}); the flag is up"
+        except (OSError, SealBroken) as error:
+            self.error = f"the kept accounts cannot be read ({error}); {flag}"
             return
         for row in rows:
             account = Account(row, Progress(row.name))

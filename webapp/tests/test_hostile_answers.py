@@ -189,7 +189,7 @@ async def test_o25_a_probe_that_was_never_written_does_not_shut_the_venue_out_fo
     halt_flag.put_up("test", by="alice", now=datetime.now(UTC))
     with pytest.raises(BrokerUnsent, match="the halt flag was put up before the send"):
         await broker.submit(BUY)
-    halt_flag.take_down()
+    halt_flag.take_down(seen=halt_flag.reason())
     assert breaker.failures == 5  # the venue has no part in that
     with pytest.raises(BrokerError, match=r"^no$"):
         await broker.submit(BUY)

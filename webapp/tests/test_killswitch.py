@@ -84,6 +84,21 @@ async def test_c7_a_halt_cancels_what_could_open_and_keeps_the_stop(
     assert progress.done_s < 5
 
 
+async def test_c7_a_disk_that_takes_no_flag_keeps_no_broker_from_being_asked(
+    kept: Any,
+    venue: Venue,
+    broker: OandaBroker,
+) -> None:
+    await with_orders(venue, broker)
+    halt_flag.path().mkdir()
+    switch = killswitch.KillSwitch(token="t")
+    await switch.press(flatten=False, reason="fire")
+    await asyncio.wait_for(asyncio.gather(*switch._tasks), 60)
+    report = await broker.account()
+    assert [order.trade_id != "" for order in report.open_orders] == [True]
+    assert switch.error == "the flag cannot be written (Is a directory), it is up all the same"
+
+
 async def test_d5_close_everything_ends_flat(kept: Any, venue: Venue, broker: OandaBroker) -> None:
     await with_orders(venue, broker)
     progress = await pressed(flatten=True)

@@ -382,10 +382,32 @@ def test_d4_a_flag_that_was_put_up_again_meanwhile_is_not_taken_down(sample: Any
     seen = halt_flag.reason()
     assert seen == "2026-01-05 12:00:00.000000 UTC, alice: first"
     halt_flag.put_up("first", by="alice", now=NOW + timedelta(microseconds=1))
-    halt_flag.take_down(seen=seen)
+    assert not halt_flag.take_down(seen=seen)
     assert halt_flag.is_set()
-    halt_flag.take_down(seen=halt_flag.reason())
+    assert halt_flag.take_down(seen=halt_flag.reason())
     assert not halt_flag.is_set()
+
+
+def test_d4_a_flag_that_is_put_up_while_an_older_one_comes_down_stands(
+    sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halt_flag.put_up("first", by="alice", now=NOW)
+    seen = halt_flag.reason()
+    again = threading.Thread(
+        target=lambda: halt_flag.put_up("again", by="bob", now=NOW + timedelta(seconds=1))
+    )
+
+    def pressed_between() -> str:
+        again.start()
+        while "again" not in halt_flag.path().read_text():
+            time.sleep(0.001)
+        return seen
+
+    # The look found the first one; the next is written before it is taken away.
+    monkeypatch.setattr(halt_flag, "reason", pressed_between)
+    assert halt_flag.take_down(seen=seen)
+    again.join(60)
+    assert "bob: again" in halt_flag.path().read_text()
 
 
 def test_d4_a_halt_is_recorded_although_the_flag_cannot_be_put_up(
@@ -418,6 +440,23 @@ def test_d6_the_flag_is_taken_down_by_a_person_with_proof_and_reason(
     assert not halt_flag.is_set()
     row = TradingState.objects.get(scope="GLOBAL")
     assert (row.reason, row.changed_by) == ("halt flag taken down: over", "alice")
+
+
+def test_d4_a_halt_while_the_password_is_typed_is_not_released_with_the_older_one(
+    alice: Any, sample: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell(monkeypatch, "")
+    check = second_factor.person_check
+
+    def slowly(**words: Any) -> None:
+        check(**words)
+        halt_flag.put_up("fire", by="bob", now=NOW)
+
+    monkeypatch.setattr(second_factor, "person_check", slowly)
+    stays = re.escape("put up again meanwhile (2026-01-05 12:00:00.000000 UTC, bob: fire)")
+    with pytest.raises(CommandError, match=stays):
+        shell(monkeypatch, PASSWORD, "--release", "--reason", "over", "--user", "alice")
+    assert halt_flag.is_set()
 
 
 @pytest.mark.parametrize("scope", ["everything", "account", "strategy"])

@@ -95,7 +95,7 @@ def test_d4_e26_whatever_opens_between_the_claim_and_the_send_keeps_the_order_in
             (disarm, arm, "is live and not armed"),
             (withdraw, override, "may not trade real money: no verdict"),
             (lambda: halt_flag.put_up("test", by="alice", now=timezone.now()),
-             halt_flag.take_down, "the kill switch was pulled"),
+             lambda: halt_flag.take_down(seen=halt_flag.reason()), "the kill switch was pulled"),
             (lambda: mode("STRATEGY", TradingMode.REDUCING),
              lambda: mode("STRATEGY", TradingMode.ACTIVE), "the kill switch was pulled"),
             (lambda: mode("ACCOUNT", TradingMode.HALTED),

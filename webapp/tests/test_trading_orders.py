@@ -186,7 +186,7 @@ def test_d5_no_claim_is_won_while_the_flag_is_up(
     call_command("halt", reason="fire", stdout=io.StringIO())
     assert re.fullmatch(r"20\S+ \S+ UTC, shell: fire\n", (tmp_path / "halted").read_text())
     assert not claim(order)
-    halt_flag.take_down()
+    halt_flag.take_down(seen=halt_flag.reason())
     assert claim(order)
 
 

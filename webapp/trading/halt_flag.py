@@ -4,6 +4,10 @@ The trader looks at it when it judges an order and again right before it sends o
 everything still passes, as it passes every other halt.
 """
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,14 +44,36 @@ def put_up(reason: str, *, by: str, now: datetime) -> None:
         OSError: it cannot be written; see `is_set` for whether it is there all the same.
     """
     when = now.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+    text = f"{when}, {by}: {reason}\n"
     # The file is there, which is what counts, before its text is.
-    path().write_text(f"{when}, {by}: {reason}\n", encoding="utf-8")
+    path().write_text(text, encoding="utf-8")
+    with _alone():
+        # Whoever was lifting an older one at this moment took this one with it.
+        if not path().exists():
+            path().write_text(text, encoding="utf-8")
 
 
-def take_down(*, seen: str | None = None) -> None:
-    """Let the states in the database decide again.
+def take_down(*, seen: str) -> bool:
+    """Let the states in the database decide again; False if the flag is another than was seen.
 
     seen: what `reason` told who lifts it; one that was put up again since then stays.
+
+    Raises:
+        OSError: it cannot be taken down.
     """
-    if seen is None or reason() == seen:
+    with _alone():
+        if reason() != seen:
+            return False
         path().unlink(missing_ok=True)
+        return True
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep others out between a look at the flag and what follows from it."""
+    folder = os.open(path().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

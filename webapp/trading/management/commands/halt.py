@@ -68,6 +68,7 @@ class Command(BaseCommand):
         """Take the flag down: that is re-arming, so somebody must prove who they are."""
         if not options["reason"]:
             raise CommandError("re-arming needs --reason")
+        seen = halt_flag.reason()
         try:
             user = _user(options["user"])
             second_factor.person_check(
@@ -79,7 +80,15 @@ class Command(BaseCommand):
             ) from error
         except second_factor.Refused as error:
             raise CommandError(f"the flag stays: {error}") from error
-        halt_flag.take_down()
+        try:
+            lifted = not halt_flag.is_set() or halt_flag.take_down(seen=seen)
+        except OSError as error:
+            raise CommandError(f"the flag cannot be taken down: {error.strerror}") from error
+        if not lifted:
+            raise CommandError(
+                f"it was put up again meanwhile ({halt_flag.reason()}), so the flag stays: "
+                "release it once more if that is what you want"
+            )
         row = TradingState.objects.filter(scope="GLOBAL").first()
         if row is not None:
             # The state stays what it is; who took the flag down and why is kept with it.
