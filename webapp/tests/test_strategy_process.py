@@ -302,7 +302,7 @@ def test_a_class_that_can_trade_is_kept_with_the_hash_of_its_source() -> None:
         ),
         (
             deciding("return 0").replace("horizon_bars = 1", "horizon_bars = 0"),
-            "mine.py: One.horizon_bars must be a whole number >= 1, was 0",
+            "mine.py: One.horizon_bars must be a whole number in 1..10000, was 0",
         ),
         (deciding("return 0 / 0"), "mine.py, line 6: ZeroDivisionError"),
     ],

@@ -311,7 +311,7 @@ def test_replacing_a_rule_by_a_class_is_a_change_that_is_kept(sample: Any) -> No
         (["add", "gone.py", "--name", "X"], "gone.py: No such file or directory"),
         (["add", str(BREAKOUT), "--name", "Last-bit reversal"], "there is a strategy Last-bit"),
         (["add", f"{BREAKOUT}:Other", "--name", "X"], "has no class Other with on_bar"),
-        (["add", str(BREAKOUT), "--name", "X", "--units", "0"], "--units must be a decimal > 0"),
+        (["add", str(BREAKOUT), "--name", "X", "--units", "0"], "--units must be > 0, was 0"),
         (["replace", "X", str(BREAKOUT)], "there is no strategy X; there is: Last-bit reversal"),
     ],
 )

@@ -177,15 +177,11 @@ class Rule:
     def __post_init__(self) -> None:
         _check_one_of("direction", self.direction, DIRECTIONS)
         _check_one_of("encoding", self.encoding, get_args(Encoding))
-        _check_whole("window", self.window, WINDOW_MIN, WINDOW_MAX)
-        _check_whole("horizon_bars", self.horizon_bars, 1, HORIZON_BARS_MAX)
-        for name in ("stop_ticks", "target_ticks"):
-            if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), 1, DISTANCE_TICKS_MAX)
+        check_whole("window", self.window, WINDOW_MIN, WINDOW_MAX)
+        check_exit(self.horizon_bars, self.stop_ticks, self.target_ticks)
         if not isinstance(self.invert, bool):
             raise RuleError(f"invert must be true or false, was {self.invert!r}")
-        if not self.units.is_finite() or self.units <= 0:
-            raise RuleError(f"units must be > 0, was {self.units}")
+        check_units(self.units)
         if len(self.gates) > GATES_MAX:
             raise RuleError(f"gates must be at most {GATES_MAX}, were {len(self.gates)}")
         for place, gate in enumerate(self.gates):
@@ -246,13 +242,7 @@ class Rule:
             raise RuleError(f"a rule must be an object, was {type(document).__name__}")
         _check_keys("", document, RULE_SCHEMA["properties"], RULE_SCHEMA["required"])
         values = dict(document)
-        units = values["units"]
-        if not isinstance(units, str):
-            raise RuleError(f"units must be a string such as '1000', was {units!r}")
-        try:
-            values["units"] = Decimal(units)
-        except InvalidOperation:
-            raise RuleError(f"units must be a decimal number, was {units!r}") from None
+        values["units"] = units_of(values["units"])
         gates = values.get("gates", ())
         if isinstance(gates, str) or not isinstance(gates, list | tuple):
             raise RuleError(f"gates must be a list, was {gates!r}")
@@ -307,9 +297,36 @@ def _check_one_of(path: str, value: object, known: tuple[str, ...]) -> None:
         raise RuleError(f"{path} must be one of {', '.join(known)}; was {value!r}")
 
 
-def _check_whole(path: str, value: object, low: int, high: int) -> None:
+def check_whole(path: str, value: object, low: int, high: int) -> None:
+    """Raise RuleError unless `value` is a whole number in low..high."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise RuleError(f"{path} must be a whole number in {low}..{high}, was {value!r}")
+
+
+def check_exit(horizon_bars: object, stop_ticks: object, target_ticks: object) -> None:
+    """Raise RuleError unless a rule, or a class, may leave its positions so."""
+    check_whole("horizon_bars", horizon_bars, 1, HORIZON_BARS_MAX)
+    for name, distance in (("stop_ticks", stop_ticks), ("target_ticks", target_ticks)):
+        if distance is not None:
+            check_whole(name, distance, 1, DISTANCE_TICKS_MAX)
+
+
+def check_units(units: Decimal) -> None:
+    """Raise RuleError unless a position may have this size."""
+    if not units.is_finite() or units <= 0:
+        raise RuleError(f"units must be > 0, was {units}")
+
+
+def units_of(text: object) -> Decimal:
+    """Return the size of a position that a text says; RuleError unless it is a decimal > 0."""
+    if not isinstance(text, str):
+        raise RuleError(f"units must be a string such as '1000', was {text!r}")
+    try:
+        units = Decimal(text)
+    except InvalidOperation:
+        raise RuleError(f"units must be a decimal number, was {text!r}") from None
+    check_units(units)
+    return units
 
 
 DEFAULT_RULE: Final = Rule(

@@ -22,13 +22,14 @@ both is also checked for saying the same in both ways.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sep_engine.errors import ArgumentError, RuleError
+from sep_engine.signals.rule import check_exit, check_units, units_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class StrategyRule:
     target_ticks: int | None
     units: Decimal
 
+    def __post_init__(self) -> None:
+        check_exit(self.horizon_bars, self.stop_ticks, self.target_ticks)
+        check_units(self.units)
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object; the class itself is not in it."""
         return {
@@ -106,33 +111,13 @@ class StrategyRule:
             return cls(
                 name=str(document["strategy"]),
                 source_sha256=str(document["source_sha256"]),
-                horizon_bars=_ticks(document["horizon_bars"], "horizon_bars"),
-                stop_ticks=_optional_ticks(document["stop_ticks"], "stop_ticks"),
-                target_ticks=_optional_ticks(document["target_ticks"], "target_ticks"),
-                units=_units(document["units"]),
+                horizon_bars=document["horizon_bars"],
+                stop_ticks=document["stop_ticks"],
+                target_ticks=document["target_ticks"],
+                units=units_of(document["units"]),
             )
         except KeyError as error:
             raise RuleError(f"a strategy class's rule lacks {error}") from error
-
-
-def _ticks(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise RuleError(f"{name} must be a whole number >= 1, was {value!r}")
-    return value
-
-
-def _optional_ticks(value: object, name: str) -> int | None:
-    return None if value is None else _ticks(value, name)
-
-
-def _units(value: object) -> Decimal:
-    try:
-        units = Decimal(str(value))
-    except InvalidOperation:
-        units = Decimal(0)
-    if not units.is_finite() or units <= 0:
-        raise RuleError(f"units must be a decimal > 0, was {value!r}")
-    return units
 
 
 class BarStrategy(Protocol):

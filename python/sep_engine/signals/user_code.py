@@ -12,7 +12,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeVar
 
-from sep_engine.errors import ArgumentError, SepError
+from sep_engine.errors import ArgumentError, RuleError, SepError
+from sep_engine.signals.rule import check_exit, check_whole
+
+WINDOW_BARS_MAX = 1_000_000  # that a class says it looks back on
 
 _T = TypeVar("_T")
 
@@ -61,19 +64,15 @@ def check_numbers(made: Any, path: str) -> None:
     Raises:
         ArgumentError: names the attribute and its value.
     """
-    for name, least, needed in (
-        ("horizon_bars", 1, True),
-        ("window", 0, True),
-        ("stop_ticks", 1, False),
-        ("target_ticks", 1, False),
-    ):
-        value = getattr(made, name, None)
-        if value is None and not needed:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ArgumentError(
-                f"{path}: {made.__name__}.{name} must be a whole number >= {least}, was {value!r}"
-            )
+    try:
+        check_exit(
+            getattr(made, "horizon_bars", None),
+            getattr(made, "stop_ticks", None),
+            getattr(made, "target_ticks", None),
+        )
+        check_whole("window", getattr(made, "window", None), 0, WINDOW_BARS_MAX)
+    except RuleError as error:
+        raise ArgumentError(f"{path}: {made.__name__}.{error}") from error
 
 
 def _place(path: str, error: BaseException) -> str:

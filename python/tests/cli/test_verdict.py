@@ -246,13 +246,13 @@ def test_columns_that_look_ahead_are_named_and_fail(
         (
             "a.py",
             "class A:\n    horizon_bars = 0\n    window = 1\n    def on_bar(self, bar): return 1",
-            "A.horizon_bars must be a whole number >= 1, was 0",
+            "A.horizon_bars must be a whole number in 1..10000, was 0",
         ),
         (
             "a.py",
             "class A:\n    horizon_bars = window = 1\n    stop_ticks = 1.5\n"
             "    def on_bar(self, bar): return 1",
-            "A.stop_ticks must be a whole number >= 1, was 1.5",
+            "A.stop_ticks must be a whole number in 1..1000000, was 1.5",
         ),
         (
             "a.py",

@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from sep_engine.data import load_sample
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, RuleError
+from sep_engine.signals.rule import units_of
 from sep_engine.signals.strategy import StrategyRule, bars_of
 from webapp.trading.models import Strategy
 from webapp.trading.parity import columns_of, first_bars
@@ -106,14 +106,12 @@ class Command(BaseCommand):
         file, class_name = _parts(options["file"])
         try:
             source = file.read_text(encoding="utf-8")
-            units = Decimal(options["units"])
+            units = units_of(options["units"])
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise CommandError(f"{file}: {why}") from error
-        except InvalidOperation:
-            units = Decimal(0)
-        if not units.is_finite() or units <= 0:
-            raise CommandError(f"--units must be a decimal > 0, was {options['units']!r}")
+        except RuleError as error:
+            raise CommandError(f"--{error}") from error
         rule = check_source(
             source,
             class_name=class_name,
