@@ -37,7 +37,7 @@ from sep_engine.backtest.sweep_plan import (
     blocks,
     compiled_rules,
 )
-from sep_engine.backtest.sweep_table import ParquetTable, Table, table_at
+from sep_engine.backtest.sweep_table import ParquetTable, Table, table_at, written
 from sep_engine.backtest.trades import ENTRIES, Entry, Trade
 from sep_engine.errors import ArgumentError
 from sep_engine.qfh import BackendName
@@ -218,6 +218,7 @@ def sweep(
 
     Raises:
         ArgumentError: something does not fit; the checkpoint is of another sweep.
+        DataError: the table or the checkpoint cannot be written.
         BackendError: the backend cannot run here.
     """
     rules = _checked(bars, rules, costs, entry)
@@ -246,6 +247,8 @@ def sweep(
         raise ArgumentError(
             f"{table}: a Parquet table is written in one go: name a .npy table, or no checkpoint"
         )
+    if saved is not None and kept.blocks == 0:
+        saved.write(kept)  # hours later would be late to find that it cannot be
     wholes = [] if job.top is not None else [kept.figures]
     wholes += [] if output is None else output.wholes
     apart = each_block is not None or isinstance(output, ParquetTable)
@@ -620,9 +623,12 @@ class _Checkpoint:
 
     def write(self, kept: _Kept) -> None:
         """Write beside the file, then put it in its place: a reader sees one or the other."""
-        with tempfile.NamedTemporaryFile(
-            dir=self.path.parent, prefix=self.path.name, suffix=".part", delete=False
-        ) as part:
+        with (
+            written(self.path),
+            tempfile.NamedTemporaryFile(
+                dir=self.path.parent, prefix=self.path.name, suffix=".part", delete=False
+            ) as part,
+        ):
             try:
                 np.savez(
                     part,

@@ -1,7 +1,9 @@
 """Files with the figures of all rules of a sweep."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from sep_engine.backtest.grid import AXES, Grid, costs_document
 from sep_engine.backtest.sweep_plan import FIGURES, Span, places
 from sep_engine.backtest.trades import Entry
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, DataError
 from sep_engine.signals import Gate, Rule
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ class NpyTable:
     def __init__(self, path: Path, rules: int, *, resumed: bool) -> None:
         shape = (rules, len(FIGURES))
         if not resumed:
-            self._rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=shape)
+            with written(path):
+                self._rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.int64, shape=shape)
+                _reserve(path)
             return
         try:
             self._rows = np.lib.format.open_memmap(path, mode="r+")
@@ -56,7 +60,7 @@ class NpyTable:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._rows.flush()
+        self.flush()
 
 
 class ParquetTable:
@@ -92,6 +96,8 @@ class ParquetTable:
         """Nothing: the file is not there before it is whole."""
 
     def __enter__(self) -> Self:
+        with written(self._path):
+            self._part.touch()  # hours before the first row group would find that it cannot be
         return self
 
     def __exit__(
@@ -104,10 +110,12 @@ class ParquetTable:
             if kind is None:
                 if self._waiting or self._writer is None:
                     self._write()
-                self._writer.close()
-                self._part.replace(self._path)
+                with written(self._path):
+                    self._writer.close()
+                    self._part.replace(self._path)
             elif self._writer is not None:
-                self._writer.close()
+                with suppress(OSError):  # what was raised says more
+                    self._writer.close()
         finally:
             self._part.unlink(missing_ok=True)
 
@@ -121,9 +129,10 @@ class ParquetTable:
         # Dictionaries of blocks differ where rules are no grid: they are made one for a group.
         group = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
         self._waiting.clear()
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._part, group.schema, compression="zstd")
-        self._writer.write_table(group, row_group_size=group.num_rows or None)
+        with written(self._path):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._part, group.schema, compression="zstd")
+            self._writer.write_table(group, row_group_size=group.num_rows or None)
 
     def _parts(self, numbers: Ints) -> "dict[str, pa.Array]":
         if isinstance(self._rules, Grid):
@@ -143,6 +152,31 @@ class ParquetTable:
 
 
 Table = NpyTable | ParquetTable
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one line about the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space of a mapped file; a full disk would end the process with SIGBUS later.
+
+    Raises:
+        OSError: there is not so much; the file is gone again.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def table_at(

@@ -1,5 +1,7 @@
 """A sweep against the plain backtester, which is the reference for every figure."""
 
+import errno
+import os
 import random
 import sys
 from dataclasses import dataclass, replace
@@ -30,7 +32,7 @@ from sep_engine.backtest import (
 )
 from sep_engine.backtest.sweep_plan import blocks
 from sep_engine.data import Bars, load_bars, load_sample
-from sep_engine.errors import ArgumentError
+from sep_engine.errors import ArgumentError, DataError
 from sep_engine.qfh import ENCODINGS
 from sep_engine.signals import Gate, Rule
 from sep_engine.signals.rule import DIRECTIONS, METRICS, PERCENTILE_METRICS
@@ -608,3 +610,53 @@ def test_a_parquet_table_that_is_not_whole_has_no_name(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ArgumentError, match="a Parquet table is written in one go"):
         sweep(bars, GRID, Costs(13), table=path, checkpoint=tmp_path / "saved")
+
+
+@pytest.mark.parametrize("name", ["all.npy", "all.parquet"])
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_tried(
+    sample: Bars, tmp_path: Path, name: str
+) -> None:
+    path, tried = tmp_path / "absent" / name, []
+    with pytest.raises(DataError, match=f"{name}: cannot be written: No such file or directory"):
+        sweep(
+            *(first_bars(sample, 500), GRID, Costs(13)),
+            table=path,
+            each_block=lambda *block: tried.append(block),
+        )
+    assert tried == []
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_anything_is_tried(
+    sample: Bars, tmp_path: Path
+) -> None:
+    tried: list[Any] = []
+    with pytest.raises(DataError, match="saved: cannot be written: No such file or directory"):
+        sweep(
+            *(first_bars(sample, 500), GRID, Costs(13)),
+            checkpoint=tmp_path / "absent" / "saved",
+            each_block=lambda *block: tried.append(block),
+        )
+    assert tried == []
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no space")
+def test_a_mapped_table_has_its_place_on_the_disk_from_the_start(
+    sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A page that a full disk has no room for would end the process with SIGBUS when it is written.
+    path = tmp_path / "all.npy"
+    taken: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        taken.append(path.stat().st_blocks * 512)
+
+    sweep(first_bars(sample, 500), GRID, Costs(13), table=path, progress=progress)
+    assert taken[0] >= path.stat().st_size > 128 + len(GRID) * 13 * 8 - 8
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"all.npy: cannot be written: No space left on device"):
+        sweep(first_bars(sample, 500), GRID, Costs(13), table=path)
+    assert not path.exists()
