@@ -186,7 +186,8 @@ class RollingMetrics:
         return tables.to_pandas(self)
 
     def to_arrow(self) -> pa.Table:
-        """Return a table: `time` (if there are times) or `row`, each metric, `complete`.
+        """Return a table: `time`, or `row`, or an index without times as pandas names its columns;
+        then each metric, and `complete`.
 
         `polars.from_arrow` reads it. NaN stays NaN, it does not become null.
         """
@@ -302,9 +303,10 @@ def rolling(
             time in proportion to the window.
         encoding: `moves`, `tick_carry`, `strict_up` or `pip_trunc_carry`, as in `encode`.
         gap: (n,) bool, something is missing before this price; the transition into its bit is then
-            not valid.
+            not valid. Of two pandas series the labels must be equal.
         times: (n,) of the prices, strictly increasing: datetime64, PyArrow timestamps or int64 ns
-            since 1970 UTC. A pandas series brings its index along. They only label the results.
+            since 1970 UTC. A pandas series brings its index along, one of times too must increase.
+            They only label the results.
         predictor: of `qbsa_error`: `markov` (what followed the last bit more often in the window),
             `persistence` or `majority8`; a tie repeats the last bit.
         collapse_share: of `collapse`, in (0, 1].
@@ -324,6 +326,7 @@ def rolling(
     """
     array = as_prices(prices)
     mask = as_gap(gap, values=array.size, value="price")
+    tables.check_index(prices, gap)
     labels = tables.labels(prices, times, array.size)
     size = as_window(window)
     check_filled(size, values=array.size, needed=size + 1, values_name="prices")
@@ -487,7 +490,8 @@ def rolling_many(
     Raises:
         ArgumentError, TypeError: as `rolling`; the message begins with the number of the series.
     """
-    if not hasattr(series, "__len__"):
+    # A mapping and a frame would be taken for their keys.
+    if not hasattr(series, "__len__") or hasattr(series, "keys"):
         kind = type(series).__name__
         raise TypeError(f"series must be a sequence of price arrays, was {kind}")
     ticks = [tick] * len(series) if np.ndim(tick) == 0 else list(tick)  # type: ignore[arg-type]

@@ -36,7 +36,8 @@ def labels(prices: ArrayLike, times: ArrayLike | None, size: int) -> Any:
         pandas = sys.modules.get("pandas")
         if pandas is None or not isinstance(prices, pandas.Series):
             return None
-        if isinstance(prices.index, pandas.RangeIndex):
+        index = prices.index
+        if isinstance(index, pandas.RangeIndex) and (index.start, index.step) == (0, 1):
             return None
         if isinstance(prices.index, pandas.DatetimeIndex):
             _check_increasing(prices.index.to_numpy(dtype="datetime64[ns]"))
@@ -50,9 +51,25 @@ def labels(prices: ArrayLike, times: ArrayLike | None, size: int) -> Any:
         raise TypeError(f"times must be datetime64 or int64 nanoseconds, were {array.dtype}")
     if array.shape != (size,):
         raise ArgumentError(f"times must have one value per price, {size}, had {array.shape}")
-    array = array.astype("datetime64[ns]")
-    _check_increasing(array)
-    return array
+    exact = array.astype("datetime64[ns]")
+    lost = np.flatnonzero((exact.astype(array.dtype) != array) & ~np.isnat(array))
+    if lost.size:
+        row = int(lost[0])
+        raise ArgumentError(f"times must lie in 1677..2262, was {array[row]} at row {row}")
+    _check_increasing(exact)
+    return exact
+
+
+def check_index(prices: ArrayLike, gap: ArrayLike | None) -> None:
+    """Raise ArgumentError if prices and gap are pandas series of different indexes.
+
+    They are taken row by row, which is not what their owner means by them.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not all(isinstance(one, pandas.Series) for one in (prices, gap)):
+        return
+    if not prices.index.equals(gap.index):  # type: ignore[union-attr]
+        raise ArgumentError("gap must have the index of prices: reindex it first")
 
 
 def _without_zone(times: Any, array: NDArray[Any]) -> NDArray[Any]:
@@ -101,8 +118,15 @@ def to_arrow(metrics: RollingMetrics) -> pa.Table:
     columns: dict[str, Any] = {"row": metrics.index}
     if isinstance(metrics.times, np.ndarray):
         columns = {"time": pa.array(metrics.times, type=pa.timestamp("ns", tz="UTC"))}
-    elif metrics.times is not None:
+    elif metrics.times is not None and metrics.times.dtype.kind == "M":
         columns = {"time": pa.array(metrics.times)}
+    elif metrics.times is not None:
+        index = metrics.times
+        unnamed = ["index"] if index.nlevels == 1 else map("level_{}".format, range(index.nlevels))
+        columns = {
+            str(name if name is not None else other): pa.array(index.get_level_values(level))
+            for level, (name, other) in enumerate(zip(index.names, unnamed, strict=True))
+        }
     return pa.table({**columns, **metrics.columns, "complete": metrics.complete})
 
 

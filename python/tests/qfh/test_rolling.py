@@ -297,6 +297,8 @@ def test_many_series_of_any_lengths_are_taken_in_one_call() -> None:
         np.testing.assert_array_equal(result.damped, qfh.rolling(prices, tick=TICK).damped)
     with pytest.raises(ArgumentError, match="series 1: prices must not be empty"):
         qfh.rolling_many([series[0], series[0][:0]], tick=TICK)
+    with pytest.raises(TypeError, match="series must be a sequence of price arrays, was dict"):
+        qfh.rolling_many({"EUR_USD": series[0]}, tick=TICK)  # type: ignore[arg-type]
 
 
 def test_progress_is_called_and_may_stop_the_work() -> None:

@@ -66,6 +66,36 @@ def test_given_times_label_every_value_in_utc(times: Any) -> None:
     assert pl.from_arrow(table).shape == (N, 14)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("labelled", "index"),
+    [
+        (pd.Series(PRICES)[100:], [100, 101]),
+        (pd.Series(np.repeat(PRICES, 2))[::2], [0, 2]),
+        (pd.Series(np.insert(PRICES, 1, np.nan)).dropna(), [0, 2]),
+    ],
+)
+def test_a_part_of_a_series_keeps_its_labels(labelled: Any, index: list[int]) -> None:
+    found = qfh.rolling(labelled, tick=1e-5)
+    assert found.to_pandas().index[:2].tolist() == index
+    assert found.to_arrow()["index"][:2].to_pylist() == index
+
+
+def test_labels_of_several_levels_are_a_column_each() -> None:
+    pairs = pd.MultiIndex.from_product([["a", "b"], range(N // 2)], names=["pair", None])
+    table = qfh.rolling(pd.Series(PRICES, pairs), tick=1e-5).to_arrow()
+    assert table.column_names[:3] == ["pair", "level_1", "null_ratio"]
+    assert table["pair"][-1].as_py() == "b"
+    assert table["level_1"][-1].as_py() == 99
+
+
+def test_a_mask_with_other_labels_is_refused() -> None:
+    prices, gap = pd.Series(PRICES, BERLIN), pd.Series(np.arange(N) == 9, BERLIN)
+    expected = qfh.rolling(PRICES, tick=1e-5, gap=np.arange(N) == 9)
+    assert qfh.rolling(prices, tick=1e-5, gap=gap).damped.tobytes() == expected.damped.tobytes()
+    with pytest.raises(ArgumentError, match="gap must have the index of prices: reindex it first"):
+        qfh.rolling(prices, tick=1e-5, gap=gap.tz_convert("UTC").shift(freq="1min"))
+
+
 def test_without_times_rows_are_numbered() -> None:
     found = qfh.rolling(PRICES, tick=1e-5, stride=4)
     assert found.to_pandas().index.tolist() == list(range(0, N, 4))
@@ -86,6 +116,7 @@ def test_without_times_rows_are_numbered() -> None:
         (np.arange(float(N)), TypeError, "times must be datetime64 or int64 .* were float64"),
         (["now"] * N, TypeError, "times must be datetime64 or int64"),
         ([object()] * N, TypeError, "times must be datetime64 or int64"),
+        (np.arange(N).astype("M8[Y]") + 2000, ArgumentError, "times must lie in 1677.*3970"),
     ],
 )
 def test_bad_times_are_refused(times: Any, error: type[Exception], message: str) -> None:
