@@ -37,6 +37,9 @@ _ALIASES = {
     "ask": ("ask",),
 }
 _NAME_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
+_UNITS, _UPDATES = {"volume", "vol", "v"}, {"tick_volume", "tickvol"}
+# What pandas calls an index without a name.
+_INDEX = ("", "unnamed: 0", "__index_level_0__")
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
@@ -45,13 +48,15 @@ _ISO_DATE = r"\d{4}-\d{2}-\d{2}"
 _CLOCK = r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
 _TIME_FORMS = (
     (rf"^({_ISO_DATE})[T ]({_CLOCK})(Z|[+-]\d{{2}}:?\d{{2}})$", r"\1T\2\3", True),
+    (rf"^({_ISO_DATE})[T ]({_CLOCK}) ?UTC$", r"\1T\2Z", True),
     (rf"^({_ISO_DATE})[T ]({_CLOCK})$", r"\1T\2", False),
     (rf"^({_ISO_DATE})$", r"\1", False),
     (r"^(\d{4})(\d{2})(\d{2}) (\d{2})(\d{2})(\d{2})$", r"\1-\2-\3T\4:\5:\6", False),
-    (rf"^(\d{{4}})\.(\d{{2}})\.(\d{{2}}) ({_CLOCK})$", r"\1-\2-\3T\4", False),
+    (rf"^(\d{{4}})[./](\d{{2}})[./](\d{{2}}) ({_CLOCK})$", r"\1-\2-\3T\4", False),
     (rf"^(\d{{2}})\.(\d{{2}})\.(\d{{4}}) ({_CLOCK})$", r"\3-\2-\1T\4", False),
 )
 _EPOCH = r"^\d{9,19}$"
+_SECONDS = r"^(\d{9,10})\.(\d{1,9})$"  # since 1970, as time.time() counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +121,14 @@ def read_table(
             texts, lines, bad_rows = _read_candles(path)
         else:
             texts, lines, bad_rows = _read_csv(path, columns)
-    # OSError: the compressed stream is broken or cut short.
+        wanted = _price_columns(path, tuple(texts))
+        times, reasons = _times(path, texts["time"], time_zone)
+        values = {name: _numbers(name, texts[name], reasons) for name in wanted}
+    # OSError: the compressed stream is broken or cut short. ArrowInvalid: no time or number of a
+    # kind that we know, such as the year 9000 in nanoseconds.
     except (pa.ArrowInvalid, OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {str(error).splitlines()[0]}") from error
 
-    wanted = _price_columns(path, tuple(texts))
-    times, reasons = _times(path, texts["time"], time_zone)
-    values: dict[str, NDArray[np.float64]] = {}
-    for name in wanted:
-        values[name] = _numbers(name, texts[name], reasons)
     good = np.ones(len(lines), dtype=np.bool_)
     good[list(reasons)] = False
     bad_rows += [BadRow(int(lines[row]), reason) for row, reason in reasons.items()]
@@ -136,6 +140,32 @@ def read_table(
         bad_rows=tuple(sorted(bad_rows, key=lambda bad: bad.line)),
         sha256=sha256,
     )
+
+
+def _places(where: str, header: Sequence[str]) -> dict[str, int]:
+    """Return where the columns that bars and quotes are made of stand, by their own names.
+
+    A day and a time of day in two columns, as MetaTrader writes them, are "date" and "time"; of its
+    two volumes the updates count, because currencies have no other.
+    """
+    lower = [name.strip().lower() for name in header]
+    found: dict[str, int] = {}
+    for place, name in enumerate(lower):
+        known = _NAME_OF.get(name)
+        if name == "date" and "time" in lower:
+            known = "date"
+        if known is None or (known == "volume" and name in _UNITS and _UPDATES & set(lower)):
+            continue
+        if known in found:
+            raise DataError(
+                f"{where}: more than one column is '{known}': {header[found[known]]}, "
+                f"{header[place]}"
+            )
+        found[known] = place
+    if "time" not in found:
+        index = next((place for place, name in enumerate(lower) if name in _INDEX), None)
+        found |= {} if index is None else {"time": index}
+    return found
 
 
 def _price_columns(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -154,11 +184,17 @@ def _price_columns(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+def _unpacked(path: Path) -> bytes:
+    """Return the bytes of a file, without gzip whatever its name is."""
+    content = path.read_bytes()
+    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+
+
 def _csv_bytes(path: Path) -> bytes:
     """Return the text of a file in UTF-8; files that begin as UTF-16 does are that."""
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
+    content = _unpacked(path)
+    if content[:4] == b"PK\x03\x04":
+        raise DataError(f"{path}: an archive or a workbook; unpack it, or save it as CSV")
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     try:
         text = content.decode(encoding)
@@ -178,7 +214,8 @@ def _read_csv(
     first = content[: content.find(b"\n") + 1 or None].decode("utf-8-sig").rstrip("\r\n")
     if not first.strip():
         raise DataError(f"{path}, line 1: empty; a header such as time,open,high,low,close belongs")
-    delimiter = max(",;\t", key=first.count)
+    # Of as many of each, commas are decimal ones.
+    delimiter = max(";\t|,", key=first.count)
     fields = [field.strip(' "<>') for field in first.split(delimiter)]
     if columns is None:
         if any(re.match(_NUMBER, field) for field in fields):
@@ -191,13 +228,10 @@ def _read_csv(
         names = list(columns)
         if len(names) != len(fields):
             raise DataError(f"{path}, line 1: {len(fields)} columns, but {len(names)} names given")
-    names = [_NAME_OF.get(name.lower(), f"({name})") for name in names]
-    for name in _ALIASES:
-        if names.count(name) > 1:
-            raise DataError(f"{path}, line 1: more than one column is '{name}'")
-    _price_columns(path, tuple(name for name in names if name in _ALIASES))
+    found = _places(f"{path}, line 1", names)
+    _price_columns(path, tuple(found))
     # Columns that nobody asked for still need names of their own.
-    names = [name if name in _ALIASES else f"{name} {place}" for place, name in enumerate(names)]
+    names = [f"column {place}" for place in range(len(names))]
 
     bad_rows: list[BadRow] = []
 
@@ -224,27 +258,54 @@ def _read_csv(
     total = table.num_rows + skipped.size
     lines = np.setdiff1d(np.arange(1, total + 1, dtype=np.int64) + header_lines, skipped)
     texts = {
-        name: pc.utf8_trim_whitespace(table[name].combine_chunks())
-        for name in names
-        if name in _ALIASES
+        name: pc.utf8_trim_whitespace(table.column(place).combine_chunks())
+        for name, place in found.items()
     }
-    return texts, lines, bad_rows
+    if "date" in texts:
+        texts["time"] = pc.binary_join_element_wise(texts.pop("date"), texts["time"], " ")
+    # Empty lines at the end are no rows; one in between may be a row that is lost.
+    widths = sum(pc.binary_length(column).to_numpy() for column in texts.values())
+    blank = 1 if "date" in found else 0  # between a day and a time
+    rows = int(np.flatnonzero(widths > blank).max(initial=-1)) + 1
+    return {name: text[:rows] for name, text in texts.items()}, lines[:rows], bad_rows
 
 
 def _read_parquet(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
     table = pq.read_table(path)
+    found = _places(str(path), table.column_names)
+    if "date" in found:
+        raise DataError(f"{path}: both 'date' and 'time' are columns: rename the one to ignore")
     arrays = {
-        _NAME_OF[name.lower()]: table[name].combine_chunks()
-        for name in table.column_names
-        if name.lower() in _NAME_OF
+        name: _plain(path, table.column_names[place], table.column(place).combine_chunks())
+        for name, place in found.items()
     }
     return arrays, np.arange(1, table.num_rows + 1, dtype=np.int64), []
 
 
+def _plain(path: Path, name: str, column: pa.Array) -> pa.Array:
+    """Return a column as strings, timestamps, integers, float64 or decimals.
+
+    A float32 is taken for the shortest decimal number that it stands for: 1.05123 is no float32,
+    but only one of them is written so.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_float32(kind):
+        return column.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("ms"))
+    known = (pa.types.is_string, pa.types.is_timestamp, pa.types.is_integer, pa.types.is_decimal)
+    if pa.types.is_float64(kind) or any(holds(kind) for holds in known):
+        return column
+    raise DataError(f"{path}: the column '{name}' holds {kind}, neither times, numbers nor text")
+
+
 def _read_candles(path: Path) -> tuple[dict[str, pa.Array], NDArray[np.int64], list[BadRow]]:
-    content = path.read_bytes()
     try:
-        document = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        document = json.loads(_unpacked(path))
         candles = document["candles"]
         side = next(name for name in ("bid", "mid", "ask") if name in candles[0])
     except (ValueError, RecursionError) as error:
@@ -287,7 +348,10 @@ def _numbers(name: str, cells: pa.Array, reasons: dict[int, str]) -> NDArray[np.
         readable = readable.fill_null(np.nan)
     numbers = readable.to_numpy()
     for row in np.flatnonzero(~np.isfinite(numbers)):
-        reasons.setdefault(int(row), f"{name} {cells[int(row)].as_py()!r} is not a number")
+        cell = cells[int(row)].as_py()
+        comma = isinstance(cell, str) and re.fullmatch(r"[+-]?\d+,\d+", cell)
+        hint = ": write decimals with a point" if comma else ""
+        reasons.setdefault(int(row), f"{name} {cell!r} is not a number{hint}")
     return np.array(numbers, dtype=np.float64)
 
 
@@ -303,6 +367,9 @@ def _times(
         return _int64(stamps), {}
     if pa.types.is_integer(texts.type):
         texts = texts.cast(pa.string())
+    if not pa.types.is_string(texts.type):
+        raise DataError(f"{path}: the column 'time' holds {texts.type}, no times")
+    texts = texts.fill_null("")
     if len(texts) == 0:
         return np.zeros(0, dtype=np.int64), {}
 
@@ -313,6 +380,13 @@ def _times(
         scale = 10 ** (9 - 3 * ((len(first) - 10 + 2) // 3))
         counts = _masked(texts, matches, "0").cast(pa.int64())
         return counts.to_numpy() * scale, _time_reasons(texts, matches)
+
+    if re.match(_SECONDS, first):
+        matches = _matches(texts, _SECONDS)
+        known = _masked(texts, matches, "000000000.0")
+        whole = pc.replace_substring_regex(known, _SECONDS, r"\1").cast(pa.int64()).to_numpy()
+        part = pc.utf8_rpad(pc.replace_substring_regex(known, _SECONDS, r"\2"), 9, "0")
+        return whole * 10**9 + part.cast(pa.int64()).to_numpy(), _time_reasons(texts, matches)
 
     pattern, iso, zoned = next(form for form in _TIME_FORMS if re.match(form[0], first))
     matches = _matches(texts, pattern)
@@ -326,7 +400,7 @@ def _times(
 
 
 def _first_time(path: Path, texts: pa.Array) -> str:
-    forms = [_EPOCH, *(pattern for pattern, _, _ in _TIME_FORMS)]
+    forms = [_EPOCH, _SECONDS, *(pattern for pattern, _, _ in _TIME_FORMS)]
     for text in texts[:100].to_pylist():
         if any(re.match(form, text) for form in forms):
             return cast("str", text)

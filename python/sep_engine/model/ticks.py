@@ -15,6 +15,9 @@ TOLERANCE_TICKS = 1e-3
 _GUESS_TOLERANCE_TICKS = 1e-6
 _ULPS = 2.0**-51
 
+# From here on a double no longer holds every whole number.
+_TICKS_END = 2.0**53
+
 # Steps that venues use, per decade; halves come from mid prices of two grid prices.
 _STEPS = ("1", "0.5", "0.25", "0.2")
 _DECADES = 9
@@ -45,10 +48,17 @@ def to_ticks(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.int64]:
     prices: (n,) float64, finite.
 
     Raises:
-        ArgumentError: a price is not a multiple of `tick`; the first such row is named.
+        ArgumentError: a price is not a multiple of `tick`, or is 2^53 ticks or more; the first such
+            row is named.
     """
     if not tick > 0:
         raise ArgumentError(f"tick must be > 0, was {tick}")
+    far = np.flatnonzero(prices / float(tick) >= _TICKS_END)
+    if far.size:
+        row = int(far[0])
+        raise ArgumentError(
+            f"prices must be below 2^53 ticks of {tick}, row {row} is {prices[row]}"
+        )
     off = np.flatnonzero(~_on_grid(prices, tick))
     if off.size:
         row = int(off[0])
@@ -59,7 +69,8 @@ def to_ticks(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.int64]:
 def _fits(prices: NDArray[np.float64], tick: Decimal) -> bool:
     counts = prices / float(tick)
     tolerance = np.minimum(_GUESS_TOLERANCE_TICKS + counts * _ULPS, TOLERANCE_TICKS)
-    return bool(np.all(np.abs(counts - np.rint(counts)) <= tolerance))
+    # Far below one tick every price is near 0, which is a multiple of any.
+    return bool(np.all((np.abs(counts - np.rint(counts)) <= tolerance) & (counts >= 0.5)))
 
 
 def _on_grid(prices: NDArray[np.float64], tick: Decimal) -> NDArray[np.bool_]:

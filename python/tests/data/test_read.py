@@ -1,11 +1,16 @@
 import gzip
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sep_engine.data import load_bars, load_quotes, read_table, write_columns
+from sep_engine.data.table import BAR_COLUMNS
 from sep_engine.errors import ArgumentError, DataError
 
 HEADER = "time,open,high,low,close,volume\n"
@@ -248,3 +253,134 @@ def test_an_output_of_unknown_kind_is_refused(tmp_path: Path) -> None:
 def test_an_output_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be written: .*No such file"):
         write_columns(tmp_path / "no" / "out.csv", np.zeros(0, dtype=np.int64), {})
+
+
+BY_DAY = "2017.01.02\t07:00:00\t1.05155\t1.05197\t1.05155\t1.0519\t17\t0\t3\n"
+
+
+def test_a_day_and_a_time_in_two_columns_are_one_moment(write) -> None:
+    # As MetaTrader 5 exports bars: of its two volumes the updates, currencies have no other.
+    header = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\n"
+    text = header + BY_DAY + BY_DAY.replace("07:", "08:") + BY_DAY.replace("07:", "09:")
+    bars = load_bars(write(text), time_zone="UTC")
+    assert bars.times.tolist() == [SEVEN_NS, SEVEN_NS + HOUR_NS, SEVEN_NS + 2 * HOUR_NS]
+    assert bars.volume is not None
+    assert bars.volume.tolist() == [17, 17, 17]
+    names = ["date", "time", "open", "high", "low", "close", "tickvol", "vol", "spread"]
+    again = load_bars(write(text.removeprefix(header)), time_zone="UTC", columns=names)
+    assert again.content_sha256 == bars.content_sha256
+
+
+@pytest.mark.parametrize(
+    ("header", "times"),
+    [
+        (",open,high,low,close", ["2017-01-02 07:00:00+00:00", "2017-01-02 08:00:00+00:00"]),
+        ("Unnamed: 0,open,high,low,close", ["2017-01-02 07:00:00 UTC", "2017-01-02 08:00:00 UTC"]),
+        ("time,open,high,low,close", ["1483340400.0", "1483344000.000000"]),
+        ("time|open|high|low|close", ["1483340400.000", "1483344000.5"]),
+    ],
+)
+def test_what_other_programs_write_is_read(write, header: str, times: list[str]) -> None:
+    # The first is an index of pandas that has no name.
+    delimiter = "|" if "|" in header else ","
+    lines = [delimiter.join([time, "1.1", "1.2", "1.0", "1.1"]) for time in times]
+    table = read_table(write("\n".join([header, *lines])))
+    half = 5 * 10**8 if times[1].endswith(".5") else 0
+    assert table.times.tolist() == [SEVEN_NS, SEVEN_NS + HOUR_NS + half]
+
+
+def test_a_file_may_be_compressed_whatever_its_name_is(write, tmp_path: Path) -> None:
+    text = HEADER + "".join(ROWS)
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "plain.csv.gz").write_text(text)
+    wanted = load_bars(write(text)).content_sha256
+    assert load_bars(tmp_path / "packed.csv").content_sha256 == wanted
+    assert load_bars(tmp_path / "plain.csv.gz").content_sha256 == wanted
+    (tmp_path / "book.csv").write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(DataError, match="an archive or a workbook; unpack it, or save it as CSV"):
+        load_bars(tmp_path / "book.csv")
+
+
+def test_empty_lines_at_the_end_are_no_rows(write) -> None:
+    text = HEADER + "".join(ROWS)
+    bars = load_bars(write(text + "\n,,,,,\n\n"))
+    assert bars.content_sha256 == load_bars(write(text)).content_sha256
+
+
+def test_a_decimal_comma_is_told(write) -> None:
+    text = (HEADER + "".join(ROWS)).replace(",", ";").replace(".", ",")
+    with pytest.raises(DataError, match="open '1,05155' is not a number: write decimals with a po"):
+        load_bars(write(text))
+
+
+MOMENTS = [datetime(2017, 1, 2, hour, tzinfo=UTC) for hour in (7, 8, 9)]
+CLOSES = [1.05155, 1.05197, 1.05179]
+
+
+@pytest.mark.parametrize(
+    ("time", "prices"),
+    [
+        (pa.array(MOMENTS, pa.timestamp("ms", "America/New_York")), pa.array(CLOSES)),
+        (pa.array([1483340400 + 3600 * k for k in range(3)], pa.uint32()), pa.array(CLOSES)),
+        (pa.array([str(at) for at in MOMENTS], pa.large_string()), pa.array(CLOSES)),
+        (pa.array([str(at) for at in MOMENTS], pa.string_view()), pa.array(CLOSES)),
+        (pa.array([str(at) for at in MOMENTS]).dictionary_encode(), pa.array(CLOSES)),
+        (pa.array(MOMENTS), pa.array(CLOSES).dictionary_encode()),
+        (pa.array(MOMENTS), pa.array([f"{price}" for price in CLOSES], pa.large_string())),
+        (pa.array(MOMENTS), pa.array([Decimal(str(price)) for price in CLOSES])),
+        # None of the three is a float32: what is meant is the decimal that it is written as.
+        (pa.array(MOMENTS), pa.array(CLOSES, pa.float32())),
+    ],
+)
+def test_columns_of_every_kind_hold_the_same_bars(tmp_path: Path, time: Any, prices: Any) -> None:
+    path = tmp_path / "bars.parquet"
+    pq.write_table(pa.table({"time": time, **dict.fromkeys(BAR_COLUMNS, prices)}), path)
+    bars = load_bars(path)
+    assert bars.times.tolist() == [SEVEN_NS + k * HOUR_NS for k in range(3)]
+    assert bars.tick == Decimal("0.00001")
+    assert bars.close_ticks.tolist() == [105155, 105197, 105179]
+
+
+def test_days_of_a_parquet_file_need_a_zone_as_those_of_a_csv(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    days = pa.array([date(2017, 1, day) for day in (2, 3, 4)])
+    pq.write_table(pa.table({"date": days, **dict.fromkeys(BAR_COLUMNS, CLOSES)}), path)
+    with pytest.raises(DataError, match="carries no time zone"):
+        load_bars(path)
+    assert load_bars(path, time_zone="UTC").times[0] == SEVEN_NS - 7 * HOUR_NS
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"time": pa.array([0.5, 1.5, 2.5])}, "the column 'time' holds double, no times"),
+        ({"time": pa.array([1, 2, 3], pa.duration("s"))}, r"the column 'time' holds duration\[s\]"),
+        ({"time": pa.array(MOMENTS), "close": pa.array([True] * 3)}, "'close' holds bool"),
+        ({"time": pa.array(MOMENTS), "Date": pa.array(MOMENTS)}, "both 'date' and 'time'"),
+        ({"time": pa.array(MOMENTS), "c": pa.array(CLOSES)}, "more than one column is 'close': "),
+        ({"time": pa.array([None, "2017-01-02", "2017-01-03"])}, "line 1: bad_row: time ''"),
+        ({"time": pa.array([10**12] * 3, pa.timestamp("s", "UTC"))}, "out of bounds timestamp"),
+    ],
+)
+def test_a_column_that_cannot_be_meant_is_named(tmp_path: Path, columns: Any, reason: str) -> None:
+    path = tmp_path / "bars.parquet"
+    pq.write_table(pa.table({**dict.fromkeys(BAR_COLUMNS, pa.array(CLOSES)), **columns}), path)
+    with pytest.raises(DataError, match=reason):
+        load_bars(path, time_zone="UTC")
+
+
+def test_prices_far_below_a_usual_tick_are_no_multiples_of_it(write) -> None:
+    # 0.00000041 is near 0, and 0 is a multiple of every tick.
+    prices = [41, 43, 42]
+    text = HEADER + "".join(
+        f"{row[:20]}{f',0.000000{price}' * 4},1\n" for row, price in zip(ROWS, prices, strict=True)
+    )
+    bars = load_bars(write(text))
+    assert bars.tick == Decimal("0.00000001")
+    assert bars.close_ticks.tolist() == prices
+
+
+def test_prices_beyond_what_a_double_counts_are_refused(write) -> None:
+    text = HEADER + "".join(f"{row[:20]},1e300,1e300,1e300,1e300,1\n" for row in ROWS)
+    with pytest.raises(DataError, match=r"prices must be below 2\^53 ticks of 1, row 0 is 1e\+300"):
+        load_bars(write(text))
