@@ -410,9 +410,6 @@ def _working(order: OrderRecord) -> OrderState:
 def _told(order: OrderRecord, fact: Fact, state: OrderState) -> Step:
     """Follow the venue into `state` if the table has the way, else ask for a halt."""
     if state != order.state and state not in TRANSITIONS[order.state]:
-        waiting = (_S.CANCEL_PENDING, _S.REPLACE_PENDING, _S.CHANGE_UNKNOWN)
-        if isinstance(fact, Accepted) and order.state in (*waiting, _S.PARTIAL):
-            return Step(order)
         return _impossible(order, fact)
     if isinstance(fact, Accepted) and order.state == _S.CANCEL_PENDING:
         return Step(order)  # a late acknowledgement does not answer the cancel

@@ -40,7 +40,21 @@ from sep_engine.execution.core import (
     Withdrawn,
     step,
 )
-from sep_engine.execution.states import TERMINAL, TRANSITIONS, UNSENT, OrderState
+from sep_engine.execution.states import (
+    AT_VENUE,
+    PLACED,
+    PROTECTIVE,
+    STOPS,
+    TERMINAL,
+    TIMES_IN_FORCE,
+    TRANSITIONS,
+    UNSENT,
+    OrderState,
+    OrderType,
+    Origin,
+    TradingMode,
+    check_transition,
+)
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 TIMING = Timing(late=timedelta(seconds=10), read_gap=timedelta(seconds=2))
@@ -75,6 +89,43 @@ def test_the_table_has_the_states_and_ways_of_the_design() -> None:
         S.DENIED, S.FILLED, S.CANCELLED, S.REJECTED, S.EXPIRED, S.EXPIRED_UNSENT, S.REPLACED,
     } == TERMINAL  # fmt: skip
     assert {S.CREATED, S.QUEUED, S.DENIED, S.EXPIRED_UNSENT} == UNSENT
+    # An order is here only, at the venue or over.
+    assert set(S) - UNSENT - TERMINAL == AT_VENUE
+
+
+def test_a_state_may_stay_and_may_not_jump() -> None:
+    check_transition(S.FILLED, S.FILLED)
+    check_transition(S.ACCEPTED, S.FILLED)
+    with pytest.raises(IllegalTransition, match="an order in FILLED cannot become ACCEPTED"):
+        check_transition(S.FILLED, S.ACCEPTED)
+
+
+def test_states_types_and_origins_have_the_names_that_tables_and_pages_use() -> None:
+    assert " ".join(OrderState) == (
+        "CREATED DENIED QUEUED SENDING UNKNOWN ACCEPTED PARTIAL FILLED CANCELLED REJECTED EXPIRED "
+        "EXPIRED_UNSENT CANCEL_PENDING REPLACE_PENDING REPLACED CHANGE_UNKNOWN"
+    )
+    assert " ".join(OrderType) == (
+        "MARKET LIMIT STOP MARKET_IF_TOUCHED STOP_LOSS TAKE_PROFIT TRAILING_STOP_LOSS "
+        "GUARANTEED_STOP_LOSS"
+    )
+    assert " ".join(Origin) == "RULE PERSON PROTECTIVE EXIT CLOSE_EVERYTHING EXTERNAL"
+    assert " ".join(TradingMode) == "ACTIVE REDUCING HALTED"
+
+
+def test_what_protects_may_wait_and_what_buys_at_once_may_not() -> None:
+    protective = {"STOP_LOSS", "TAKE_PROFIT", "TRAILING_STOP_LOSS", "GUARANTEED_STOP_LOSS"}
+    assert protective == PROTECTIVE
+    assert protective - {"TAKE_PROFIT"} == STOPS
+    assert set(OrderType) - {"GUARANTEED_STOP_LOSS"} == PLACED
+    waiting = {"GTC", "GTD", "GFD"}
+    assert {type_: set(times) for type_, times in TIMES_IN_FORCE.items()} == {
+        "MARKET": {"FOK", "IOC"},
+        "LIMIT": waiting | {"FOK", "IOC"},
+        "STOP": waiting | {"FOK", "IOC"},
+        "MARKET_IF_TOUCHED": waiting,
+        **dict.fromkeys(protective, waiting),
+    }
 
 
 def test_an_approved_order_is_sent_exactly_once_by_its_claim() -> None:
@@ -224,6 +275,115 @@ def test_withdrawing_before_the_send_ends_the_order_here() -> None:
     assert run(order(S.QUEUED), Withdrawn()).order.state == S.CANCELLED
     created = run(order(S.CREATED), Withdrawn()).order
     assert (created.state, created.denied_rule) == (S.DENIED, "withdrawn")
+    assert created.denied_reason == "withdrawn before it was judged"
+
+
+def test_an_intent_that_grew_too_old_ends_here_whether_it_was_judged_or_not() -> None:
+    created = run(order(S.CREATED), Lapsed()).order
+    assert (created.state, created.denied_rule) == (S.DENIED, "lapsed")
+    assert created.denied_reason == "the intent was too old to be judged"
+    assert run(order(S.QUEUED), Lapsed()).order.state == S.EXPIRED_UNSENT
+
+
+def test_a_venue_that_says_nothing_else_is_late_for_ten_seconds_and_read_twice_in_two() -> None:
+    assert Timing() == Timing(late=timedelta(seconds=10), read_gap=timedelta(seconds=2))
+
+
+def test_the_first_fact_names_the_order_at_the_venue_and_later_ones_do_not_rename_it() -> None:
+    sent = run(order(), Judged(), Claimed())
+    assert (sent.order.cancel_wanted, sent.order.venue_order_id) == (False, "")
+    named = run(sent.order, Accepted(7, "70")).order
+    assert (named.venue_order_id, named.cancel_wanted) == ("70", False)
+    assert run(named, Accepted(8, "71")).order.venue_order_id == "70"
+    assert run(order(S.UNKNOWN, venue_order_id="70"), Found("71")).order.venue_order_id == "70"
+
+
+def test_what_an_acknowledgement_proves_of_an_order_that_has_ended_depends_on_its_place() -> None:
+    ended = run(order(S.SENDING), Cancelled(9, "7", "MARKET_HALTED")).order
+    before = run(ended, Accepted(8, "7"))
+    assert (before.order.state, before.effects) == (S.CANCELLED, ())
+    for number in (9, 10):
+        # `applied` is not stored: a trader that starts again has only what ended the order.
+        after = run(replace(ended, applied=frozenset()), Accepted(number, "7"))
+        assert [type(effect) for effect in after.effects] == [HaltAccount]
+
+
+def test_an_order_that_was_never_sent_cannot_work_at_the_venue() -> None:
+    for state in (S.CREATED, S.QUEUED):
+        told = run(order(state), Accepted(8, "7"))
+        assert told.order.state == state
+        assert told.effects == (
+            HaltAccount(
+                f"order a is {state} with 0 of 1000 filled, yet the venue tells Accepted in "
+                "transaction 8"
+            ),
+        )
+
+
+@pytest.mark.parametrize("end", [Cancelled(9, "7", "r"), Expired(9, "7"), Rejected(9, "r")])
+def test_a_wish_to_cancel_is_over_when_the_order_is(end: Fact) -> None:
+    wished = run(order(S.SENDING), Withdrawn()).order
+    assert wished.cancel_wanted
+    ended = run(wished, end).order
+    assert (ended.state in TERMINAL, ended.cancel_wanted, ended.closed_by) == (True, False, 9)
+
+
+def test_a_wish_to_cancel_is_over_when_the_order_is_filled_or_the_venue_will_not() -> None:
+    pending = run(order(S.ACCEPTED), Withdrawn()).order
+    assert (pending.state, pending.cancel_wanted) == (S.CANCEL_PENDING, True)
+    filled = run(pending, fill(9, 1000)).order
+    assert (filled.state, filled.cancel_wanted) == (S.FILLED, False)
+    refused = run(order(S.SENDING, cancel_wanted=True), CancelRefused(9, "r")).order
+    assert (refused.state, refused.cancel_wanted) == (S.SENDING, False)
+
+
+@pytest.mark.parametrize("state", [S.CANCEL_PENDING, S.REPLACE_PENDING, S.CHANGE_UNKNOWN])
+def test_a_part_that_fills_does_not_answer_a_change(state: OrderState) -> None:
+    part = run(order(state), fill(8, 300))
+    assert (part.order.state, part.order.filled_units) == (state, 300)
+    assert part.effects == (ApplyFill(8, Decimal(300), Decimal("1.1")),)
+
+
+def test_an_acknowledgement_does_not_answer_a_cancel() -> None:
+    assert run(order(S.CANCEL_PENDING), Accepted(7, "7")).order.state == S.CANCEL_PENDING
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_o26_parts_of_a_sale_count_as_those_of_a_purchase_do(sign: int) -> None:
+    wanted = order(S.ACCEPTED, units=Decimal(1000 * sign))
+    part = run(wanted, fill(8, 400 * sign))
+    assert (part.order.state, part.order.filled_units) == (S.PARTIAL, 400 * sign)
+    whole = run(part.order, fill(9, 600 * sign, "1.2"))
+    # 400 at 1.1 and 600 at 1.2: (440 + 720) / 1000 = 1.16.
+    assert (whole.order.state, whole.order.average_price) == (S.FILLED, Decimal("1.16"))
+    assert [type(effect) for effect in whole.effects] == [ApplyFill]
+    over = run(part.order, fill(9, 601 * sign))
+    assert over.order.state == S.FILLED
+    assert [type(effect) for effect in over.effects] == [ApplyFill, HaltAccount]
+
+
+@pytest.mark.parametrize("units", [-1, -1000])
+def test_o26_a_fill_the_other_way_is_applied_and_halts(units: int) -> None:
+    turned = run(order(S.ACCEPTED, units=Decimal(1)), fill(8, units))
+    assert turned.order.filled_units == units
+    assert [type(effect) for effect in turned.effects] == [ApplyFill, HaltAccount]
+    assert turned.order.state == S.ACCEPTED
+
+
+def test_the_smallest_order_is_filled_like_any_other() -> None:
+    one = run(order(S.SENDING, units=Decimal(1)), fill(8, 1))
+    assert (one.order.state, [type(effect) for effect in one.effects]) == (S.FILLED, [ApplyFill])
+
+
+def test_o26_a_fill_is_late_only_if_it_is_older_than_the_end() -> None:
+    ended = order(S.CANCELLED, closed_by=9, filled_units=Decimal(300), units=Decimal(1000))
+    assert [type(effect) for effect in run(ended, fill(8, 200)).effects] == [ApplyFill]
+    for number in (9, 10):
+        told = run(ended, fill(number, 200))
+        assert [type(effect) for effect in told.effects] == [ApplyFill, HaltAccount]
+    for units in (701, -1):
+        told = run(ended, fill(8, units))
+        assert [type(effect) for effect in told.effects] == [ApplyFill, HaltAccount]
 
 
 NUMBERS = st.integers(min_value=1, max_value=9)

@@ -24,6 +24,20 @@ def test_adding_averages_and_reducing_realises() -> None:
     assert position.open_pl(D("1.12")) == D(-30)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_smallest_position_grows_and_shrinks_as_any_other(sign: int) -> None:
+    one = apply_fill(NetPosition(), units=D(sign), price=D("1.10"))
+    assert one == NetPosition(D(sign), D("1.10"), D(0))
+    # The average of one at 1.10 and one at 1.12 is 1.11; closing both at 1.13 makes 2 * 0.02.
+    two = apply_fill(one, units=D(sign), price=D("1.12"))
+    assert two == NetPosition(D(2 * sign), D("1.11"), D(0))
+    assert apply_fill(two, units=D(-2 * sign), price=D("1.13")).realised_pl == sign * D("0.04")
+
+
+def test_a_flat_position_gains_nothing_at_any_price() -> None:
+    assert NetPosition().open_pl(D("1.5")) == 0
+
+
 def test_turning_round_realises_everything_and_opens_at_the_fill() -> None:
     position = NetPosition(D(-2000), D("1.20"), D(0))
     # Buys 3000 at 1.19: 2000 * (1.20 - 1.19) = 20 realised, 1000 long at 1.19.
@@ -77,7 +91,18 @@ def test_reconciliation_names_every_difference() -> None:
         Difference("order", "c", None, D(-2)),
     )
     assert str(reconcile(ours, theirs)[2]) == "order b: we have 6, the venue has nothing"
+    assert str(reconcile(ours, theirs)[3]) == "order c: we have nothing, the venue has -2"
     assert reconcile(ours, ours) == ()
+
+
+def test_reconciliation_compares_each_trade() -> None:
+    ours = AccountView(7, {}, {}, {"4": D(100), "5": D(200), "6": D(0)})
+    theirs = AccountView(7, {}, {}, {"4": D(100), "5": D(150), "8": D(-30)})
+    # A trade that holds nothing is none, on either side.
+    assert reconcile(ours, theirs) == (
+        Difference("trade", "5", D(200), D(150)),
+        Difference("trade", "8", None, D(-30)),
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sep_engine.errors import ArgumentError, DataError
+from sep_engine.model import Ohlc
 from sep_engine.venues.oanda import parse
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -29,6 +30,111 @@ def test_a_price_is_exact_and_keeps_what_is_new() -> None:
     assert price.time_ns == 1_603_486_922_692_522_548
     assert price.status == "non-tradeable"
     assert price.raw["newField"] == {"kept": True}
+
+
+def test_the_best_of_a_deep_book_is_its_highest_bid_and_its_lowest_ask() -> None:
+    levels = [{"price": one} for one in ("0.65002", "0.65004", "0.65003")]
+    price = parse.read_price(payload("price") | {"bids": levels, "asks": levels})
+    assert (price.bid, price.ask) == (Decimal("0.65004"), Decimal("0.65002"))
+    empty = parse.read_price(payload("price") | {"bids": [], "asks": []})
+    assert (empty.bid, empty.ask) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "tradeable"),
+    [
+        ({"tradeable": True, "status": "halted"}, True),
+        ({"tradeable": False, "status": "tradeable"}, False),
+        ({"tradeable": "true", "status": "tradeable"}, False),
+        ({"status": "tradeable"}, True),
+        ({"status": "non-tradeable"}, False),
+        ({}, False),
+    ],
+)
+def test_one_can_trade_at_a_price_only_if_the_venue_says_so(
+    said: dict[str, Any], tradeable: bool
+) -> None:
+    source = payload("price")
+    del source["tradeable"], source["status"]
+    assert parse.read_price(source | said).tradeable is tradeable
+
+
+def test_a_price_without_an_instrument_is_none() -> None:
+    with pytest.raises(DataError, match="must name its instrument"):
+        parse.read_price(payload("price") | {"instrument": ""})
+
+
+def test_a_price_without_a_spread_is_traded_at() -> None:
+    one = [{"price": "1.1"}]
+    price = parse.read_price(payload("price") | {"tradeable": True, "bids": one, "asks": one})
+    quote = price.quote()
+    assert quote is not None
+    assert (quote.instrument, quote.spread) == ("EUR_USD", 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "value"),
+    [
+        ("1.10", Decimal("1.10")),
+        ("-0.5", Decimal("-0.5")),
+        ("+3", Decimal(3)),
+        (7, Decimal(7)),
+        (Decimal("0.1"), Decimal("0.1")),
+        ("9" * 20, Decimal("9" * 20)),
+    ],
+)
+def test_a_number_is_read_to_its_last_digit(sent: object, value: Decimal) -> None:
+    assert parse.decimal({"x": sent}, "x") == value
+    assert parse.optional_decimal({"x": sent}, "x") == value
+
+
+@pytest.mark.parametrize(
+    "sent", [True, False, 1.5, "1.", ".5", "9" * 21, Decimal("1e9"), Decimal("NaN"), "", None]
+)
+def test_what_is_no_plain_number_is_named(sent: object) -> None:
+    with pytest.raises(DataError, match="x must be a decimal number, was"):
+        parse.decimal({"x": sent}, "x")
+
+
+def test_an_empty_number_is_none_and_a_wrong_one_is_not() -> None:
+    assert parse.optional_decimal({}, "x") is None
+    assert parse.optional_decimal({"x": None}, "x") is None
+    assert parse.optional_decimal({"x": ""}, "x") is None
+    with pytest.raises(DataError):
+        parse.optional_decimal({"x": "?"}, "x")
+
+
+@pytest.mark.parametrize(("sent", "value"), [("0", 0), (0, 0), ("12", 12), ("9" * 18, 10**18 - 1)])
+def test_an_id_is_a_whole_number(sent: object, value: int) -> None:
+    assert parse.identifier({"id": sent}, "id") == value
+
+
+@pytest.mark.parametrize("sent", ["9" * 19, "-1", -1, True, False, "1.0", 1.0, "", None, "٣", []])
+def test_what_is_no_id_is_named(sent: object) -> None:
+    with pytest.raises(DataError, match="id must be an id, was"):
+        parse.identifier({"id": sent}, "id")
+
+
+def test_parts_that_are_missing_are_empty_and_those_of_another_kind_are_not_believed() -> None:
+    assert parse.text({"a": "b"}, "a") == "b"
+    assert parse.text({"a": 5}, "a", "other") == parse.text({}, "a", "other") == "other"
+    assert parse.text({}, "a") == ""
+    assert parse.objects({}, "a") == []
+    assert parse.objects({"a": [{"b": 1}]}, "a") == [{"b": 1}]
+    for wrong in ({}, "a", [{"b": 1}, 5], None):
+        with pytest.raises(DataError, match="a must be a list of objects"):
+            parse.objects({"a": wrong}, "a")
+    assert parse.child({"a": {"b": 1}}, "a") == {"b": 1}
+    assert parse.child({"a": [1]}, "a") is parse.child({}, "a") is None
+    with pytest.raises(DataError, match="account must be an object, was None"):
+        parse.read_account({})
+
+
+def test_a_refusal_shows_no_more_than_the_beginning_of_what_it_refuses() -> None:
+    with pytest.raises(DataError) as refused:
+        parse.decimal({"x": "y" * 500}, "x")
+    # The quote and 59 letters after it: 60 characters.
+    assert str(refused.value) == "x must be a decimal number, was '" + "y" * 59
 
 
 def test_a_price_at_which_one_cannot_trade_is_no_quote() -> None:
@@ -61,6 +167,27 @@ def test_complete_candles_become_bars_of_both_sides() -> None:
         parse.quote_bars([parse.Candle(0, True, 1, None, None, None)], "EUR_USD", "M5")
 
 
+def test_candles_keep_the_sides_that_were_asked_for() -> None:
+    sides = {"o": "0.5", "h": "0.7", "l": "0.4", "c": "0.6"}
+    source = {"time": "1.000000002", "volume": 3, "complete": "true", "mid": sides}
+    (candle,) = parse.read_candles({"candles": [source]})
+    mid = Ohlc(Decimal("0.5"), Decimal("0.7"), Decimal("0.4"), Decimal("0.6"))
+    # A second and two nanoseconds; what is not the word true is not complete.
+    assert candle == parse.Candle(1_000_000_002, False, 3, None, None, mid)
+    wrong = source | {"mid": sides | {"h": "0.3"}}
+    with pytest.raises(DataError, match="mid: "):
+        parse.read_candles({"candles": [wrong]})
+
+
+def test_a_candle_whose_bid_is_above_its_ask_is_named() -> None:
+    high, low = (Ohlc(*[Decimal(price)] * 4) for price in ("1.2", "1.1"))
+    with pytest.raises(DataError, match=r"EUR_USD 1970-01-01T00:00:00\+00:00: "):
+        parse.quote_bars([parse.Candle(0, True, 1, high, low, None)], "EUR_USD", "M1")
+    for bid, ask in ((None, high), (low, None)):
+        with pytest.raises(DataError, match="ask for price BA"):
+            parse.quote_bars([parse.Candle(0, True, 1, bid, ask, None)], "EUR_USD", "M1")
+
+
 def test_a_granularity_says_how_long_its_bars_last() -> None:
     names = ["S5", "S10", "S15", "S30", "M1", "M2", "M4", "M5", "M10", "M15", "M30", "H1"]
     unit_s = {"S": 1, "M": 60, "H": 3600}
@@ -80,6 +207,52 @@ def test_a_fill_carries_its_money() -> None:
     assert closing.financing == Decimal("-0.0213")
 
 
+def test_every_figure_of_a_fill_is_read() -> None:
+    source = payload("market_filled")["orderFillTransaction"] | {
+        "pl": "1.5", "financing": "-0.25", "commission": "0.75", "guaranteedExecutionFee": "0.5",
+        "price": "1.08400",
+        "tradesClosed": [{"tradeID": "9", "units": "-40", "price": "1.2", "realizedPL": "3"}],
+        "tradeReduced": {"tradeID": "8", "units": "-2", "financing": "-0.125"},
+    }  # fmt: skip
+    fill = parse.read_fill(source)
+    # 19:59:43 on 2016-11-11 is 1,478,894,383 s after 1970.
+    assert fill == parse.Fill(
+        transaction_id=2504,
+        order_id=2503,
+        client_id="sep-1",
+        instrument="EUR_USD",
+        time_ns=1_478_894_383_253_587_917,
+        units=Decimal(10000),
+        price=Decimal("1.08463"),
+        pl=Decimal("1.5"),
+        financing=Decimal("-0.25"),
+        commission=Decimal("0.75"),
+        guaranteed_fee=Decimal("0.5"),
+        half_spread_cost=Decimal("0.7"),
+        reason="MARKET_ORDER",
+        opened=parse.TradeChange(2504, Decimal(10000), Decimal("1.08463"), Decimal(0), Decimal(0)),
+        reduced=(
+            parse.TradeChange(9, Decimal(-40), Decimal("1.2"), Decimal(3), Decimal(0)),
+            parse.TradeChange(8, Decimal(-2), None, Decimal(0), Decimal("-0.125")),
+        ),
+    )
+    # An old fill has one price only, and no figures that are nothing.
+    old = {key: source[key] for key in ("type", "id", "orderID", "time", "units", "price")}
+    bare = parse.read_fill(old)
+    assert (bare.price, bare.pl, bare.financing) == (Decimal("1.084"), 0, 0)
+    assert (bare.commission, bare.guaranteed_fee, bare.half_spread_cost) == (0, 0, 0)
+    assert (bare.opened, bare.reduced) == (None, ())
+
+
+@pytest.mark.parametrize("wrong", [{"type": "MARKET_ORDER"}, {"orderID": None}])
+def test_another_transaction_is_no_fill(wrong: dict[str, Any]) -> None:
+    source = payload("market_filled")["orderFillTransaction"] | wrong
+    if wrong.get("orderID", "") is None:
+        del source["orderID"]
+    with pytest.raises(DataError, match="not ORDER_FILL"):
+        parse.read_fill(source)
+
+
 def test_a_transaction_names_its_order_and_the_clients_name() -> None:
     body = payload("market_filled")
     created = parse.read_transaction(body["orderCreateTransaction"])
@@ -91,6 +264,21 @@ def test_a_transaction_names_its_order_and_the_clients_name() -> None:
     reject = parse.read_transaction(payload("order_rejected")["orderRejectTransaction"])
     assert (reject.is_reject, reject.reason) == (True, "PRICE_PRECISION_EXCEEDED")
     assert reject.order_id is None
+    assert (reject.units, reject.price) == (Decimal(100), Decimal("1.234567"))
+    assert not created.is_reject
+    assert (created.type, created.instrument, created.reason) == (
+        "MARKET_ORDER", "EUR_USD", "CLIENT_ORDER",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="transaction 5 has no type"):
+        parse.read_transaction({"id": "5", "time": "1.000000000"})
+
+
+def test_a_dependent_order_is_its_own_and_a_cancel_is_of_another() -> None:
+    stop = {"id": "8", "type": "STOP_LOSS_ORDER", "time": "1.000000000", "tradeID": "7"}
+    assert parse.read_transaction(stop).order_id == 8
+    cancel = {"id": "9", "type": "ORDER_CANCEL", "time": "1.000000000", "orderID": "8"}
+    assert parse.read_transaction(cancel).order_id == 8
+    assert parse.read_transaction(cancel | {"reason": "CLIENT_REQUEST"}).reason == "CLIENT_REQUEST"
 
 
 def test_the_account_nets_its_positions() -> None:
@@ -100,6 +288,69 @@ def test_the_account_nets_its_positions() -> None:
     assert account.last_transaction_id == 2330
     assert account.orders[0].trade_id == 2323
     assert account.orders[0].raw["triggerCondition"] == "TRIGGER_DEFAULT"
+
+
+def test_an_account_is_read_with_its_orders_trades_and_both_sides() -> None:
+    source = payload("account")
+    account = parse.read_account(source)
+    assert (account.id, account.currency, account.nav, account.hedging) == (
+        "101-004-1435156-001", "EUR", Decimal("35459.1240"), False,
+    )  # fmt: skip
+    assert account.orders == (
+        parse.VenueOrder(2330, "STOP_LOSS", "PENDING", "", "", None, Decimal("1.05"), 2323),
+    )
+    assert account.trades == (
+        parse.VenueTrade(2323, "EUR_USD", "OPEN", Decimal("1.0701"), Decimal(-1000)),
+    )
+    assert account.sides == (("EUR_USD", Decimal(-1000)),)
+    inner = source["account"]
+    inner["hedgingEnabled"] = True
+    inner["positions"] = [
+        {"instrument": "EUR_USD", "long": {"units": "300"}, "short": {"units": "-300"}},
+        {"instrument": "USD_JPY", "long": {"units": "200"}, "short": {"units": "-50"}},
+        {"instrument": "GBP_USD", "long": {}},
+    ]
+    hedging = parse.read_account({"account": inner})
+    assert hedging.hedging
+    # 300 and -300 net to nothing; 200 and -50 to 150.
+    assert hedging.positions == {"USD_JPY": Decimal(150)}
+    assert hedging.sides == (
+        ("EUR_USD", Decimal(300)), ("EUR_USD", Decimal(-300)),
+        ("USD_JPY", Decimal(200)), ("USD_JPY", Decimal(-50)),
+    )  # fmt: skip
+    # Without the one around it, the account's own number counts.
+    assert hedging.last_transaction_id == 2330
+    assert parse.read_account({"account": inner, "lastTransactionID": "9"}).last_transaction_id == 9
+
+
+def test_an_order_that_we_named_keeps_its_name() -> None:
+    source = {
+        "id": "7", "type": "LIMIT", "state": "PENDING", "instrument": "EUR_USD", "units": "-5",
+        "price": "1.2", "clientExtensions": {"id": "sep-7"},
+    }  # fmt: skip
+    assert parse.read_order(source) == parse.VenueOrder(
+        7, "LIMIT", "PENDING", "sep-7", "EUR_USD", Decimal(-5), Decimal("1.2"), None
+    )
+
+
+def test_every_term_of_an_instrument_is_read_and_an_impossible_precision_is_refused() -> None:
+    euro, yen = parse.read_instruments(payload("instruments"))
+    assert euro == parse.InstrumentTerms(
+        "EUR_USD", "CURRENCY", -4, 5, 0, Decimal(1), Decimal(100_000_000), Decimal("0.0005"),
+        Decimal("0.02"),
+    )  # fmt: skip
+    assert (yen.margin_rate, yen.maximum_order_units) == (Decimal("0.04"), Decimal(100_000_000))
+    made = euro.instrument()
+    assert (made.name, made.base, made.quote, made.calendar) == ("EUR_USD", "EUR", "USD", "fx")
+    assert (made.units_step, made.price_decimals) == (1, 5)
+    one = payload("instruments")["instruments"][0]
+    assert (
+        parse.read_instruments({"instruments": [one | {"pipLocation": 12}]})[0].pip_location == 12
+    )
+    assert parse.read_instruments({"instruments": [one | {"pipLocation": -12}]})
+    for wrong in (13, -13, True, "4", None):
+        with pytest.raises(DataError, match=r"pipLocation must be a whole number in -12\.\.12"):
+            parse.read_instruments({"instruments": [one | {"pipLocation": wrong}]})
 
 
 def test_instruments_become_those_of_the_model() -> None:
@@ -131,6 +382,8 @@ def test_a_transaction_heartbeat_shows_the_last_id() -> None:
     beat = parse.read_stream_line(line)
     assert isinstance(beat, parse.Heartbeat)
     assert beat.last_transaction_id == 2311
+    silent = parse.read_stream_line(b'{"type":"HEARTBEAT","time":"5.000000000"}')
+    assert silent == parse.Heartbeat(5_000_000_000, None)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +446,8 @@ def test_an_endless_line_is_refused() -> None:
     assert splitter.feed(b"x" * 1_048_576) == []
     with pytest.raises(DataError, match="longer than 1048576 bytes"):
         splitter.feed(b"x")
+    with pytest.raises(DataError, match="longer than"):
+        parse.LineSplitter().feed(b"x" * 1_048_577 + b"\n")
 
 
 @given(
