@@ -189,9 +189,9 @@ def test_o19_an_order_that_fills_in_two_parts_brings_two_stops_of_one_name(
     ours.refresh_from_db()
     assert (ours.state, ours.filled_units) == ("FILLED", 1000)
     stops = Order.objects.filter(type=OrderType.STOP_LOSS).order_by("pk")
-    assert [(one.client_id, one.units, one.trade_id) for one in stops] == [
-        (f"{name}-sl", -400, "2"),
-        (f"venue-{account.pk}-6", -600, "5"),
+    assert [(one.client_id, one.units, one.trade_id, one.parent) for one in stops] == [
+        (f"{name}-sl", -400, "2", ours),
+        (f"venue-{account.pk}-6", -600, "5", ours),
     ]
     assert state() == TradingMode.ACTIVE
 

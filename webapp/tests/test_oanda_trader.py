@@ -483,6 +483,32 @@ def test_o25_an_entry_that_meets_the_resting_link_ends_at_once(
     assert audit() == []
 
 
+def test_what_is_left_of_an_order_that_filled_in_part_fills_too_with_a_stop_of_its_own(
+    trade: Play, url: str
+) -> None:
+    async def steps(one: Trader) -> None:
+        await play(one, 1)
+        little = {"method": "POST", "path": "/orders$", "fill_units": "300"}
+        control(url, "POST", "/faults", [little])
+        beyond = one._quotes["EUR_USD"].quote.ask + Decimal("0.0040")
+        wanted = limit_order(one, price=beyond, units=Decimal(900))
+        order = await ask(one, order_submit, **wanted | {"stop_distance": Decimal("0.0200")})
+        assert (order.state, order.filled_units) == ("PARTIAL", 300)
+        await play(one, 1)
+        await one._db(order.refresh_from_db)
+        assert (order.state, order.filled_units) == ("FILLED", 900)
+        await one._reconcile("minute")
+
+    trade(steps)
+    trades = at_venue(url, "GET", "/openTrades")["trades"]
+    assert sorted(found["currentUnits"] for found in trades) == ["300", "600"]
+    assert all("stopLossOrder" in found for found in trades)
+    order = Order.objects.get(origin="PERSON")
+    assert order.dependents.filter(type="STOP_LOSS", state="ACCEPTED").count() == 2
+    assert state() == TradingMode.ACTIVE
+    assert audit() == []
+
+
 def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)

@@ -65,16 +65,8 @@ def test_a_market_order_carries_its_name_bound_and_stop() -> None:
             "positionFill": "DEFAULT",
             "clientExtensions": {"id": "sep-1", "tag": "rule-3"},
             "priceBound": "1.10050",
-            "stopLossOnFill": {
-                "distance": "0.00300",
-                "timeInForce": "GTC",
-                "clientExtensions": {"id": "sep-1-sl"},
-            },
-            "takeProfitOnFill": {
-                "price": "1.12000",
-                "timeInForce": "GTC",
-                "clientExtensions": {"id": "sep-1-tp"},
-            },
+            "stopLossOnFill": {"distance": "0.00300", "timeInForce": "GTC"},
+            "takeProfitOnFill": {"price": "1.12000", "timeInForce": "GTC"},
         }
     }
 
@@ -102,11 +94,7 @@ def test_a_pending_order_carries_price_and_expiry_in_the_instruments_precision()
         "clientExtensions": {"id": "sep-3"},
         "price": "151.250",
         "triggerCondition": "DEFAULT",
-        "trailingStopLossOnFill": {
-            "distance": "0.500",
-            "timeInForce": "GTC",
-            "clientExtensions": {"id": "sep-3-ts"},
-        },
+        "trailingStopLossOnFill": {"distance": "0.500", "timeInForce": "GTC"},
     }
 
 

@@ -543,6 +543,13 @@ class _Books:
             self.add(self._ours().get(pk=order_id))
         return self._orders[order_id]
 
+    def opener(self, trade_id: str) -> Order | None:
+        """Return the order that opened a trade; what is left of one that filled in part has
+        another id at the venue.
+        """
+        opened = next(iter(_trades(self.account.pk, trade_id)), None) if trade_id else None
+        return None if opened is None or opened.order_id is None else self.get(opened.order_id)
+
     def closing(self, trade_id: str, units: Decimal) -> Order | None:
         """Return the close of a trade, of that size, that we are waiting for an answer to."""
         waiting = self._ours().filter(
@@ -792,13 +799,14 @@ def _wanted(account: BrokerAccount, fact: Transaction) -> Decimal:
 
 
 def _dependent_open(books: _Books, fact: Transaction, now: datetime) -> Order | None:
-    account, parent = books.account, books.by_venue_id(fact.parent_id)
+    account = books.account
+    parent = books.by_venue_id(fact.parent_id) or books.opener(fact.trade_id)
     instrument = books.instrument(fact.instrument)
     if instrument is None:
         _halt_for_unknown(account, fact, now)
         return None
-    # Ours are named after the order that brings them. Each part of it that fills brings one of the
-    # same name, and somebody beside us names theirs as they like: those go by the venue's id.
+    # At the paper broker they are named after the order that brings them, as OANDA's were before.
+    # Somebody beside us names theirs as they like: those, and unnamed ones, go by the venue's id.
     ours = parent is not None and fact.client_id.startswith(f"{parent.client_id}-")
     if not ours or books.by_client_id(fact.client_id) is not None:
         name = f"venue-{account.pk}-{fact.venue_order_id}"

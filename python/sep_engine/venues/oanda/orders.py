@@ -67,7 +67,8 @@ class Entry:
 
     Attributes:
         client_id: our name for it, unique for ever; it is what finds the order again. The orders
-            that it brings with it are named after it: -sl, -tp and -ts.
+            that it brings with it have none: each part that fills brings its own, and the venue
+            cancels what is left of an order whose next part would bring a name again.
         units: signed, not zero.
         price: of every type but MARKET.
         price_bound: the worst price to fill at; of every type but LIMIT.
@@ -240,18 +241,13 @@ def _entry_body(entry: Entry) -> dict[str, Any]:
     if entry.expires is not None:
         body["gtdTime"] = time_text(entry.expires)
     if entry.stop_loss is not None:
-        body["stopLossOnFill"] = _named(_stop_body(entry.stop_loss, instrument), entry, "sl")
+        body["stopLossOnFill"] = _stop_body(entry.stop_loss, instrument)
     if entry.take_profit is not None:
-        target = {"price": _price(entry.take_profit, instrument, "take_profit")}
-        body["takeProfitOnFill"] = _named(target | {"timeInForce": "GTC"}, entry, "tp")
+        target = _price(entry.take_profit, instrument, "take_profit")
+        body["takeProfitOnFill"] = {"price": target, "timeInForce": "GTC"}
     if entry.trailing_distance is not None:
-        trailing = _trailing_body(entry.trailing_distance, instrument)
-        body["trailingStopLossOnFill"] = _named(trailing, entry, "ts")
+        body["trailingStopLossOnFill"] = _trailing_body(entry.trailing_distance, instrument)
     return body
-
-
-def _named(details: Mapping[str, Any], entry: Entry, suffix: str) -> dict[str, Any]:
-    return {**details, "clientExtensions": _extensions(f"{entry.client_id}-{suffix}")}
 
 
 def _stop_body(stop: Stop, instrument: Instrument) -> dict[str, str]:
