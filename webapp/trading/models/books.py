@@ -136,6 +136,13 @@ class AccountTotals(models.Model):
     trades = models.PositiveIntegerField(default=0, help_text="Fills that realised something.")
     wins = models.PositiveIntegerField(default=0)
     newest_fill = models.DateTimeField(null=True, blank=True, help_text="Market time.")
+    day_start = models.DateTimeField(
+        null=True, blank=True, help_text="Of the trading day of the newest fill, market time."
+    )
+    pass_started = models.DateTimeField(
+        null=True, blank=True, help_text="When the pass of a replay began that the day is of."
+    )
+    day_realised = SumField(default=Decimal("0"), help_text="What the day made, as realised.")
 
     class Meta:
         verbose_name_plural = "account totals"

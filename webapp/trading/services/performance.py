@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from webapp.trading.models import AccountTotals, BrokerAccount, PerformanceSnapshot
-from webapp.trading.selectors.balance import MADE, account_totals
+from webapp.trading.selectors.balance import MADE, totals_with_day
 from webapp.trading.selectors.performance import markets_of_positions, performance_current
 from webapp.trading.services import events
 
@@ -73,8 +73,8 @@ def snapshots_drop_old(*, newest: PerformanceSnapshot, kept: int = SNAPSHOTS_KEP
 def totals_keep(account: BrokerAccount) -> None:
     """Keep what the fills and charges came to until now, so that only later ones are read again.
 
-    Whatever is kept is right up to its keys, so it does not matter who writes last.
+    For the account's trader, which alone books fills: none may come in between.
     """
     AccountTotals.objects.update_or_create(
-        account=account, defaults=asdict(account_totals(account))
+        account=account, defaults=asdict(totals_with_day(account))
     )
