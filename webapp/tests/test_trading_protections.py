@@ -29,7 +29,7 @@ from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import recent
 from webapp.trading.trader.exposure import Book, Live, Received, exposure_for
-from webapp.trading.trader.setup import DEFAULT_LIMITS
+from webapp.trading.trader.setup import DEFAULT_LIMITS, limits_for
 from webapp.trading.trader.trader import Trader
 
 D = Decimal
@@ -214,6 +214,18 @@ def test_each_limit_of_the_gate_can_be_configured_and_has_a_start(account: Broke
     rows = RiskLimit.objects.filter(account=account, name="leverage_max").order_by("version")
     assert [(row.value, row.active) for row in rows] == [(2, False), (3, True)]
     assert limits_of(account)["leverage_max"] == 3
+
+
+@pytest.mark.parametrize(
+    ("balance", "day", "order"),
+    # 0.5 and 20 % of what the account begins with, in its own currency.
+    [("100000", "500", "20000"), ("2000", "10", "400"), ("10000000", "50000", "2000000")],
+)
+def test_limits_of_money_begin_as_shares_of_the_balance(balance: str, day: str, order: str) -> None:
+    limits = limits_for(D(balance))
+    assert limits.keys() == DEFAULT_LIMITS.keys()
+    assert (limits["daily_loss_max"], limits["order_notional_max"]) == (D(day), D(order))
+    assert limits["order_units_max"] == 10_000
 
 
 @pytest.mark.parametrize(("equity", "state"), [("90000.01", "ACTIVE"), ("90000", "REDUCING")])

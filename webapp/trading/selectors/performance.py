@@ -122,7 +122,8 @@ def performance_current(
         "sharpe": sharpe_of(account),
         "as_of": time_text(now),
         "market_time": newest,
-        "assumed_spread": True,
+        # An account of a venue is priced by the venue's own quotes, every other one by a replay.
+        "assumed_spread": not account.venue_account,
     }
 
 

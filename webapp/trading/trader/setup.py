@@ -22,7 +22,7 @@ ACCOUNT_NAMES = {"paper": "Paper", "oanda-local": "Local OANDA"}
 # What the local OANDA server opens its account with, too.
 OPENING_BALANCE = Decimal(100_000)
 
-# For the account of the sample. Money is in account currency.
+# For the account of the sample; see `limits_for` for another.
 DEFAULT_LIMITS = {
     "quote_age_s_max": Decimal(15),
     "spread_pips_max": Decimal(5),
@@ -53,6 +53,21 @@ DEFAULT_LIMITS = {
     "window_loss_max": Decimal(300),
     "loss_window_min": Decimal(0),
 }
+
+
+# Those in account currency.
+_MONEY = ("order_notional_max", "daily_loss_max", "currency_exposure_max", "window_loss_max")
+
+
+def limits_for(balance: Decimal) -> dict[str, Decimal]:
+    """Return the first limits of an account that begins with `balance`, in its currency.
+
+    Those of money are the same shares of it as of the sample's, so that they mean as much to an
+    account of 2,000 as to one of 10,000,000 JPY.
+    """
+    share = max(balance, Decimal(0)) / OPENING_BALANCE
+    scaled = {name: (DEFAULT_LIMITS[name] * share).quantize(Decimal("0.01")) for name in _MONEY}
+    return DEFAULT_LIMITS | scaled
 
 
 class OtherBroker(Exception):

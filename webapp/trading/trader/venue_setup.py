@@ -33,7 +33,7 @@ from webapp.trading.services.orders import order_event
 from webapp.trading.tokens import store_token
 from webapp.trading.trader import feeds
 from webapp.trading.trader.live import HISTORY_BARS, complete_bars
-from webapp.trading.trader.setup import DEFAULT_LIMITS, OtherBroker
+from webapp.trading.trader.setup import OtherBroker, limits_for
 from webapp.trading.wire import money_text
 
 # The first part of an account's id says which environment it belongs to.
@@ -260,7 +260,7 @@ def _check_empty() -> None:
 
 
 def _add_limits(account: BrokerAccount) -> None:
-    for limit, amount in DEFAULT_LIMITS.items():
+    for limit, amount in limits_for(account.opening_balance).items():
         RiskLimit.objects.create(account=account, name=limit, value=amount)
 
 

@@ -18,7 +18,7 @@ from webapp.trading.granularity import GRANULARITIES
 from webapp.trading.models import BrokerAccount
 from webapp.trading.services.live_arming import place_refusal
 from webapp.trading.tokens import rotate_keys
-from webapp.trading.trader.setup import OtherBroker
+from webapp.trading.trader.setup import OtherBroker, limits_for
 from webapp.trading.trader.venue_setup import (
     CannotAdd,
     account_add,
@@ -127,6 +127,10 @@ class Command(BaseCommand):
             f"{account.name}: {money_text(account.opening_balance)} {account.currency}, "
             f"books begin after transaction {account.last_transaction_id}. "
             "The strategy is off; switch it on in the admin."
+        )
+        loss = limits_for(account.opening_balance)["daily_loss_max"]
+        self.stdout.write(
+            f"Limits are set by that balance: a day may lose {money_text(loss)} {account.currency}."
         )
         if kind == "oanda-live":
             self.stdout.write(f"It may trade after: manage.py live arm '{account.name}'")
