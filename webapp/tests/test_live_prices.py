@@ -87,6 +87,7 @@ def test_an_account_is_added_with_what_it_holds_and_its_token_is_sealed(
     said = add(monkeypatch, "--name", "Practice")
     account = BrokerAccount.objects.get()
     assert "local" not in said.replace("oanda-local", "")
+    assert "a day may lose 500.00 USD." in said
     assert read_token(account) == "local"
     # Two opened the account; two orders with a fill, one with a stop too, and a limit order.
     assert account.last_transaction_id == 2 + 3 + 2 + 1
