@@ -202,8 +202,9 @@ def sweep(
         by: what "best" means for `top`.
         table: a file to write the figures of all rules to. "….parquet" gets a row for each rule in
             the order in which they are swept: its number, its parts, the columns of FIGURES. It is
-            there once it is whole. Any other name is NumPy's .npy format, (rules, 13) int64 with
-            the columns of FIGURES in order, row k rule k: `np.load(path, mmap_mode="r")`.
+            there once it is whole. "….npy" is (rules, 13) int64 with the columns of FIGURES in
+            order, row k rule k: `np.load(path, mmap_mode="r")`. It stays after an interrupt only
+            with a checkpoint.
         checkpoint: a file that keeps what is done, written every ten seconds and when interrupted.
             If it is there the sweep goes on from it, and is refused if anything about the sweep
             differs. It stays when the sweep has ended. A Parquet table is written in one go and
@@ -242,11 +243,7 @@ def sweep(
         saved = _Checkpoint(Path(checkpoint), job.key(engines.made, table))
         if saved.path.exists():
             kept = saved.read(job)
-    output = table_at(table, job.rules, entry, resumed=saved is not None and kept.blocks > 0)
-    if saved is not None and isinstance(output, ParquetTable):
-        raise ArgumentError(
-            f"{table}: a Parquet table is written in one go: name a .npy table, or no checkpoint"
-        )
+    output = table_at(*(table, job.rules, entry), saved=saved is not None, resumed=kept.blocks > 0)
     if saved is not None and kept.blocks == 0:
         saved.write(kept)  # hours later would be late to find that it cannot be
     wholes = [] if job.top is not None else [kept.figures]

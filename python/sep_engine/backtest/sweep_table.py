@@ -26,9 +26,13 @@ _ROWS_IN_GROUP: Final = 131_072
 
 
 class NpyTable:
-    """An .npy file of (rules, 13) int64 that blocks are written into in any order."""
+    """An .npy file of (rules, 13) int64 that blocks are written into in any order.
 
-    def __init__(self, path: Path, rules: int, *, resumed: bool) -> None:
+    It stays when the sweep fails only if a checkpoint says what it holds.
+    """
+
+    def __init__(self, path: Path, rules: int, *, saved: bool, resumed: bool) -> None:
+        self._path, self._saved = path, saved
         shape = (rules, len(FIGURES))
         if not resumed:
             with written(path):
@@ -59,8 +63,10 @@ class NpyTable:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         self.flush()
+        if kind is not None and not self._saved:
+            self._path.unlink(missing_ok=True)
 
 
 class ParquetTable:
@@ -180,18 +186,33 @@ def _reserve(path: Path) -> None:
 
 
 def table_at(
-    path: Path | str | None, rules: Grid | Sequence[Rule], entry: Entry, *, resumed: bool
+    path: Path | str | None,
+    rules: Grid | Sequence[Rule],
+    entry: Entry,
+    *,
+    saved: bool,
+    resumed: bool,
 ) -> Table | None:
     """Return the table that a path's name asks for; None without a path.
 
+    saved: a checkpoint keeps what is done; resumed: the table goes on with what one holds.
+
     Raises:
-        ArgumentError: a table to go on with is not there, or is another one.
+        ArgumentError: another name, or a checkpoint and a Parquet table; a table to go on with is
+            not there, or is another one.
+        DataError: it cannot be written.
     """
     if path is None:
         return None
-    if Path(path).suffix == ".parquet":
-        return ParquetTable(Path(path), rules, entry)
-    return NpyTable(Path(path), len(rules), resumed=resumed)
+    if Path(path).suffix == ".npy":
+        return NpyTable(Path(path), len(rules), saved=saved, resumed=resumed)
+    if Path(path).suffix != ".parquet":
+        raise ArgumentError(f"table must end in .npy or .parquet, was {path}")
+    if saved:
+        raise ArgumentError(
+            f"{path}: a Parquet table is written in one go: name a .npy table, or no checkpoint"
+        )
+    return ParquetTable(Path(path), rules, entry)
 
 
 def _column(name: str, choices: list[Any], chosen: Ints) -> "pa.Array":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sep_engine.cli.given import EntryOption, Given, SideOption, given_bars, whole_ticks
-from sep_engine.cli.runs import absolute, recorded, run_key, tried_text, write_files
+from sep_engine.cli.runs import absolute, check_out, recorded, run_key, tried_text, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -177,6 +177,7 @@ def backtest(
         rate=tuple(absolute(located(one)) or "" for one in rate or ()),
         entry=entry,
     )
+    check_out(out)
     with progress(stages=4) as bar:
         document, page, traded = trade_back(options, bar)
         bar.begin("Writing")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sep_engine.cli import download
-from sep_engine.cli.given import usual_pip
+from sep_engine.cli.given import bar_spreads, usual_pip
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -28,7 +28,6 @@ from sep_engine.cli.text import duration_text, screen, time_text
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from decimal import Decimal
 
     from sep_engine.data import Bars, QualityReport
@@ -145,7 +144,11 @@ def import_file(
             accept=accept or (),
             synthetic=synthetic,
         )
-        spread = None if quotes is None else _spread(quotes, bars, accept or ())
+        spread = None
+        if quotes is not None:
+            spread = bar_spreads(
+                quotes, bars, calendar=calendar, time_zone=time_zone, accept=accept or ()
+            )
         made = columns_of(bars, spread=spread)
         size = decimal_option("--point", point)
         if size is not None:
@@ -256,17 +259,6 @@ def _in_points(bars: Bars, point: Decimal, spread: Any) -> BarColumns:
         for name in BAR_COLUMNS
     }
     return BarColumns(times=bars.times, own=own, spread=spread, volume=bars.volume)
-
-
-def _spread(path: Path, bars: Bars, accept: Sequence[str]) -> Any:
-    import numpy as np
-
-    from sep_engine.data import load_quotes
-
-    quotes = load_quotes(path, accept=accept)
-    if not np.array_equal(quotes.times, bars.times):
-        raise ArgumentError(f"{path}: its times must be those of the bars, one quote a bar")
-    return quotes.ask - quotes.bid
 
 
 def _tick_of(columns: BarColumns) -> Decimal:

@@ -13,7 +13,7 @@ from sep_engine.cli.source import Source, decimal_option
 from sep_engine.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def given_bars(
     if quotes is not None and spread_pips is not None:
         raise ArgumentError(f"{spread_option} and --quotes both say what the spread is: give one")
     if quotes is not None:
-        spread, text = spread_series(Path(quotes), bars), f"median of {Path(quotes).name}"
+        spread, text = spread_series(Path(quotes), bars, source), f"median of {Path(quotes).name}"
     elif own_spread is not None and spread_pips is None:
         spread, text = own_spread, "median of its closes"
     else:
@@ -198,16 +198,35 @@ def whole_ticks(name: str, pips: str, pip: Decimal, tick: Decimal) -> int:
     return int(ticks)
 
 
-def spread_series(path: Path, bars: Bars) -> NDArray[np.int64]:
-    """Return (n,) the spread of each bar in ticks, from a file with a quote for every bar."""
+def bar_spreads(
+    path: Path, bars: Bars, *, calendar: str, time_zone: str | None, accept: Collection[str]
+) -> NDArray[np.float64]:
+    """Return (n,) the spread of each bar in price, from a file with a quote for every bar.
+
+    calendar, time_zone, accept: as those of the bars.
+    """
     import numpy as np
 
     from sep_engine.data import load_quotes
 
-    quotes = load_quotes(path)
+    quotes = load_quotes(path, calendar=calendar, time_zone=time_zone, accept=accept)
     if not np.array_equal(quotes.times, bars.times):
         raise ArgumentError(f"{path}: its times must be those of the bars, one quote a bar")
-    ticks = (quotes.ask - quotes.bid) / float(bars.tick)
+    return quotes.ask - quotes.bid
+
+
+def spread_series(path: Path, bars: Bars, source: Source) -> NDArray[np.int64]:
+    """Return the same in whole ticks; the file is read as that of the bars."""
+    import numpy as np
+
+    spreads = bar_spreads(
+        path,
+        bars,
+        calendar=source.calendar,
+        time_zone=source.time_zone,
+        accept=source.accept or (),
+    )
+    ticks = spreads / float(bars.tick)
     if np.abs(ticks - np.rint(ticks)).max() > 0.01:
         raise ArgumentError(f"{path}: its spreads must be whole ticks of {bars.tick}")
     return np.rint(ticks).astype(np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,15 @@ def run_key(document: Mapping[str, Any]) -> str:
     """Return what a run is named by: it depends on data, rules, costs, seed and engine only."""
     result = {name: part for name, part in document.items() if name != "computed_on"}
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def check_out(folder: Path) -> None:
+    """Refuse an --out that no file can be written to, before what is to be written takes hours."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ArgumentError(f"--out {folder}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ArgumentError(f"--out {folder}: {there} cannot be written to")
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

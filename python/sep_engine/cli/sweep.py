@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 import typer
 
 from sep_engine.cli.given import Given, SideOption, given_bars, whole_ticks
-from sep_engine.cli.runs import absolute, recorded, run_key, tried_text, write_files
+from sep_engine.cli.runs import absolute, check_out, recorded, run_key, tried_text, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -111,6 +111,7 @@ def sweep(
         time_zone=time_zone,
         accept=tuple(accept or ()),
     )
+    check_out(out)
     with progress(stages=3 if surrogates else 2) as bar:
         swept = sweep_over(
             options, bar, table=table, checkpoint=checkpoint, backend=backend, threads=threads

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sep_engine.cli.given import bars_volume, sample_pip, usual_pip, whole_ticks
-from sep_engine.cli.runs import counted_in, ledger_text, run_key, write_files
+from sep_engine.cli.runs import check_out, counted_in, ledger_text, run_key, write_files
 from sep_engine.cli.source import SourceOptions, Stages, decimal_option, progress
 from sep_engine.cli.text import duration_text, print_lines, screen
 from sep_engine.errors import ArgumentError, DataError
@@ -50,6 +50,7 @@ class TradesOptions(SourceOptions):
 
 def judge_trades(options: TradesOptions, *, out: Path, as_json: bool) -> None:
     """Judge trades, write page and document into `out`, and print what was found."""
+    check_out(out)
     with progress(stages=3) as bar:
         document = trades_document(
             options,

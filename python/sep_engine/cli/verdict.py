@@ -14,7 +14,7 @@ import typer
 
 from sep_engine.cli.given import EntryOption, Given, SideOption, bars_volume, given_bars
 from sep_engine.cli.jobs import again, among
-from sep_engine.cli.runs import absolute, counted_in, ledger_text, run_key, write_files
+from sep_engine.cli.runs import absolute, check_out, counted_in, ledger_text, run_key, write_files
 from sep_engine.cli.source import (
     Accept,
     AsJson,
@@ -228,6 +228,7 @@ def verdict(
     if backend not in get_args(BackendName):
         names = ", ".join(get_args(BackendName))
         raise ArgumentError(f"--backend must be one of {names}; was {backend!r}")
+    check_out(out)
     with progress(stages=4) as bar:
         document = judge(
             options,

@@ -121,6 +121,9 @@ class Ledger:
         try:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.executescript(_SCHEMA)
+        except sqlite3.OperationalError:  # locked, or the disk is full: nothing about the file
+            self._db.close()
+            raise
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise DataError(f"not a ledger: {error}") from error

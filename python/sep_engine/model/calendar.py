@@ -71,7 +71,7 @@ def open_mask(times: NDArray[np.int64], calendar: str) -> NDArray[np.bool_]:
     if calendar == "always":
         return np.ones(times.shape, dtype=np.bool_)
     if calendar != "fx":
-        raise ArgumentError(f"calendar must be one of {CALENDARS}, was {calendar!r}")
+        raise ArgumentError(f"calendar must be one of {', '.join(CALENDARS)}; was {calendar!r}")
     # The trading days of Monday to Friday cover exactly Sunday 17:00 to Friday 17:00.
     day, place = np.unique(trading_days(times), return_inverse=True)
     weekday = (day + _EPOCH_WEEKDAY) % 7

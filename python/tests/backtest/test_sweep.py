@@ -616,7 +616,8 @@ def test_a_parquet_table_that_is_not_whole_has_no_name(
 def test_a_table_that_cannot_be_written_is_refused_before_anything_is_tried(
     sample: Bars, tmp_path: Path, name: str
 ) -> None:
-    path, tried = tmp_path / "absent" / name, []
+    path = tmp_path / "absent" / name
+    tried: list[Any] = []
     with pytest.raises(DataError, match=f"{name}: cannot be written: No such file or directory"):
         sweep(
             *(first_bars(sample, 500), GRID, Costs(13)),
@@ -656,7 +657,16 @@ def test_a_mapped_table_has_its_place_on_the_disk_from_the_start(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    # Whose sweep is broken off without a checkpoint cannot tell what of it is done.
+    with pytest.raises(KeyboardInterrupt):
+        sweep(first_bars(sample, 500), GRID, Costs(13), table=path, progress=interrupted_after(1))
+    assert not path.exists()
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match=r"all.npy: cannot be written: No space left on device"):
         sweep(first_bars(sample, 500), GRID, Costs(13), table=path)
     assert not path.exists()
+
+
+def test_a_table_of_another_kind_is_refused(sample: Bars, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"table must end in .npy or .parquet, was .*all.csv"):
+        sweep(first_bars(sample, 500), GRID, Costs(13), table=tmp_path / "all.csv")

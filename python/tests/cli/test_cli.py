@@ -159,6 +159,12 @@ def test_backtest_takes_a_rule_and_a_spread_series(sep: Sep, small: Small, tmp_p
     rule.write_text(f"[{rule.read_text()}]")
     again = sep("backtest", path, "--rule", rule, "--quotes", quotes, "--out", tmp_path, "--json")
     assert again.document["rule"] == document["rule"]
+    # Both files carry no zone: the one that is named holds for both.
+    for file in (path, quotes):
+        file.write_text(file.read_text().replace("Z,", ","))
+    local = ("--rule", rule, "--quotes", quotes, "--time-zone", "UTC", "--side", "bid")
+    zoned = sep("backtest", path, *local, "--out", tmp_path, "--json").document
+    assert zoned["content_sha256"] == document["content_sha256"]
     rule.write_text("[]")
     refused = sep("backtest", path, "--rule", rule, "--quotes", quotes)
     assert refused.err == f"sep: {rule}: holds 0 rules; a backtest takes one\n"

@@ -137,3 +137,10 @@ def test_a_sweep_within_a_session_is_stored_and_made_again(sep: Sep, grid: Path)
     refused = sep("verify", "runs/changed.json")
     assert refused.code == 1
     assert "best[0].number" in refused.out
+
+
+def test_an_out_that_nothing_can_be_written_to_is_refused_first(sep: Sep, grid: Path) -> None:
+    # The data are not there either: that would be told once they are read.
+    for command in (["sweep", "--grid", grid], ["backtest"], ["verdict"]):
+        shown = sep(*command, "absent.csv", "--spread-pips", "1", "--out", grid)
+        assert (shown.code, shown.err) == (2, f"sep: --out {grid}: {grid} is no folder\n")
