@@ -527,8 +527,16 @@ def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: st
         assert (closed.state, closed.filled_units) == ("FILLED", -400)
         await one._db(opened.refresh_from_db)
         assert opened.units == 600
-        # The stops close what the trade still holds; the books agree on it.
+        # The stops close what the trade still holds; the books agree on it, and one can be moved.
         await one._reconcile()
+        stop = await one._db(stops.get, type="STOP_LOSS")
+        lower = (stop.price or 0) - Decimal("0.0010")
+        moved = await ask(one, order_change, order_id=stop.pk, changes={"price": lower})
+        assert (moved.state, moved.units, moved.price) == ("ACCEPTED", -600, lower)
+        # A target for a part of it would close it all.
+        part = {"type": OrderType.TAKE_PROFIT, "units": Decimal(-100), "trade": opened}
+        with pytest.raises(ValidationError, match="closes all of trade"):
+            await ask(one, order_submit, **limit_order(one, **part))
         target = limit_order(one, type=OrderType.TAKE_PROFIT, units=Decimal(-600), trade=opened)
         price = one._quotes["EUR_USD"].quote.ask + Decimal("0.0300")
         placed = await ask(one, order_submit, **target | {"price": price})

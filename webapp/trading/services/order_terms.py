@@ -151,5 +151,9 @@ def _trade(wanted: Wanted, terms: Terms, venue: str) -> Faults:
         yield "trade_id", f"trade {trade.venue_trade_id} is in another instrument"
     elif wanted.units * trade.units > 0 or abs(wanted.units) > abs(trade.units):
         yield "units", f"trade {trade.venue_trade_id} holds {decimal_text(trade.units)}"
+    elif wanted.type in PROTECTIVE and wanted.units != -trade.units:
+        # The venue closes the trade with it, whatever part somebody had in mind.
+        whole = decimal_text(-trade.units)
+        yield "units", f"a {wanted.type} closes all of trade {trade.venue_trade_id}: {whole}"
     if wanted.type != OrderType.MARKET and wanted.type not in PROTECTIVE:
         yield "trade_id", f"a {wanted.type} order closes no single trade"

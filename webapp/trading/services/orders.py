@@ -262,8 +262,11 @@ def order_change(
         raise NotNow("the order is being changed already")
     if not terms_of(order.account).replaces:
         raise NotNow("the venue changes no orders: cancel it and place another")
+    trade, left = _trade_of(order), order.units - order.filled_units
+    if trade is not None and trade.units:
+        left = -trade.units  # it closes what the trade holds, however much that was once
     terms: dict[str, Any] = {
-        "units": order.units - order.filled_units,
+        "units": left,
         "price": order.price,
         "stop_loss": None if order.stop_distance is not None else order.stop_loss,
         "take_profit": None if order.target_distance is not None else order.take_profit,
@@ -287,7 +290,7 @@ def order_change(
         target_distance=None if "take_profit" in changes else order.target_distance,
         position_fill=PositionFill(order.position_fill),
         reduce_only=order.reduce_only,
-        trade=_trade_of(order),
+        trade=trade,
         replaces=order,
         parent=order.parent,
         strategy=order.strategy,
