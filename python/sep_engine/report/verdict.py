@@ -294,7 +294,11 @@ def _direction(document: Document, synthetic: bool) -> list[str]:
                 ("hit rate, clustered by day", interval(found["hit_rate"])),
                 ("gain before costs, ticks", interval(found["gross"])),
                 (
-                    "Pesaran-Timmermann p",
+                    "hit rate by chance of as many buys and as many rises",
+                    "none" if test is None else number(test["expected_hit_rate"], 3),
+                ),
+                (
+                    "Pesaran-Timmermann p, hit rate against that",
                     "none" if test is None else number(test["p_value"], 3),
                 ),
                 (

@@ -65,6 +65,8 @@ def test_a_verdict_is_a_line_a_table_and_a_page(
         assert f"{number}. {name}" in text
     # The page is drawn from the document alone: a stored run gives it again.
     document = json.loads(page.with_suffix(".json").read_text())
+    by_chance = document["direction"]["pesaran_timmermann"]["expected_hit_rate"]
+    assert f"as many rises</th><td>{by_chance:.3g}</td>" in text
     assert verdict_page(document, title="Verdict on 2 rules on small.csv") == text
 
 
