@@ -33,8 +33,8 @@ PLACES = (
     "facts_committed:2",
 )
 BARS_PER_SECOND = 60
-START_S = 60.0
-PLACE_S = 20.0
+START_S = 120.0
+PLACE_S = 60.0
 
 
 def main(var_path: Path, kills: int, seed: int) -> int:

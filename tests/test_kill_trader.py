@@ -14,7 +14,7 @@ def test_o2_o3_o4_o6_o7_o8_o9_twelve_kills_lose_and_double_nothing(tmp_path: Pat
         [sys.executable, str(HARNESS), str(tmp_path), str(KILLS), "1"],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     log = tmp_path / "trader.log"
     tail = log.read_text(errors="replace")[-4000:] if log.exists() else ""

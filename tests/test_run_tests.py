@@ -70,14 +70,14 @@ def test_steps_run_beside_each_other_and_all_of_them_when_one_fails(
     monkeypatch.setattr(run_tests, "LOG", tmp_path)
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
     # The first two end only when the other has begun, so one lane would fail them both.
-    meets = "touch {0}; for _ in $(seq 100); do test -e {1} && exit 0; sleep 0.1; done; exit 1"
+    meets = "touch {0}; for _ in $(seq 500); do test -e {1} && exit 0; sleep 0.1; done; exit 1"
     steps = [
         run_tests.Step("left", ("sh", "-c", meets.format("l", "r"))),
         run_tests.Step("right", ("sh", "-c", meets.format("r", "l"))),
         run_tests.Step("fails", ("false",)),
         run_tests.Step("last", ("true",)),
     ]
-    outcome = run_tests.run_steps("lint", steps, timeout_s=20, at_once=2)
+    outcome = run_tests.run_steps("lint", steps, timeout_s=60, at_once=2)
     assert (outcome.passed, outcome.failed, outcome.reasons) == (3, 1, ("fails",))
 
 
@@ -85,7 +85,7 @@ def test_parts_run_as_many_at_a_time_as_is_said_and_are_told_of_in_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Both of the first pair wait until the other has begun; the third begins after one of them.
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=60)
     at_work: list[str] = []
     most = []
 

@@ -42,8 +42,9 @@ from sep_engine.execution.states import Origin, TradingMode
 from sep_engine.model import Instrument, Quote
 from sep_engine.risk import LIMIT_NAMES, Approved, Exposure, Intent, check_order
 from sep_oanda_server.wire import Json, read_time
-from tests.stack import ROOT, Stack, free_port, running_stack
+from tests.stack import ROOT, Stack, running_stack
 from tests.world import WAIT_S, Unreached, until
+from webapp.tests.ports import free_port
 
 MS = 1_000_000  # nanoseconds
 BEFORE_S = 2.0  # how long before a click the rate of sends is counted

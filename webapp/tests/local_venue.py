@@ -4,7 +4,6 @@ import atexit
 import contextlib
 import multiprocessing
 import os
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 
 from sep_oanda_server.cli import main
+from webapp.tests.ports import free_port
 
 ACCOUNT = "101-004-1435156-001"
 START_S = 60.0
@@ -33,9 +33,7 @@ def _serve(words: list[str]) -> None:
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[str]:
     """Yield the address of a new server whose replay is paused; it has ended afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = ["--port", str(port), "--paused", "--rate-limit", "0", *options]
     server = _processes.Process(target=_serve, args=(words,), daemon=True)
     server.start()

@@ -226,18 +226,17 @@ def test_c11_a_full_disk_stops_the_claim_and_nothing_is_half_written(sample: Fee
 @contextmanager
 def paused(client: Any, seconds: float) -> Iterator[None]:
     client.execute_command("CLIENT", "PAUSE", int(1000 * seconds), "ALL")
-    started = time.monotonic()
     yield
-    time.sleep(max(0.0, seconds - (time.monotonic() - started)))
+    client.execute_command("CLIENT", "UNPAUSE")
 
 
 def test_c4_a_valkey_that_stands_still_holds_no_order_up(sample: Feed, valkey: Any) -> None:
-    with paused(valkey, 5.0):
+    with paused(valkey, 120.0):
         started = time.monotonic()
         order = queued(sample)
         assert claim(order)
         # The hint may cost the second after which a client gives up; the order path asks nothing.
-        assert time.monotonic() - started < 4.0
+        assert time.monotonic() - started < 60
 
 
 # Builds and tables.

@@ -309,6 +309,9 @@ def test_a_class_trades_at_the_venues_prices_and_leaves_when_its_backtest_would(
         def decided(minute: int) -> Callable[[], bool]:
             return Candle.objects.filter(start=first + timedelta(minutes=minute)).exists
 
+        def all_filled() -> bool:
+            return not Order.objects.filter(type="MARKET").exclude(state="FILLED").exists()
+
         # The bar of minute 3 is the first that it decides on; that of 4 closes above it, and it
         # enters in minute 5. Its two bars are those of 5 and 6: it leaves in minute 7.
         bids = ["1.10000", "1.10020", "1.10030", "1.10010", "1.10005"]
@@ -316,8 +319,7 @@ def test_a_class_trades_at_the_venues_prices_and_leaves_when_its_backtest_would(
             price(minute, bid, 40)
             price(minute + 1, bid, 3)
             await until(decided(minute))
-            asked = Order.objects.filter(type="MARKET")
-            await until(lambda: not asked.exclude(state="FILLED").exists())
+            await until(all_filled)
         one.stop()
         await trading
 

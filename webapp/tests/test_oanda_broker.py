@@ -420,7 +420,7 @@ async def test_b1_a_stream_that_falls_silent_is_noticed_and_asked_for_again(venu
     assert (first, again) == (Listening(), Listening())
     assert isinstance(lost, Deaf)
     assert lost.reason == "the stream was silent for 0.5 s"
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
     await adapter.close()
 
 

@@ -169,4 +169,4 @@ def test_a_signal_ends_it_soon() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
     # 50 ms until signals are looked at and a block of work; all of it would take minutes.
-    assert ended_at - rung_at < 5.0
+    assert ended_at - rung_at < 30

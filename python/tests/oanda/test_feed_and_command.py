@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -170,14 +171,13 @@ def test_the_server_keeps_its_ledger_over_kill_and_restart(tmp_path: Path) -> No
             env={**os.environ, "PYTHONPATH": str(ROOT / "python")},
             stderr=subprocess.DEVNULL,
         )
-        for _ in range(200):
-            try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError):
                 if ask(port, "/pricing?instruments=EUR_USD")["prices"]:
-                    break
-            except OSError:
-                pass
+                    return process, port
+            assert time.monotonic() < deadline, "the server did not answer within 60 s"
             time.sleep(0.05)
-        return process, port
 
     process, port = start()
     answered = [ask(port, "/orders", order)["lastTransactionID"] for _ in range(3)]
