@@ -72,9 +72,9 @@ fuzz: $(VENV)/.dev ## Fuzz the engine with clang, each target for FUZZ_SECONDS
 	@$(BIN)/python scripts/fuzz.py $(FUZZ_SECONDS)
 
 .PHONY: mutation
-mutation: $(VENV)/.dev ## Change the risk gate in every single way and see that its tests notice
+mutation: $(VENV)/.dev ## Change gate, order core and OANDA parser in every single way and see that tests notice (MODULES=)
 	@$(MAKE) --silent --no-print-directory engine
-	@$(BIN)/python -m tests.mutation
+	@$(BIN)/python -m tests.mutation $(MODULES)
 
 .PHONY: side-by-side
 side-by-side: $(VENV)/.dev ## Lose answers and kill the trader, 30 times each, and count orders (minutes)

@@ -1,12 +1,12 @@
-"""Do the tests of the risk gate notice when it is wrong? `python -m tests.mutation`.
+"""Do the tests of the order path notice when it is wrong? `python -m tests.mutation [MODULE...]`.
 
 Every comparison, sum, constant, call of max or min, branch and refusal of the modules below is
-changed, one at a time, and the gate's tests run against the change. A change that no test notices
+changed, one at a time, and their own tests run against the change. A change that no test notices
 has survived and is listed with its line. Each runs in a process that is forked from one that has
-imported everything else, so that a change costs about a second.
+imported everything that others made, so that a change costs about a second.
 
-Not changed: docstrings, annotations, decorators, the text of exceptions that the gate turns into an
-answer, and assertions that only tell mypy what a check before has shown.
+Not changed: docstrings, annotations, decorators, the text of exceptions, and assertions that only
+tell mypy what a check before has shown.
 """
 
 import argparse
@@ -27,8 +27,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = str(ROOT / "python" / "tests" / "risk")
-MODULES = ("sep_engine.risk.gate", "sep_engine.risk.sizing")
+TESTS = ROOT / "python" / "tests"
 WANTED_PERCENT = 95
 TIMEOUT_S = 120
 
@@ -53,6 +52,34 @@ _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Or: ast.And,
 }
 _CALLS = {"max": "min", "min": "max", "any": "all", "all": "any", "abs": "+"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A module, and the tests that are to notice when it is wrong.
+
+    slow: chooses, as -k does, those that run only when the others have noticed nothing.
+    """
+
+    module: str
+    tests: tuple[str, ...]
+    slow: str = ""
+
+
+_GATE = "normal_order or never_exceeds"
+TARGETS = (
+    Target("sep_engine.risk.gate", ("risk",), _GATE),
+    Target("sep_engine.risk.sizing", ("risk",), _GATE),
+    Target("sep_engine.execution.states", ("execution",), "no_history"),
+    Target("sep_engine.execution.core", ("execution/test_core.py",), "no_history"),
+    Target("sep_engine.execution.fills", ("execution/test_fills.py",)),
+    Target("sep_engine.execution.positions", ("execution/test_positions.py",), "no_money"),
+    Target("sep_engine.execution.reconcile", ("execution/test_positions.py",), "no_money"),
+    Target("sep_engine.venues.oanda.parse", ("oanda/test_parse.py",), "no_payload"),
+    Target("sep_engine.venues.oanda.orders", ("oanda/test_orders.py",)),
+)
+# Imported once: what the modules and their tests use, and what uses none of the modules.
+_OTHERS = ("aiohttp.web", "httpx", "hypothesis.strategies", "sep_engine", "sep_engine.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +214,14 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(fullname, loader, origin=self._path)
 
 
-def is_killed(mutant: Mutant, path: str) -> bool:
+def is_killed(mutant: Mutant, path: str, target: Target) -> bool:
     """Run the tests against a change, the quick ones first; True if one of them fails."""
-    quick = "not normal_order and not never_exceeds"
-    return _fails(mutant, path, quick) or _fails(mutant, path, "normal_order or never_exceeds")
+    if not target.slow:
+        return _fails(mutant, path, target, "")
+    return any(_fails(mutant, path, target, one) for one in (f"not ({target.slow})", target.slow))
 
 
-def _fails(mutant: Mutant, path: str, chosen: str) -> bool:
+def _fails(mutant: Mutant, path: str, target: Target, chosen: str) -> bool:
     child = os.fork()
     if child == 0:
         status = 1
@@ -205,7 +233,8 @@ def _fails(mutant: Mutant, path: str, chosen: str) -> bool:
             # None of the project's plugins and settings are of use here, and each costs time.
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             bare = ("-c", os.devnull, "--assert=plain", "-p", "no:cacheprovider")
-            status = int(pytest.main(["-x", "-q", *bare, "-k", chosen, TESTS]))
+            tests = [str(TESTS / one) for one in target.tests]
+            status = int(pytest.main(["-x", "-q", *bare, "-k", chosen, *tests]))
         os._exit(status)
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
@@ -218,33 +247,52 @@ def _fails(mutant: Mutant, path: str, chosen: str) -> bool:
     return True  # a change that never ends is noticed
 
 
+def survivors(target: Target, every: int) -> tuple[int, list[Mutant]]:
+    """Return how many changes of a module were tried, and those that its tests did not notice.
+
+    Raises:
+        SystemExit: its tests fail without a change.
+    """
+    path = ROOT / "python" / Path(*target.module.split(".")).with_suffix(".py")
+    source = path.read_text(encoding="utf-8")
+    if is_killed(Mutant(target.module, 0, "nothing", source), str(path), target):
+        raise SystemExit(f"the tests fail without a change: run pytest {' '.join(target.tests)}")
+    tried, survived = list(mutants(target.module, source))[::every], []
+    for number, mutant in enumerate(tried, start=1):
+        if not is_killed(mutant, str(path), target):
+            survived.append(mutant)
+            print(f"survived: {path.name}:{mutant.line} {mutant.what}", flush=True)
+        if number % 50 == 0:
+            print(f"{path.name}: {number} of {len(tried)}", flush=True)
+    return len(tried), survived
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", help="ends of their names, like risk.gate; all else")
     parser.add_argument("--every", type=int, default=1, help="run only each n-th change")
     options = parser.parse_args()
-    # Everything but the modules under test, so that a forked process has it.
-    for name in ("hypothesis", "numpy", "sep_engine.execution.states", "sep_engine.model"):
+    chosen = [
+        target
+        for target in TARGETS
+        if not options.modules or any(target.module.endswith(f".{one}") for one in options.modules)
+    ]
+    if not chosen:
+        parser.error(f"there is none of that name in {', '.join(one.module for one in TARGETS)}")
+    for name in _OTHERS:
         importlib.import_module(name)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    started, total, survived = time.monotonic(), 0, []
-    for module in MODULES:
-        path = ROOT / "python" / Path(*module.split(".")).with_suffix(".py")
-        unchanged = Mutant(module, 0, "nothing", path.read_text(encoding="utf-8"))
-        if is_killed(unchanged, str(path)):
-            print(f"the tests fail without a change: run pytest {TESTS}")
-            return 1
-        every = list(mutants(module, path.read_text(encoding="utf-8")))[:: options.every]
-        for mutant in every:
-            total += 1
-            if not is_killed(mutant, str(path)):
-                survived.append(mutant)
-                print(f"survived: {path.name}:{mutant.line} {mutant.what}", flush=True)
-            if total % 25 == 0:
-                print(f"{total} changes, {len(survived)} survived", flush=True)
-    killed = total - len(survived)
-    percent = 100 * killed / total
+    started, noticed, tried = time.monotonic(), 0, 0
+    rows = ["| module | noticed | of | percent |", "|---|---|---|---|"]
+    for target in chosen:
+        total, survived = survivors(target, options.every)
+        found = total - len(survived)
+        rows.append(f"| `{target.module}` | {found} | {total} | {100 * found / total:.1f} |")
+        noticed, tried = noticed + found, tried + total
+    percent = 100 * noticed / tried
+    print(*rows, sep="\n")
     print(
-        f"{killed} of {total} changes were noticed, {percent:.1f} %, wanted are {WANTED_PERCENT}; "
+        f"{noticed} of {tried} changes were noticed, {percent:.1f} %, wanted are {WANTED_PERCENT}; "
         f"{time.monotonic() - started:.0f} s"
     )
     return 0 if percent >= WANTED_PERCENT else 1

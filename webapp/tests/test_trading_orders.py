@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,11 +15,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from sep_engine.execution.core import Judged, Timing, step
+from sep_engine.execution.core import Absent, Doubted, Judged, Timing, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
+from sep_engine.risk import Approved
 from webapp.tests.conftest import at_once, eur_usd
 from webapp.trading import halt_flag
-from webapp.trading.brokers.base import Kind, Transaction
+from webapp.trading.brokers.base import Kind, TradeChange, Transaction
 from webapp.trading.models import (
     BrokerAccount,
     BrokerFact,
@@ -202,6 +204,148 @@ def test_o18_a_trader_of_an_older_epoch_claims_nothing(submit: Callable[..., Ord
     BrokerAccount.objects.update(epoch=2)
     with pytest.raises(order_path.StaleEpoch, match="is at epoch 2, we are 1"):
         claim(order, epoch=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    modes: tuple[TradingMode, ...] = ()
+
+
+class Quoted:
+    """What a trader with a quote would answer; every order passes its gate."""
+
+    def terms(self, order: Order, limits: Any) -> order_path.Terms:
+        return order_path.Terms(price_bound=Decimal("1.2"), stop_distance=Decimal("0.003"))
+
+    def exposure(self, order: Order, limits: Any) -> Any:
+        return Seen()
+
+    def approved(self, order: Order) -> None:
+        assert order.state == "QUEUED"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "price_bound", "stop_distance"),
+    [
+        ({}, "1.2", "0.003"),
+        # Its own price is the bound of every other order.
+        ({"type": OrderType.LIMIT, "price": Decimal("1.05")}, None, "0.003"),
+        # What somebody asked for stays; what only reduces opens nothing to stop.
+        ({"stop_loss": Decimal("1.01")}, "1.2", None),
+        ({"stop_distance": Decimal("0.001")}, "1.2", "0.001"),
+        ({"reduce_only": True}, "1.2", None),
+    ],
+)
+def test_an_order_gets_the_bound_and_the_stop_that_it_does_not_name(
+    wanted: dict[str, Any],
+    price_bound: str | None,
+    stop_distance: str | None,
+    submit: Callable[..., Order],
+    account: BrokerAccount,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(order_path, "check_order", lambda *_: Approved(checks=()))
+    [order] = order_path.orders_judge(
+        account_id=account.pk,
+        order_ids=[submit(**wanted).pk],
+        epoch=0,
+        judging=Quoted,
+        now=NOW,
+        timing=TIMING,
+    )
+    order.refresh_from_db()
+    assert order.price_bound == (None if price_bound is None else Decimal(price_bound))
+    assert order.stop_distance == (None if stop_distance is None else Decimal(stop_distance))
+
+
+def opened(number: int, order: Order, units: int) -> Transaction:
+    trade = TradeChange(str(number), Decimal(units), Decimal("1.1"), Decimal(0), opens=True)
+    return filled(number, order, units, trades=(trade,))
+
+
+def hung(number: int, order: Order, type_: str, **fields: Any) -> Transaction:
+    """A dependent of trade 1 that came with the fill of `order`."""
+    return Transaction(
+        id=number,
+        kind=Kind.DEPENDENT,
+        time=NOW,
+        venue_order_id=str(number),
+        instrument="EUR_USD",
+        order_type=type_,
+        units=Decimal(-1000),
+        parent_id="1",
+        trade_id="1",
+        **fields,
+    )
+
+
+def test_what_hangs_on_a_fill_gives_its_order_the_prices_that_it_did_not_know(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit(stop_distance=Decimal("0.003")))
+    assert claim(order)
+    apply(
+        account,
+        opened(1, order, 1000),
+        hung(2, order, "STOP_LOSS", price=Decimal("1.097")),
+        hung(3, order, "TAKE_PROFIT", price=Decimal("1.12")),
+        hung(4, order, "TRAILING_STOP_LOSS", price=Decimal("1.096"), distance=Decimal("0.004")),
+    )
+    order.refresh_from_db()
+    assert (order.stop_loss, order.take_profit) == (Decimal("1.097"), Decimal("1.12"))
+    stop, target, trailing = Order.objects.filter(parent=order).order_by("pk")
+    assert (stop.price, stop.trailing_distance, stop.reduce_only) == (Decimal("1.097"), None, True)
+    assert (target.price, target.units) == (Decimal("1.12"), -1000)
+    # The price of a trailing stop moves: only its distance is a term of it.
+    assert (trailing.price, trailing.trailing_distance) == (None, Decimal("0.004"))
+    position = Position.objects.get()
+    assert (position.stop_loss, position.trailing_distance) == (Decimal("1.097"), Decimal("0.004"))
+
+
+def test_a_stop_wants_what_its_trade_holds_by_then(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order, leaving = queued(submit()), queued(submit(units=Decimal(-400), reduce_only=True))
+    assert claim(order)
+    assert claim(leaving)
+    reduced = TradeChange("1", Decimal(-400), Decimal("1.1"), Decimal(0), opens=False)
+    close = filled(2, leaving, -400, trades=(reduced,))
+    apply(
+        account,
+        opened(1, order, 1000),
+        replace(close, venue_order_id="9"),
+        hung(3, order, "STOP_LOSS", price=Decimal("1.097")),
+    )
+    # 400 of its 1,000 are closed, whatever the fill that opened it says.
+    assert Order.objects.get(type="STOP_LOSS").units == -600
+
+
+def test_an_order_tells_what_became_of_it_last(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    order = queued(submit())
+    assert claim(order)
+    order.refresh_from_db()
+    assert order.cause == "claimed by the trader of epoch 0"
+
+    def happens(event: Any, at: datetime = NOW) -> str:
+        order_path.order_happened(order_id=order.pk, event=event, now=at, timing=TIMING)
+        order.refresh_from_db()
+        return f"{order.state}: {order.cause}"
+
+    assert happens(Doubted("reset")) == "UNKNOWN: no clear answer: reset"
+    absent = Absent(send_closed=True)
+    assert happens(absent, NOW + timedelta(seconds=10)) == "UNKNOWN: no clear answer: reset"
+    assert happens(absent, NOW + timedelta(seconds=12)) == (
+        "EXPIRED_UNSENT: two reads of the venue did not find it"
+    )
+    other = queued(submit())
+    assert claim(other)
+    then = NOW + timedelta(hours=1)
+    cancel = fact(1, Kind.CANCELLED, other, reason="MARKET_HALTED")
+    apply(account, replace(cancel, time=then))
+    other.refresh_from_db()
+    assert (other.cause, other.market_time) == ("transaction 1, MARKET_HALTED", then)
 
 
 def test_o19_facts_are_applied_once_and_in_order(

@@ -110,6 +110,7 @@ def test_reconciliation_compares_each_trade() -> None:
     [
         (1000, 400, False, [("NET", 1000)]),
         (1000, 1000, True, [("LONG", 1000)]),
+        (1, 1, True, [("LONG", 1)]),
         (-1000, -1000, True, [("SHORT", -1000)]),
         # A sale closes what is long; without trades that opened, all of it.
         (-1000, 0, True, [("LONG", -1000)]),

@@ -125,6 +125,11 @@ def test_an_order_that_contradicts_itself_is_not_sent(entry: Entry, message: str
         orders.place(entry)
 
 
+def test_types_have_the_names_that_the_venue_knows() -> None:
+    assert " ".join(EntryType) == "MARKET LIMIT STOP MARKET_IF_TOUCHED"
+    assert " ".join(orders.DependentType) == "TAKE_PROFIT STOP_LOSS TRAILING_STOP_LOSS"
+
+
 def test_a_stop_is_a_price_or_a_distance() -> None:
     for stop in ({}, {"price": Decimal(1), "distance": Decimal(1)}):
         with pytest.raises(ArgumentError, match="a price or a distance"):
@@ -136,7 +141,10 @@ def test_changes_are_addressed_by_id_or_name() -> None:
     assert orders.cancel("7").path == "/orders/7/cancel"
     assert orders.cancel("@a/../b").path == "/orders/@a%2F..%2Fb/cancel"
     assert orders.replace("@sep-2", LIMIT).method == "PUT"
-    assert orders.look_up("sep-1").path == "/orders/@sep-1"
+    assert orders.look_up("sep-1") == orders.HttpRequest("GET", "/orders/@sep-1")
+    assert orders.close_position(EUR_USD, long=True).body == {
+        "longUnits": "ALL", "shortUnits": "NONE",
+    }  # fmt: skip
     assert orders.transactions_since(7).query == (("id", "7"),)
     assert orders.close_trade("9", EUR_USD).body == {"units": "ALL"}
     assert orders.close_trade("9", EUR_USD, Decimal(40)).body == {"units": "40"}
