@@ -32,6 +32,7 @@ from webapp.tests.test_oanda_trader import (  # noqa: F401
     trade,
     until,
     url,
+    venue_prices,
 )
 from webapp.trading.brokers.base import BrokerError
 from webapp.trading.brokers.oanda.adapter import OandaBroker
@@ -69,35 +70,35 @@ def test_o16_b2_a_lost_hint_loses_no_order_and_an_old_quote_opens_nothing(
 
     async def market(one: Trader) -> Order:
         wanted = limit_order(one, type=OrderType.MARKET, price=None)
-        order: Order = await one._db(order_submit, now=datetime.now(UTC), **wanted)
+        order: Order = await one.db(order_submit, now=datetime.now(UTC), **wanted)
         return order
 
     async def age_the_quote(one: Trader) -> None:
-        received = one._quotes["EUR_USD"]
-        one._quotes["EUR_USD"] = replace(received, at=received.at - timedelta(seconds=16))
+        received = one.quotes["EUR_USD"]
+        one.quotes["EUR_USD"] = replace(received, at=received.at - timedelta(seconds=16))
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        looking = asyncio.create_task(one._order_loop())
+        looking = asyncio.create_task(one.order_loop())
         first = await market(one)
         await until(one, lambda: Order.objects.get(pk=first.pk).state == "FILLED", seconds=20)
         looking.cancel()
         # Too old at the decision: 16 s where 15 are allowed.
-        await one._db(Order.objects.filter(pk=first.pk).update, created_at=START)
+        await one.db(Order.objects.filter(pk=first.pk).update, created_at=START)
         await age_the_quote(one)
         late = await market(one)
-        await one._work_orders()
-        await one._db(late.refresh_from_db)
+        await one.orders.work()
+        await one.db(late.refresh_from_db)
         assert (late.state, late.denied_rule) == ("DENIED", "quote_age")
         # Fresh at the decision, too old at the send.
         await play(one, 1)
-        await one._db(Order.objects.update, created_at=START)
+        await one.db(Order.objects.update, created_at=START)
         queued = await market(one)
         waiting = Waiting(queued.pk, OrderState.CREATED, "EUR_USD", False, False)
-        assert await one._db(one._judge, [waiting], datetime.now(UTC)) == {queued.pk}
+        assert await one.db(one.orders.judge, [waiting], datetime.now(UTC)) == {queued.pk}
         await age_the_quote(one)
-        await one._send([queued.pk])
-        await one._db(queued.refresh_from_db)
+        await one.sending.send([queued.pk])
+        await one.db(queued.refresh_from_db)
         assert (queued.state, queued.cause) == (
             "EXPIRED_UNSENT",
             "nothing was written to the venue: the quote grew too old before the send",
@@ -120,19 +121,19 @@ def test_b4_b7_ticks_out_of_order_doubled_or_wild_make_the_bar_of_a_clean_feed(
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        bars = []
+        bars, prices = [], venue_prices(one)
         for feed in (clean[:1] + clean[2:], wild):
-            one._quotes.clear()
-            one._forming = None
+            one.quotes.clear()
+            prices.forming = None
             for tick in feed:
-                await one._on_price(tick)
+                await prices.on_price(tick)
                 shown = tick.quote()
                 if shown is not None and shown.bid == D("1.21000"):
-                    stands = one._quotes["EUR_USD"].stands
+                    stands = one.quotes["EUR_USD"].stands
                     assert stands.startswith("jumped from 1.10025 to 1.21005, which 2 more")
-            bars.append(one._forming)
-            assert one._quotes["EUR_USD"].quote.bid == D("1.10030")
-            assert one._quotes["EUR_USD"].stands == ""
+            bars.append(prices.forming)
+            assert one.quotes["EUR_USD"].quote.bid == D("1.10030")
+            assert one.quotes["EUR_USD"].stands == ""
         assert bars[0] == bars[1]
 
     trade(steps)

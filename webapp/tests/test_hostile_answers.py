@@ -25,8 +25,8 @@ from webapp.trading.brokers.base import (
 )
 from webapp.trading.brokers.breaker import Breaker
 from webapp.trading.brokers.oanda.adapter import LocalOandaBroker, OandaBroker
+from webapp.trading.cancelling import end_together
 from webapp.trading.models import Order
-from webapp.trading.trader.trader import end_together
 from webapp.trading.trader.venue_setup import CannotAdd, VenueState, account_add, venue_read
 
 ACCOUNT = "101-004-1435156-001"

@@ -24,11 +24,12 @@ from webapp.tests.test_oanda_trader import (  # noqa: F401
     state,
     trade,
     url,
+    venue_prices,
 )
 from webapp.trading.brokers.base import Deaf, Listening, Reached
 from webapp.trading.models import EventLog, Order, RiskLimit, TradingState
 from webapp.trading.services.orders import order_submit
-from webapp.trading.trader import trader as trader_module
+from webapp.trading.trader import clock as trader_clock
 from webapp.trading.trader.trader import Trader
 
 D = Decimal
@@ -52,10 +53,10 @@ def test_b3_an_answer_that_follows_what_cannot_be_read_is_a_doubt_and_ends_no_tr
         order = await ask(one, order_submit, **market(one))
         assert order.state == "UNKNOWN"
         control(url, "DELETE", "/faults")
-        await one._look_up_doubtful()
-        await one._db(order.refresh_from_db)
+        await one.doubts.look_up()
+        await one.db(order.refresh_from_db)
         assert order.state == "FILLED"
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     assert Order.objects.filter(origin="EXTERNAL").count() == 1
@@ -68,16 +69,16 @@ def test_b3_a_stream_that_is_open_is_not_heard_before_the_books_were_compared(
 ) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        await one._db(RiskLimit.objects.filter(name="repeat_pause_s").update, value=0)
+        await one.db(RiskLimit.objects.filter(name="repeat_pause_s").update, value=0)
         if was_deaf:
-            await one._on_news(Deaf("the stream was silent for 10 s", 0.5))
+            await one.hearing.on_news(Deaf("the stream was silent for 10 s", 0.5))
         at_venue(url, "POST", "/orders", {"order": BESIDE_US})
         unread = {"method": "GET", "path": "transactions/sinceid", "cut": "before", "times": 3}
         control(url, "POST", "/faults", [unread])
-        await one._on_news(Listening())
+        await one.hearing.on_news(Listening())
         assert (await ask(one, order_submit, **market(one))).denied_rule == "feed"
         control(url, "DELETE", "/faults")
-        await one._on_news(Reached(1))  # the next heartbeat
+        await one.hearing.on_news(Reached(1))  # the next heartbeat
         assert (await ask(one, order_submit, **market(one))).state == "FILLED"
 
     trade(steps)
@@ -93,32 +94,32 @@ def test_o12_d14_a_clock_that_is_set_does_not_make_a_send_late(
     trade: Play, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def set_clock(by: timedelta) -> None:
-        monkeypatch.setattr("webapp.trading.trader.trader.utc_now", lambda: timezone.now() + by)
+        monkeypatch.setattr("webapp.trading.trader.clock.utc_now", lambda: timezone.now() + by)
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        one._timing = Timing()  # a send may arrive for ten seconds
+        one.broker.timing = Timing()  # a send may arrive for ten seconds
         control(url, "POST", "/faults", [{"method": "POST", "path": "/orders$", "cut": "before"}])
         order = await ask(one, order_submit, **market(one))
         doubt_since = order.doubt_since
         assert order.state == "UNKNOWN"
         for hours, seconds in ((1, 0), (1, 3), (2, 0)):
             set_clock(timedelta(hours=hours, seconds=seconds))
-            await one._look_up_doubtful()
-            await one._db(order.refresh_from_db)
+            await one.doubts.look_up()
+            await one.db(order.refresh_from_db)
             assert (order.state, order.absent_since) == ("UNKNOWN", None)
         # Set back, the wait begins again, and does not last until the old time comes round.
         set_clock(timedelta(hours=-1))
-        await one._look_up_doubtful()
-        await one._db(order.refresh_from_db)
+        await one.doubts.look_up()
+        await one.db(order.refresh_from_db)
         assert order.state == "UNKNOWN"
         assert order.doubt_since < doubt_since
         # Ten seconds by the steady clock, then two reads two seconds apart.
-        one._doubted[order.pk] = time.monotonic() - 10
+        one.doubts._since[order.pk] = time.monotonic() - 10
         for seconds in (11, 13):
             set_clock(timedelta(hours=-1, seconds=seconds))
-            await one._look_up_doubtful()
-        await one._db(order.refresh_from_db)
+            await one.doubts.look_up()
+        await one.db(order.refresh_from_db)
         assert order.state == "EXPIRED_UNSENT"
 
     trade(steps)
@@ -130,7 +131,7 @@ def test_a_stop_that_the_venue_will_not_have_is_asked_for_again_after_longer_and
     trade: Play, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steady = [1000.0]
-    monkeypatch.setattr(trader_module, "steady", lambda: steady[0])
+    monkeypatch.setattr(trader_clock, "steady", lambda: steady[0])
     asked: list[int] = []
 
     async def steps(one: Trader) -> None:
@@ -138,18 +139,18 @@ def test_a_stop_that_the_venue_will_not_have_is_asked_for_again_after_longer_and
         refuse = {"method": "POST", "path": "/orders$", "reject": "ACCOUNT_LOCKED", "times": 99}
         at_venue(url, "POST", "/orders", {"order": BESIDE_US | {"price": "2", "units": "100"}})
         control(url, "POST", "/faults", [refuse])
-        await one._reconcile()
-        assert one._book.positions["EUR_USD"].units == 100
+        await one.check.compare("start")
+        assert one.facts.book.positions["EUR_USD"].units == 100
         stops = Order.objects.filter(origin=Origin.PROTECTIVE)
         for seconds in (0, 0.2, 0.7, 0.2, 1.5, 0.5, 3.9, 0.2):
             steady[0] += seconds
-            await one._work_orders()  # asks
-            await one._work_orders()  # is refused
-            asked.append(await one._db(stops.count))
+            await one.orders.work()  # asks
+            await one.orders.work()  # is refused
+            asked.append(await one.db(stops.count))
         control(url, "DELETE", "/faults")
         steady[0] += 60
-        await one._work_orders()
-        await one._work_orders()
+        await one.orders.work()
+        await one.orders.work()
 
     trade(steps)
     # At once, then after 1, 2 and 4 seconds.
@@ -163,11 +164,11 @@ def test_a_position_without_a_stop_is_said_once_while_nothing_may_be_sent(
 ) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        await one._db(TradingState.objects.filter(scope="ACCOUNT").update, state="HALTED")
+        await one.db(TradingState.objects.filter(scope="ACCOUNT").update, state="HALTED")
         at_venue(url, "POST", "/orders", {"order": BESIDE_US | {"price": "2", "units": "100"}})
-        await one._reconcile()
+        await one.check.compare("start")
         for _ in range(3):
-            await one._work_orders()
+            await one.orders.work()
 
     trade(steps)
     said = EventLog.objects.filter(stream="alerts", data__level="error")
@@ -193,11 +194,11 @@ def test_b6_b8_a_pair_that_is_not_traded_or_crossed_opens_nothing_until_the_next
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        one._quotes.clear()
-        said = []
+        one.quotes.clear()
+        said, prices = [], venue_prices(one)
         for tick in (good, halted, again, crossed):
-            await one._on_price(tick)
-            received = one._quotes["EUR_USD"]
+            await prices.on_price(tick)
+            received = one.quotes["EUR_USD"]
             said.append((received.quote.bid, received.stands))
         assert said == [
             (D("1.10000"), ""),
@@ -209,11 +210,11 @@ def test_b6_b8_a_pair_that_is_not_traded_or_crossed_opens_nothing_until_the_next
         assert denied.denied_reason == (
             "feed: EUR_USD: bid 1.10020 is above ask 1.10010, allowed is running"
         )
-        await one._on_price(price("1.10040", "1.10050", 5))
-        assert one._quotes["EUR_USD"].stands == ""
+        await prices.on_price(price("1.10040", "1.10050", 5))
+        assert one.quotes["EUR_USD"].stands == ""
         # What cannot be traded from the start is no quote at all.
-        one._quotes.clear()
-        await one._on_price(halted)
-        assert one._quotes == {}
+        one.quotes.clear()
+        await prices.on_price(halted)
+        assert one.quotes == {}
 
     trade(steps)

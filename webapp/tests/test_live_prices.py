@@ -36,8 +36,7 @@ from webapp.trading.models import (
 )
 from webapp.trading.services.orders import order_submit
 from webapp.trading.tokens import read_token, store_token
-from webapp.trading.trader import lease, strategy_process
-from webapp.trading.trader import trader as trader_module
+from webapp.trading.trader import lease, strategy_process, venue_prices
 from webapp.trading.trader.live import bar_start
 from webapp.trading.trader.trader import Trader
 
@@ -184,70 +183,63 @@ def test_b10_the_venues_own_prices_are_traded_at_and_of_those_that_waited_the_ne
 
         async def until(condition: Any) -> None:
             async with asyncio.timeout(60):
-                while not await one._db(condition):  # in the thread that closes its connection
+                while not await one.db(condition):  # in the thread that closes its connection
                     await asyncio.sleep(0.05)
 
-        await one._db(one._open)
-        one._broker, one._timing = made, made.timing
-        one._prices = registry.market_client(account)
-        await one._read_history()
-        await one._recover()
-        following = asyncio.create_task(one._follow_prices())
-        taking = asyncio.create_task(one._take_prices())
+        await one.open(lambda _: made)
+        await one.prices.read_history()
+        await one.recover()
+        following = asyncio.create_task(one.prices.follow())
+        taking = asyncio.create_task(one.prices.take())
         quote(url, "1.10050", "2030-01-07T10:05:10Z")
-        await until(lambda: "EUR_USD" in one._quotes and one._forming is not None)
+        await until(lambda: "EUR_USD" in one.quotes and one.prices.forming is not None)
         # Another pair that the books know is priced too, and makes no bar of the feed.
         control(url, "POST", "/quote", {"instrument": "GBP_USD", "bid": "1.3", "ask": "1.4"})
-        await until(lambda: "GBP_USD" in one._quotes)
+        await until(lambda: "GBP_USD" in one.quotes)
         looked: list[tuple[str, Any]] = []
-        on_price = one._on_price
+        on_price, newest = one.prices.on_price, one.prices.newest
 
         async def noting(price: Any) -> None:
             looked.append((price.instrument, price.bid))
             await on_price(price)
 
-        monkeypatch.setattr(one, "_on_price", noting)
-        async with one._writing:  # what the trader is at takes its time
+        monkeypatch.setattr(one.prices, "on_price", noting)
+        async with one.writing:  # what the trader is at takes its time
             for bid in ("1.31", "1.32", "1.33"):
                 control(url, "POST", "/quote", {"instrument": "GBP_USD", "bid": bid, "ask": "1.4"})
                 await until(
-                    lambda bid=bid: (
-                        "GBP_USD" in one._newest and one._newest["GBP_USD"].bid == Decimal(bid)
-                    )
+                    lambda bid=bid: "GBP_USD" in newest and newest["GBP_USD"].bid == Decimal(bid)
                 )
         await until(lambda: looked)
         assert looked == [("GBP_USD", Decimal("1.33"))]
         quote(url, "1.10020", "2030-01-07T10:05:40Z")
-        await until(lambda: one._forming.low == Decimal("1.10020"))
-        assert (one._forming.open, one._forming.high) == (Decimal("1.10050"), Decimal("1.10050"))
-        await one._db(
+        await until(lambda: one.prices.forming.low == Decimal("1.10020"))
+        forming = one.prices.forming
+        assert (forming.open, forming.high) == (Decimal("1.10050"), Decimal("1.10050"))
+        await one.db(
             order_submit,
             account=account,
-            instrument=one._feed.instrument,
+            instrument=one.feed.row.instrument,
             units=Decimal(1000),
             stop_distance=Decimal("0.00300"),
             origin=Origin.PERSON,
             now=timezone.now(),
         )
-        async with one._writing:
-            await one._work_orders()
+        async with one.writing:
+            await one.orders.work()
         # The stream is cut: that is said, and said again when it is back.
         control(url, "POST", "/faults", [{"path": "pricing/stream", "status": 503}])
         await cancelled([following])
-        following = asyncio.create_task(one._follow_prices())
+        following = asyncio.create_task(one.prices.follow())
         await until(lambda: told("price stream is lost: HTTP 503"))
         await until(lambda: told("price stream is heard again"))
         # A minute later two more bars are complete; the venue's own are stored and decided on.
         quote(url, "1.10060", "2030-01-07T10:06:01Z")
-        for bar in await one._new_bars():
-            await one._on_event(bar)
+        for bar in await one.prices.new_bars():
+            await one.events.on_event(bar)
         await cancelled([following, taking])
-        await one._reconcile("minute")
-        await one._broker.close()
-        await one._prices.close()
-        await one._db(lease.give_back, one._lease, now=timezone.now())
-        await one._db.close()
-        await one._relay_db.close()
+        await one.check.compare("minute")
+        await one.close()
 
     asyncio.run(whole())
     order = Order.objects.get(origin="PERSON")
@@ -282,7 +274,7 @@ def test_a_class_trades_at_the_venues_prices_and_leaves_when_its_backtest_would(
 ) -> None:
     monkeypatch.setattr(lease, "LEASE", timedelta(minutes=30))
     monkeypatch.setattr(strategy_process, "ANSWER_S", 120.0)
-    monkeypatch.setattr(trader_module, "CANDLE_RETRY", timedelta(seconds=0.2))
+    monkeypatch.setattr(venue_prices, "CANDLE_RETRY", timedelta(seconds=0.2))
     # Quotes of a Wednesday that is over: a bar is due as soon as the first quote after it has come.
     first = datetime(2026, 1, 7, 10, tzinfo=UTC)
 

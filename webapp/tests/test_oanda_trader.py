@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -52,9 +52,10 @@ from webapp.trading.services.orders import (
     trade_close,
 )
 from webapp.trading.services.trading_state import trading_state_worsen
-from webapp.trading.trader import feeds, lease
-from webapp.trading.trader import trader as trader_module
+from webapp.trading.trader import clock as trader_clock
+from webapp.trading.trader import feeds
 from webapp.trading.trader.trader import Trader
+from webapp.trading.trader.venue_prices import VenuePrices
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,17 +109,12 @@ def trade(url: str, sample: Any, settings: Any, tmp_path: Path, monkeypatch: Any
 
         async def whole() -> None:
             one = Trader(account_id=account.pk, with_relay=False)
-            await one._db(one._open)
-            one._broker = broker = registry.broker_for(account)
-            one._timing = broker.timing
+            await one.open()
             try:
-                await one._recover()
+                await one.recover()
                 await steps(one)
             finally:
-                await broker.close()
-                await one._db(lease.give_back, one._lease, now=timezone.now())
-                await one._db.close()
-                await one._relay_db.close()
+                await one.close()
 
         asyncio.run(whole())
 
@@ -126,16 +122,34 @@ def trade(url: str, sample: Any, settings: Any, tmp_path: Path, monkeypatch: Any
 
 
 async def play(one: Trader, bars: int) -> None:
-    venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+    venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
     for _ in range(2 * bars):
-        await one._db(one._beat)
-        await one._on_event(next(venue))
-        await one._look_up_doubtful()
+        await one.db(one.beat)
+        await one.events.on_event(next(venue))
+        await one.doubts.look_up()
 
 
 def audit() -> list[str]:
     """What is wrong with our books, by the server's ledger."""
     return account_faults(BrokerAccount.objects.get())
+
+
+def venue_prices(one: Trader) -> VenuePrices:
+    """The venue's prices in the place of the replay, for who brings them one by one."""
+    return VenuePrices(
+        account=one.account,
+        client=cast(Any, None),
+        db=one.db,
+        writing=one.writing,
+        stopping=one.stopping,
+        feed=one.feed,
+        quotes=one.quotes,
+        strategies=one.strategies,
+        equity=one.equity,
+        updates=one.updates,
+        events=one.events,
+        orders=one.orders,
+    )
 
 
 def state() -> str:
@@ -145,7 +159,7 @@ def state() -> str:
 def test_the_books_are_those_of_the_venue_to_the_last_digit(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 60)
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     assert Fill.objects.count() >= 8
@@ -170,7 +184,7 @@ def test_o11_a_trader_that_starts_while_the_venue_is_away_waits_and_compares_bef
     control(url, "POST", "/faults", rules)
 
     async def steps(one: Trader) -> None:
-        assert one._armed
+        assert one.orders.armed_at is not None
 
     trade(steps)
     assert control(url, "GET", "")["faults_seen"] == [2, 1]
@@ -213,8 +227,8 @@ def test_o6_o10_lost_answers_double_and_lose_nothing(trade: Play, url: str) -> N
         await play(one, 60)
         control(url, "DELETE", "/faults")
         for _ in range(3):
-            await one._look_up_doubtful()
-        await one._reconcile()
+            await one.doubts.look_up()
+        await one.check.compare("start")
 
     trade(steps)
     assert not Order.objects.filter(state__in=["UNKNOWN", "CHANGE_UNKNOWN", "SENDING"]).exists()
@@ -228,7 +242,7 @@ def test_o6_o10_lost_answers_double_and_lose_nothing(trade: Play, url: str) -> N
 
 def test_a_trader_that_was_killed_catches_up_with_the_venue(trade: Play, url: str) -> None:
     async def until_a_position(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
 
     trade(until_a_position)
@@ -236,7 +250,7 @@ def test_a_trader_that_was_killed_catches_up_with_the_venue(trade: Play, url: st
     control(url, "POST", "/quote", {"instrument": "EUR_USD", "bid": "0.5", "ask": "2.0"})
 
     async def nothing(one: Trader) -> None:
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(nothing)
     assert Position.objects.get().units == 0
@@ -247,14 +261,14 @@ def test_a_trader_that_was_killed_catches_up_with_the_venue(trade: Play, url: st
 
 def test_what_happened_after_the_start_is_heard_with_the_first_quote(trade: Play, url: str) -> None:
     async def until_a_position(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
 
     trade(until_a_position)
 
     async def first_quote(one: Trader) -> None:
         control(url, "POST", "/quote", {"instrument": "EUR_USD", "bid": "0.5", "ask": "2.0"})
-        await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
+        await one.events.on_event(next(ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)))
 
     trade(first_quote)
     assert Order.objects.get(type="STOP_LOSS").state == "FILLED"
@@ -270,7 +284,7 @@ def test_o27_an_order_made_beside_us_is_adopted(trade: Play, url: str) -> None:
                 json={"order": limit},
                 headers={"Authorization": "Bearer local"},
             )
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     adopted = Order.objects.get(origin="EXTERNAL")
@@ -291,7 +305,7 @@ def told(text: str) -> bool:
 
 async def until(one: Trader, condition: Callable[[], Any], *, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
-        while not await one._db(condition):  # in the thread that closes its connection
+        while not await one.db(condition):  # in the thread that closes its connection
             await asyncio.sleep(0.05)
 
 
@@ -307,7 +321,7 @@ def test_b3_nothing_is_missed_through_a_stream_that_drops_doubles_swaps_and_brea
     async def steps(one: Trader) -> None:
         await play(one, 1)
         control(url, "POST", "/faults", rules)
-        listening = asyncio.create_task(one._listen(one._broker))
+        listening = asyncio.create_task(one.hearing.listen(one.broker))
         for n in range(6):
             await asyncio.to_thread(beside_us, url, "5", f"0.9{n}")
             await asyncio.sleep(0.3)
@@ -324,16 +338,16 @@ def test_b3_nothing_is_missed_through_a_stream_that_drops_doubles_swaps_and_brea
 def test_b1_nothing_is_opened_while_the_stream_is_lost(trade: Play, url: str) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        await one._on_news(Deaf("the stream was silent for 10 s", 0.5))
-        await one._db(
+        await one.hearing.on_news(Deaf("the stream was silent for 10 s", 0.5))
+        await one.db(
             order_submit,
-            account=one._account,
-            instrument=one._feed.instrument,
+            account=one.account,
+            instrument=one.feed.row.instrument,
             units=Decimal(1000),
             origin=Origin.PERSON,
             now=timezone.now(),
         )
-        await one._work_orders()
+        await one.orders.work()
 
     trade(steps)
     denied = Order.objects.get(origin="PERSON")
@@ -345,19 +359,19 @@ def test_b1_nothing_is_opened_while_the_stream_is_lost(trade: Play, url: str) ->
 
 async def ask(one: Trader, ask_for: Callable[..., Any], **fields: Any) -> Order:
     """An intent of a person, and what the trader makes of it."""
-    order: Order = await one._db(ask_for, now=timezone.now(), **fields)
-    await one._work_orders()
-    await one._db(order.refresh_from_db)
+    order: Order = await one.db(ask_for, now=timezone.now(), **fields)
+    await one.orders.work()
+    await one.db(order.refresh_from_db)
     return order
 
 
 def limit_order(one: Trader, **fields: Any) -> dict[str, Any]:
     wanted = {
-        "account": one._account,
-        "instrument": one._feed.instrument,
+        "account": one.account,
+        "instrument": one.feed.row.instrument,
         "units": Decimal(1000),
         "type": OrderType.LIMIT,
-        "price": one._quotes["EUR_USD"].quote.bid - Decimal("0.0040"),
+        "price": one.quotes["EUR_USD"].quote.bid - Decimal("0.0040"),
         "origin": Origin.PERSON,
     }
     return wanted | fields
@@ -367,7 +381,7 @@ def test_d4_a_cancel_that_the_venue_refuses_is_asked_for_less_and_less_often(
     trade: Play, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
-    monkeypatch.setattr(trader_module, "steady", lambda: clock[0])
+    monkeypatch.setattr(trader_clock, "steady", lambda: clock[0])
     refusal = {"method": "PUT", "path": "/cancel$", "reject": "ORDER_CANCEL_LOCKED", "times": 0}
     refused = BrokerFact.objects.filter(kind="CANCEL_REFUSED")
     asked: list[float] = []
@@ -376,17 +390,17 @@ def test_d4_a_cancel_that_the_venue_refuses_is_asked_for_less_and_less_often(
         await play(one, 1)
         order = await ask(one, order_submit, **limit_order(one))
         control(url, "POST", "/faults", [refusal])
-        halt = partial(trading_state_worsen, account=one._account, reason="fire")
-        await one._db(halt, state=TradingMode.HALTED, now=timezone.now())
+        halt = partial(trading_state_worsen, account=one.account, reason="fire")
+        await one.db(halt, state=TradingMode.HALTED, now=timezone.now())
         for half_seconds in range(60):
             clock[0] = 1000 + half_seconds / 2
-            await one._work_orders()
-            if await one._db(refused.count) > len(asked):
+            await one.orders.work()
+            if await one.db(refused.count) > len(asked):
                 asked.append(half_seconds / 2)
         control(url, "DELETE", "/faults")
         clock[0] += 10
-        await one._work_orders()
-        await one._db(order.refresh_from_db)
+        await one.orders.work()
+        await one.db(order.refresh_from_db)
         assert order.state == "CANCELLED"
 
     trade(steps)
@@ -404,7 +418,7 @@ def test_an_order_is_changed_and_its_successor_works_on(trade: Play, url: str) -
         new = await ask(
             one, order_change, order_id=old.pk, changes={"price": price, "units": Decimal(2000)}
         )
-        await one._db(old.refresh_from_db)
+        await one.db(old.refresh_from_db)
         assert (old.state, new.state, new.replaces_id) == ("REPLACED", "ACCEPTED", old.pk)
         assert new.venue_order_id not in ("", old.venue_order_id)
         (working,) = at_venue(url, "GET", "/pendingOrders")["orders"]
@@ -412,10 +426,10 @@ def test_an_order_is_changed_and_its_successor_works_on(trade: Play, url: str) -
         # What the venue refuses leaves the old order as it is.
         control(url, "POST", "/faults", [{"method": "PUT", "reject": "PRICE_INVALID"}])
         again = await ask(one, order_change, order_id=new.pk, changes={"units": Decimal(3000)})
-        await one._db(new.refresh_from_db)
+        await one.db(new.refresh_from_db)
         assert (new.state, again.state) == ("ACCEPTED", "REJECTED")
         assert again.cause.endswith("PRICE_INVALID")
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     assert state() == TradingMode.ACTIVE
@@ -439,11 +453,11 @@ def test_o10_a_change_whose_answer_is_lost_is_settled_by_the_venue(
         old = await ask(one, order_submit, **limit_order(one))
         control(url, "POST", "/faults", [{"method": "PUT", "path": r"/orders/[^/]+$", **fault}])
         new = await ask(one, order_change, order_id=old.pk, changes={"units": Decimal(2000)})
-        await one._db(old.refresh_from_db)
+        await one.db(old.refresh_from_db)
         assert (old.state, new.state) == ("CHANGE_UNKNOWN", "UNKNOWN")
         for _ in range(4):
-            await one._look_up_doubtful()
-        await one._reconcile()
+            await one.doubts.look_up()
+        await one.check.compare("start")
 
     trade(steps)
     old, new = Order.objects.filter(origin="PERSON").order_by("pk")
@@ -469,7 +483,7 @@ def test_o25_an_entry_that_meets_the_resting_link_ends_at_once(
             doubted = await ask(one, order_submit, **entry | {"units": Decimal(1001 + number)})
             assert doubted.state == "UNKNOWN"  # it was written: only the venue can say
             for _ in range(2):
-                await one._look_up_doubtful()
+                await one.doubts.look_up()
         refused = await ask(one, order_submit, **entry | {"units": Decimal(1100)})
         assert refused.state == "EXPIRED_UNSENT"
         assert refused.cause.startswith(
@@ -477,9 +491,9 @@ def test_o25_an_entry_that_meets_the_resting_link_ends_at_once(
             "POST orders in a row, for "
         )
         said = EventLog.objects.filter(stream="orders", data__id=refused.pk).order_by("seq")
-        told = [event.data["state"] for event in await one._db(list, said)]
+        told = [event.data["state"] for event in await one.db(list, said)]
         assert told == ["CREATED", "QUEUED", "SENDING", "UNKNOWN", "EXPIRED_UNSENT"]
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     assert state() == TradingMode.ACTIVE
@@ -493,14 +507,14 @@ def test_what_is_left_of_an_order_that_filled_in_part_fills_too_with_a_stop_of_i
         await play(one, 1)
         little = {"method": "POST", "path": "/orders$", "fill_units": "300"}
         control(url, "POST", "/faults", [little])
-        beyond = one._quotes["EUR_USD"].quote.ask + Decimal("0.0040")
+        beyond = one.quotes["EUR_USD"].quote.ask + Decimal("0.0040")
         wanted = limit_order(one, price=beyond, units=Decimal(900))
         order = await ask(one, order_submit, **wanted | {"stop_distance": Decimal("0.0200")})
         assert (order.state, order.filled_units) == ("PARTIAL", 300)
         await play(one, 1)
-        await one._db(order.refresh_from_db)
+        await one.db(order.refresh_from_db)
         assert (order.state, order.filled_units) == ("FILLED", 900)
-        await one._reconcile("minute")
+        await one.check.compare("minute")
 
     trade(steps)
     trades = at_venue(url, "GET", "/openTrades")["trades"]
@@ -521,18 +535,18 @@ def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: st
             **limit_order(one, type=OrderType.MARKET, price=None)
             | {"trailing_distance": Decimal("0.0080"), "stop_distance": Decimal("0.0060")},
         )
-        opened = await one._db(Trade.objects.select_related("account", "instrument").get)
+        opened = await one.db(Trade.objects.select_related("account", "instrument").get)
         assert opened.units == 1000
         stops = Order.objects.filter(trade_id=opened.venue_trade_id)
-        kinds = {order.type for order in await one._db(list, stops)}
+        kinds = {order.type for order in await one.db(list, stops)}
         assert kinds == {"STOP_LOSS", "TRAILING_STOP_LOSS"}
         closed = await ask(one, trade_close, trade=opened, units=Decimal(400))
         assert (closed.state, closed.filled_units) == ("FILLED", -400)
-        await one._db(opened.refresh_from_db)
+        await one.db(opened.refresh_from_db)
         assert opened.units == 600
         # The stops close what the trade still holds; the books agree on it, and one can be moved.
-        await one._reconcile()
-        stop = await one._db(stops.get, type="STOP_LOSS")
+        await one.check.compare("start")
+        stop = await one.db(stops.get, type="STOP_LOSS")
         lower = (stop.price or 0) - Decimal("0.0010")
         moved = await ask(one, order_change, order_id=stop.pk, changes={"price": lower})
         assert (moved.state, moved.units, moved.price) == ("ACCEPTED", -600, lower)
@@ -541,7 +555,7 @@ def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: st
         with pytest.raises(ValidationError, match="closes all of trade"):
             await ask(one, order_submit, **limit_order(one, **part))
         target = limit_order(one, type=OrderType.TAKE_PROFIT, units=Decimal(-600), trade=opened)
-        price = one._quotes["EUR_USD"].quote.ask + Decimal("0.0300")
+        price = one.quotes["EUR_USD"].quote.ask + Decimal("0.0300")
         placed = await ask(one, order_submit, **target | {"price": price})
         assert (placed.state, placed.trade_id) == ("ACCEPTED", opened.venue_trade_id)
         # The venue names no close: one that never arrived is not taken for another's of its trade.
@@ -550,19 +564,19 @@ def test_trades_are_kept_apart_protected_and_closed_in_part(trade: Play, url: st
         assert lost.state == "UNKNOWN"
         other = await ask(one, trade_close, trade=opened, units=Decimal(100))
         assert (other.state, other.filled_units) == ("FILLED", -100)
-        await one._look_up_doubtful()
-        await one._look_up_doubtful()
-        await one._db(lost.refresh_from_db)
+        await one.doubts.look_up()
+        await one.doubts.look_up()
+        await one.db(lost.refresh_from_db)
         assert (lost.state, lost.filled_units) == ("EXPIRED_UNSENT", 0)
-        await one._db(opened.refresh_from_db)
+        await one.db(opened.refresh_from_db)
         # A lost answer to a close is settled by the venue's own record of the close.
         control(url, "POST", "/faults", [{"method": "PUT", "path": "/close$", "cut": "after"}])
         last = await ask(one, trade_close, trade=opened)
         assert last.state == "UNKNOWN"
-        await one._look_up_doubtful()
-        await one._db(last.refresh_from_db)
+        await one.doubts.look_up()
+        await one.db(last.refresh_from_db)
         assert (last.state, last.filled_units) == ("FILLED", -500)
-        await one._reconcile()
+        await one.check.compare("start")
 
     trade(steps)
     assert Position.objects.get().units == 0
@@ -581,10 +595,10 @@ def test_o27_what_is_done_beside_us_is_adopted_with_its_dependents(trade: Play, 
             {"order": {"type": "MARKET", "instrument": "EUR_USD", "units": "700"}},
         )
         trade_id = held["orderFillTransaction"]["id"]
-        price = one._quotes["EUR_USD"].quote.bid - Decimal("0.0100")
+        price = one.quotes["EUR_USD"].quote.bid - Decimal("0.0100")
         stop = {"stopLoss": {"price": f"{price:.5f}"}}
         at_venue(url, "PUT", f"/trades/{trade_id}/orders", stop)
-        await one._reconcile("minute")
+        await one.check.compare("minute")
         # Their app moves the stop, which makes a new order of it.
         stop = {"stopLoss": {"price": f"{price - Decimal('0.001'):.5f}"}}
         at_venue(url, "PUT", f"/trades/{trade_id}/orders", stop)
@@ -592,8 +606,8 @@ def test_o27_what_is_done_beside_us_is_adopted_with_its_dependents(trade: Play, 
         ours = await ask(one, order_submit, **limit_order(one))
         moved = {"type": "LIMIT", "instrument": "EUR_USD", "units": "500", "price": "0.90000"}
         at_venue(url, "PUT", f"/orders/{ours.venue_order_id}", {"order": moved})
-        await one._reconcile("minute")
-        await one._db(ours.refresh_from_db)
+        await one.check.compare("minute")
+        await one.db(ours.refresh_from_db)
         assert ours.state == "CANCELLED"
 
     trade(steps)
@@ -621,19 +635,19 @@ def test_o27_a_trade_with_a_target_and_no_stop_gets_a_stop_of_its_own(
 ) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        ask_ = one._quotes["EUR_USD"].quote.ask
+        ask_ = one.quotes["EUR_USD"].quote.ask
         target = {"price": f"{ask_ + Decimal('0.0500'):.5f}"}
         bought = {"type": "MARKET", "instrument": "EUR_USD", "units": "700"}
         at_venue(url, "POST", "/orders", {"order": bought | {"takeProfitOnFill": target}})
         at_venue(url, "POST", "/orders", {"order": bought | {"units": "300"}})
-        await one._reconcile("minute")
-        await one._work_orders()
-        await one._work_orders()
+        await one.check.compare("minute")
+        await one.orders.work()
+        await one.orders.work()
         # A part of a trade is closed, and its stop with it: it hangs on the trade.
-        first = await one._db(Trade.objects.select_related("account", "instrument").earliest, "pk")
+        first = await one.db(Trade.objects.select_related("account", "instrument").earliest, "pk")
         assert (await ask(one, trade_close, trade=first, units=Decimal(200))).state == "FILLED"
-        await one._work_orders()
-        await one._reconcile("minute")
+        await one.orders.work()
+        await one.check.compare("minute")
 
     trade(steps)
     trades = at_venue(url, "GET", "/openTrades")["trades"]
@@ -663,9 +677,9 @@ def test_o27_a_comparison_counts_what_was_adopted_since_the_one_before(
 
     async def heard_by_the_stream(one: Trader) -> None:
         await asyncio.to_thread(beside_us, url, "6", "0.8")
-        await one._read_facts_now()
-        await one._reconcile("minute")
-        await one._reconcile("minute")
+        await one.facts.read_now()
+        await one.check.compare("minute")
+        await one.check.compare("minute")
 
     trade(heard_by_the_stream)
     runs = Reconciliation.objects.order_by("pk").values_list("cause", "adopted")
@@ -677,14 +691,14 @@ def test_a_difference_halts_the_account_and_is_kept_with_both_sides(trade: Play,
     async def steps(one: Trader) -> None:
         await play(one, 1)
         await ask(one, order_submit, **limit_order(one))
-        await one._db(
+        await one.db(
             lambda: Position.objects.update_or_create(
-                account=one._account,
-                instrument=one._feed.instrument,
+                account=one.account,
+                instrument=one.feed.row.instrument,
                 defaults={"units": Decimal(300), "average_price": Decimal(1)},
             )
         )
-        await one._reconcile("minute")
+        await one.check.compare("minute")
 
     trade(steps)
     assert state() == TradingMode.HALTED
@@ -707,7 +721,7 @@ def test_a_hedging_account_is_long_and_short_at_once_with_a_stop_for_each_trade(
     async def steps(one: Trader) -> None:
         await play(one, 1)
         limits = RiskLimit.objects.filter(name__in=("repeat_pause_s",))
-        await one._db(lambda: limits.update(value=0))
+        await one.db(lambda: limits.update(value=0))
 
         async def market(units: int, **terms: Any) -> Order:
             wanted = limit_order(one, type=OrderType.MARKET, price=None, units=Decimal(units))
@@ -716,47 +730,47 @@ def test_a_hedging_account_is_long_and_short_at_once_with_a_stop_for_each_trade(
         await market(1000, stop_distance=Decimal("0.0060"))
         await market(-600, stop_distance=Decimal("0.0050"))
         sides = Position.objects.order_by("side").values_list("side", "units")
-        assert await one._db(lambda: list(sides.all())) == [("LONG", 1000), ("SHORT", -600)]
-        assert one._book.positions["EUR_USD"].units == 400
+        assert await one.db(lambda: list(sides.all())) == [("LONG", 1000), ("SHORT", -600)]
+        assert one.facts.book.positions["EUR_USD"].units == 400
         # An order is judged by the side that it adds to: 600 short and 19,500 more are 20,100.
-        await one._db(lambda: RiskLimit.objects.filter(name="order_units_max").update(value=30_000))
-        await one._db(
+        await one.db(lambda: RiskLimit.objects.filter(name="order_units_max").update(value=30_000))
+        await one.db(
             lambda: RiskLimit.objects.filter(name__in=ROOMY).update(value=Decimal(1_000_000))
         )
         denied = await market(-19_500, stop_distance=Decimal("0.0050"))
         assert denied.denied_reason == "position_units: 20100, allowed is at most 20000"
         # What closes names its side; a trade that is closed in part leaves the other side alone.
         with pytest.raises(ValidationError, match="both sides are held"):
-            await ask(one, position_close, account=one._account, instrument=one._feed.instrument)
-        long = await one._db(
+            await ask(one, position_close, account=one.account, instrument=one.feed.row.instrument)
+        long = await one.db(
             lambda: Trade.objects.select_related("account", "instrument").get(units=1000)
         )
         assert (await ask(one, trade_close, trade=long, units=Decimal(300))).state == "FILLED"
-        assert await one._db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", -600)]
+        assert await one.db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", -600)]
         # What somebody opens without a stop gets one of its own.
         bare = {"type": "MARKET", "instrument": "EUR_USD", "units": "-50"}
         at_venue(url, "POST", "/orders", {"order": bare})
-        await one._reconcile("minute")
-        await one._work_orders()
-        await one._work_orders()
+        await one.check.compare("minute")
+        await one.orders.work()
+        await one.orders.work()
         trades = at_venue(url, "GET", "/openTrades")["trades"]
         assert all("stopLossOrder" in found for found in trades)
         assert len(trades) == 3
         there = sum(Decimal(found["unrealizedPL"]) for found in trades)
-        assert one._book.open_pl(one._quotes) == there
+        assert one.facts.book.open_pl(one.quotes) == there
         closed = await ask(
             one,
             position_close,
-            account=one._account,
-            instrument=one._feed.instrument,
+            account=one.account,
+            instrument=one.feed.row.instrument,
             side="SHORT",
         )
         assert (closed.state, closed.filled_units) == ("FILLED", 650)
-        assert await one._db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", 0)]
-        await one._reconcile("minute")
-        await one._db(close_everything, account=one._account, reason="done", now=timezone.now())
-        await one._work_orders()
-        await one._reconcile("minute")
+        assert await one.db(lambda: list(sides.all())) == [("LONG", 700), ("SHORT", 0)]
+        await one.check.compare("minute")
+        await one.db(close_everything, account=one.account, reason="done", now=timezone.now())
+        await one.orders.work()
+        await one.check.compare("minute")
 
     trade(steps)
     assert set(Position.objects.values_list("units", flat=True)) == {0}
@@ -777,7 +791,7 @@ def test_d4_close_everything_goes_on_through_a_halt_a_doubt_and_a_cut_until_all_
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        await one._db(lambda: RiskLimit.objects.filter(name="repeat_pause_s").update(value=0))
+        await one.db(lambda: RiskLimit.objects.filter(name="repeat_pause_s").update(value=0))
         for units in (1000, -600):
             wanted = limit_order(one, type=OrderType.MARKET, price=None, units=Decimal(units))
             await ask(one, order_submit, **wanted | {"stop_distance": Decimal("0.0060")})
@@ -792,15 +806,15 @@ def test_d4_close_everything_goes_on_through_a_halt_a_doubt_and_a_cut_until_all_
         ]
         control(url, "POST", "/faults", rules)
         now = timezone.now()
-        await one._db(close_everything, account=one._account, reason="enough", now=now)
+        await one.db(close_everything, account=one.account, reason="enough", now=now)
 
         async def look(seconds: float) -> Closing:
             """Let the trader look once; return what there is to say `seconds` after the click."""
             at = now + timedelta(seconds=seconds)
-            await one._db(closings_go_on, account_id=one._account.pk, now=at)
-            await one._work_orders()
-            closing = await one._db(Closing.objects.select_related("account", "strategy").get)
-            left = await one._db(lambda: closing_left(closing, now=timezone.now()))
+            await one.db(closings_go_on, account_id=one.account.pk, now=at)
+            await one.orders.work()
+            closing = await one.db(Closing.objects.select_related("account", "strategy").get)
+            left = await one.db(lambda: closing_left(closing, now=timezone.now()))
             said.append([(line.name, line.why) for line in left])
             return closing
 
@@ -811,27 +825,27 @@ def test_d4_close_everything_goes_on_through_a_halt_a_doubt_and_a_cut_until_all_
         assert "ended CANCELLED" in said[-1][0][1]
         assert "MARKET_HALTED" in said[-1][0][1]
         assert said[-1][1][1].startswith("an order is in doubt, and nothing else is sent")
-        await one._look_up_doubtful()
+        await one.doubts.look_up()
         asked = Order.objects.filter(origin="CLOSE_EVERYTHING")
         # Within the pause nothing is asked for, and what is in doubt is not asked for twice.
         await look(2)
-        assert await one._db(asked.count) == 2
+        assert await one.db(asked.count) == 2
         # The next try is cut on its way there; the short side has been told meanwhile.
         await look(1500)
-        assert await one._db(asked.count) == 3
+        assert await one.db(asked.count) == 3
         for _ in range(3):
-            await one._look_up_doubtful()
+            await one.doubts.look_up()
         assert [name for name, _ in said[-1]][:1] == ["EUR_USD long"]
         await look(1501)
         assert [name for name, _ in said[-1]] == ["EUR_USD long"]
         assert "tried 2 times" in said[-1][0][1]
         assert "ended EXPIRED_UNSENT" in said[-1][0][1]
-        assert await one._db(asked.count) == 3
+        assert await one.db(asked.count) == 3
         # The third try closes it, and the look after it finds nothing left.
         await look(4000)
         closing = await look(4001)
         assert (closing.ended_because, said[-1]) == ("flat", [])
-        await one._reconcile("minute")
+        await one.check.compare("minute")
 
     trade(steps)
     assert not Position.objects.exclude(units=0).exists()
@@ -860,7 +874,7 @@ def test_o26_a_fill_that_nobody_asked_for_is_booked_and_halts_the_account(
         number = int(order.venue_order_id) if known else 999
         extra = {"order": number, "instrument": "EUR_USD", "units": "300"}
         control(url, "POST", "/fill", extra)
-        await one._reconcile("minute")
+        await one.check.compare("minute")
 
     trade(steps)
     # The venue holds 1,300 and so do we; nothing was dropped.
@@ -883,7 +897,7 @@ def test_o28_a_venue_whose_ids_begin_again_halts_the_account(trade: Play, url: s
         order = await ask(one, order_submit, **limit_order(one, type=OrderType.MARKET, price=None))
         assert order.state == "FILLED"
         control(url, "POST", "/ids", {})
-        await one._reconcile("minute")
+        await one.check.compare("minute")
 
     trade(steps)
     assert state() == TradingMode.HALTED

@@ -72,38 +72,37 @@ def breakout(sample: Any) -> Strategy:
     return Strategy.objects.get(name="Break")
 
 
+def broker(account: BrokerAccount) -> Any:
+    made: Any = broker_for(account)
+    made.timing = Timing(late=made.timing.late, read_gap=made.timing.late)
+    return made
+
+
 def trader(steps: Callable[[Trader], Awaitable[None]]) -> None:
     """Run steps with a new trader that has recovered, armed itself and warmed its classes up."""
     account = BrokerAccount.objects.get()
 
     async def whole() -> None:
         one = Trader(account_id=account.pk, with_relay=False)
-        await one._db(one._open)
-        made: Any = broker_for(account)
-        made.timing = Timing(late=made.timing.late, read_gap=made.timing.late)
-        one._broker, one._timing = made, made.timing
+        await one.open(broker)
         try:
-            await one._recover()
-            await one._classes_ready()
+            await one.recover()
+            await one.strategies.ready(one.stopping)
             await steps(one)
         finally:
-            await asyncio.to_thread(one._end_classes)
-            await made.close()
-            await one._db(lease.give_back, one._lease, now=timezone.now())
-            await one._db.close()
-            await one._relay_db.close()
+            await one.close()
 
     asyncio.run(whole())
 
 
 async def play(one: Trader, bars: int) -> None:
-    venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+    venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
     for _ in range(2 * bars):
-        await one._take(next(venue))
+        await one.events.take(next(venue))
 
 
 def running(one: Trader) -> RunningClass:
-    return one._classes()[0]
+    return one.strategies.classes()[0]
 
 
 def alerts() -> list[str]:
@@ -154,7 +153,7 @@ def test_one_that_dies_enters_nothing_while_its_position_ends_by_the_horizon(
     monkeypatch.setattr(strategy_process, "PAUSE_S", 3600.0)
 
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
         process = running(one)._process._process
         assert process is not None
@@ -186,15 +185,15 @@ def test_a_strategy_that_was_switched_off_leaves_the_position_of_the_next_one_al
     async def until_it_bought_and_left(one: Trader) -> None:
         bought = Order.objects.filter(origin="RULE", state="FILLED").order_by("-pk")
         last = None
-        while last is None or last.units < 0 or not await one._db(one._is_flat):
+        while last is None or last.units < 0 or not await one.db(one.prices.is_flat):
             await play(one, 1)
-            last = await one._db(bought.first)
+            last = await one.db(bought.first)
 
     trader(until_it_bought_and_left)
     call_command("strategy", "add", str(BREAKOUT), "--name", "Break", "--enable", stdout=StringIO())
 
     async def until_the_class_holds_a_bar_more(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
         await play(one, 1)
 
@@ -219,17 +218,17 @@ def test_orders_go_on_while_a_class_thinks(
     monkeypatch.setattr(strategy_process, "ANSWER_S", 1.0)
 
     async def steps(one: Trader) -> None:
-        venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
-        await one._take(next(venue))
-        before = one._feed.cursor
-        deciding = asyncio.create_task(one._take(next(venue)))
+        venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
+        await one.events.take(next(venue))
+        before = one.feed.row.cursor
+        deciding = asyncio.create_task(one.events.take(next(venue)))
         await asyncio.sleep(0)
-        async with asyncio.timeout(60), one._writing:
+        async with asyncio.timeout(60), one.writing:
             assert not deciding.done()
-            assert one._feed.cursor == before
-            await one._work_orders()
+            assert one.feed.row.cursor == before
+            await one.orders.work()
         await deciding
-        assert one._feed.cursor == before + 1
+        assert one.feed.row.cursor == before + 1
 
     trader(steps)
     assert not Signal.objects.exists()
@@ -256,7 +255,7 @@ def test_one_that_is_off_has_no_process(breakout: Strategy) -> None:
     async def steps(one: Trader) -> None:
         await play(one, 1)
         assert running(one)._process._process is None
-        assert one._metrics() is not None  # those of the rule beside it
+        assert one.strategies.metrics() is not None  # those of the rule beside it
 
     trader(steps)
     assert alerts() == []

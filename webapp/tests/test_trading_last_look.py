@@ -72,14 +72,14 @@ def test_d4_e26_whatever_opens_between_the_claim_and_the_send_keeps_the_order_in
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        now_s = one._lease_until
-        seen = one._quotes["EUR_USD"]
+        now_s = one.tenure.until_s
+        seen = one.quotes["EUR_USD"]
 
         def quote(age: timedelta) -> None:
-            one._quotes["EUR_USD"] = replace(seen, at=timezone.now() - age)
+            one.quotes["EUR_USD"] = replace(seen, at=timezone.now() - age)
 
         def lease_until(at_s: float) -> None:
-            one._lease_until = at_s
+            one.tenure.until_s = at_s
 
         # What is changed, what changes it back, and what the order says of it.
         changes: list[tuple[Callable[[], object], Callable[[], object], str]] = [
@@ -108,19 +108,19 @@ def test_d4_e26_whatever_opens_between_the_claim_and_the_send_keeps_the_order_in
             (lambda: lease_until(time.monotonic()), lambda: lease_until(now_s),
              "the account was lost before the send"),
         ]  # fmt: skip
-        account = await one._db(BrokerAccount.objects.get)
+        account = await one.db(BrokerAccount.objects.get)
         account.kind, account.venue_account = "oanda-live", "001-1"
-        await one._db(account.save)
-        await one._db(arm)
-        await one._db(override)
-        await one._db(lambda: RiskLimit.objects.filter(name="repeat_pause_s").update(value=0))
-        submit, look = one._broker.submit, one._last_look
+        await one.db(account.save)
+        await one.db(arm)
+        await one.db(override)
+        await one.db(lambda: RiskLimit.objects.filter(name="repeat_pause_s").update(value=0))
+        submit, look = one.broker.submit, one.sending.last_look
 
         async def noted(request: OrderRequest) -> list[Transaction]:
             written.append(request.units)
             return await submit(request)
 
-        one._broker.submit = noted  # type: ignore[method-assign]
+        one.broker.submit = noted  # type: ignore[method-assign]
 
         def wish(units: int) -> Order:
             strategy = Strategy.objects.select_related("instrument", "account").get()
@@ -136,7 +136,7 @@ def test_d4_e26_whatever_opens_between_the_claim_and_the_send_keeps_the_order_in
             )
 
         for number, (change, back, says) in enumerate(changes):
-            order = await one._db(wish, 1000 + number)
+            order = await one.db(wish, 1000 + number)
 
             def changed(
                 order: Order, age_max: Decimal, change: Callable[[], object] = change
@@ -145,17 +145,17 @@ def test_d4_e26_whatever_opens_between_the_claim_and_the_send_keeps_the_order_in
                 return look(order, age_max)
 
             quote(timedelta(0))
-            one._last_look = changed  # type: ignore[method-assign]
-            await one._work_orders()
-            await one._db(back)
-            await one._db(order.refresh_from_db)
+            one.sending.last_look = changed  # type: ignore[method-assign]
+            await one.orders.work()
+            await one.db(back)
+            await one.db(order.refresh_from_db)
             assert (order.state, written) == ("EXPIRED_UNSENT", []), (says, order.cause)
             assert says in order.cause
         # With nothing changed the same order goes out.
-        one._last_look = look  # type: ignore[method-assign]
+        one.sending.last_look = look  # type: ignore[method-assign]
         quote(timedelta(0))
-        await one._db(wish, 900)
-        await one._work_orders()
+        await one.db(wish, 900)
+        await one.orders.work()
 
     settings.SEP_LIVE_TRADING, settings.SEP_LIVE_ACCOUNT = True, "001-1"
     trader(steps)

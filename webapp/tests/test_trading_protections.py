@@ -1,8 +1,9 @@
 """The facts that the risk gate's protections ask for, read from real rows; and what they stop."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -28,9 +29,10 @@ from webapp.trading.services.configuration import configuration_set
 from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import recent
+from webapp.trading.trader.equity import Equity
 from webapp.trading.trader.exposure import Book, Live, Received, exposure_for
+from webapp.trading.trader.facts import Facts
 from webapp.trading.trader.setup import DEFAULT_LIMITS, limits_for
-from webapp.trading.trader.trader import Trader
 
 D = Decimal
 
@@ -233,11 +235,9 @@ def test_d3_a_drawdown_from_the_peak_sets_reducing(
     account: BrokerAccount, equity: str, state: str
 ) -> None:
     # 10 % of the highest equity of 100,000 is the limit.
-    one = Trader(account_id=account.pk, with_relay=False)
-    one._account = account
-    one._book = Book.read(account, market_time=timezone.now())
-    one._book.balance, one._book.realised = D(equity), D(equity) - 100_000
-    one._watch_losses_now()
+    facts, watcher = watching(account)
+    facts.book.balance, facts.book.realised = D(equity), D(equity) - 100_000
+    watcher.watch_now()
     row = TradingState.objects.get(scope="ACCOUNT")
     assert row.state == state
     if state == "REDUCING":
@@ -262,13 +262,16 @@ def point(account: BrokerAccount, *, realised: str, paid_in: str = "100000") -> 
     )  # fmt: skip
 
 
-def watching(account: BrokerAccount) -> Trader:
-    """A trader that has read its books, as one that starts does."""
-    one = Trader(account_id=account.pk, with_relay=False)
-    one._account = account
-    one._most_made = most_made(account)
-    one._book = Book.read(account, market_time=timezone.now())
-    return one
+def watching(account: BrokerAccount, db: Any = None) -> tuple[Facts, Equity]:
+    """The books as a trader that starts reads them, and who watches what they lose."""
+    facts = Facts(
+        account=account,
+        broker=cast(Any, None),
+        db=db,
+        tell=asyncio.Event(),
+        market_now=timezone.now,
+    )
+    return facts, Equity(account=account, db=db, facts=facts, quotes={})
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,8 @@ def test_d3_money_that_is_paid_in_or_out_is_no_profit_and_no_drawdown(
     filled(account, pl=f"-{lost}", minutes_ago=2)
     if transferred != "0":
         charge(account, transferred, kind="TRANSFER_FUNDS")
-    watching(account)._watch_losses_now()
+    _, equity = watching(account)
+    equity.watch_now()
     assert TradingState.objects.get(scope="ACCOUNT").state == state
 
 
@@ -317,17 +321,17 @@ def test_d3_peak_and_deepest_drawdown_are_not_forgotten_with_the_old_points_of_t
 def test_d3_financing_counts_for_the_day_that_it_is_taken_on(account: BrokerAccount) -> None:
     # 60 lost and 50 taken reach a limit of 110; what was paid out is not lost.
     RiskLimit.objects.filter(name="daily_loss_max").update(value=D(110))
-    one = watching(account)
+    facts, equity = watching(account)
     filled(account, pl="-60", minutes_ago=0)
     charge(account, "-49.99", kind="DAILY_FINANCING", minutes_ago=0)
     charge(account, "-5000", kind="TRANSFER_FUNDS", minutes_ago=0)
-    one._book.catch_up()
-    one._watch_losses_now()
+    facts.book.catch_up()
+    equity.watch_now()
     assert TradingState.objects.get(scope="ACCOUNT").state == "ACTIVE"
     charge(account, "-0.01", kind="DAILY_FINANCING", minutes_ago=0)
-    one._book.catch_up()
-    assert one._book.day_realised == day_realised(account, timezone.now()) == -110
-    one._watch_losses_now()
+    facts.book.catch_up()
+    assert facts.book.day_realised == day_realised(account, timezone.now()) == -110
+    equity.watch_now()
     row = TradingState.objects.get(scope="ACCOUNT")
     assert (row.state, row.reason) == ("REDUCING", "the day's loss 110.00 USD reached 110.00")
 
@@ -336,22 +340,21 @@ def test_d15_a_loss_that_one_fill_made_is_seen_though_nothing_is_held_any_more(
     account: BrokerAccount,
 ) -> None:
     RiskLimit.objects.filter(name="daily_loss_max").update(value=D(60))
-    one = watching(account)
     looks = 0
 
     async def at_once(work: Any, *args: Any) -> Any:
         nonlocal looks
-        looks += work == one._watch_losses_now
+        looks += work == equity.watch_now
         return await sync_to_async(work)(*args)
 
-    one._db = at_once  # type: ignore[assignment]
-    watch = async_to_sync(one._watch_losses)
+    facts, equity = watching(account, at_once)
+    watch = async_to_sync(equity.watch)
     watch(timezone.now())
     # The market opens far below the stop: the position is gone with the fill that lost 60.
-    one._watched = False
     filled(account, pl="-60", minutes_ago=0)
-    one._book.catch_up()
-    assert one._book.positions == {}
+    facts.book.catch_up()
+    facts.changes += 1
+    assert facts.book.positions == {}
     watch(timezone.now())
     assert TradingState.objects.get(scope="ACCOUNT").state == "REDUCING"
     # And a flat account is not looked at with every quote.

@@ -20,7 +20,7 @@ from webapp.trading.models import EventLog
 from webapp.trading.selectors.market import market_latest
 from webapp.trading.services import events
 from webapp.trading.streams import MarketStream, Relay, connect
-from webapp.trading.trader.trader import DatabaseThread
+from webapp.trading.trader.database import DatabaseThread
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -49,8 +49,7 @@ from webapp.trading.services import trading_state
 from webapp.trading.services.closing import close_everything
 from webapp.trading.services.feed import feed_control
 from webapp.trading.services.orders import order_cancel, order_change, order_submit
-from webapp.trading.trader import feeds, lease
-from webapp.trading.trader import trader as clock
+from webapp.trading.trader import clock, feeds, lease
 from webapp.trading.trader.trader import Trader
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,17 +78,12 @@ def trader(sample: Any) -> Callable[[Callable[[Trader], Awaitable[None]]], None]
 
         async def whole() -> None:
             one = Trader(account_id=account.pk, with_relay=False)
-            await one._db(one._open)
-            one._broker = one_broker = broker(account)
-            one._timing = one_broker.timing
+            await one.open(broker)
             try:
-                await one._recover()
+                await one.recover()
                 await steps(one)
             finally:
-                await one_broker.close()
-                await one._db(lease.give_back, one._lease, now=timezone.now())
-                await one._db.close()
-                await one._relay_db.close()
+                await one.close()
 
         asyncio.run(whole())
 
@@ -109,11 +103,11 @@ def broker(account: BrokerAccount) -> Any:
 
 async def play(one: Trader, bars: int, *, each: Callable[[Trader], Any] | None = None) -> None:
     """Let `bars` bars pass, as fast as they are handled."""
-    venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
+    venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
     for _ in range(2 * bars):
-        await one._on_event(next(venue))
+        await one.events.on_event(next(venue))
         if each is not None:
-            await one._db(each, one)
+            await one.db(each, one)
 
 
 def playing(bars: int) -> Callable[[Trader], Awaitable[None]]:
@@ -224,12 +218,12 @@ def test_d16_a_trader_that_was_restarted_decides_as_one_that_ran_through(
     assert len(through[1]) >= 8
     # The same sixty bars once more in a new pass, with three restarts, one of them within a bar.
     Feed.objects.update(restart_requested=True)
-    trader(lambda one: one._begin_again())
+    trader(lambda one: one.prices.begin_again())
     marks = Signal.objects.count(), Fill.objects.count()
 
     async def half_a_bar(one: Trader) -> None:
-        venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
-        await one._on_event(next(venue))
+        venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
+        await one.events.on_event(next(venue))
 
     trader(playing(17))
     trader(half_a_bar)
@@ -246,7 +240,7 @@ def test_d16_changed_prices_after_t_change_no_signal_until_t(
     trader(playing(40))
     before = decisions()
     Feed.objects.update(restart_requested=True)
-    trader(lambda one: one._begin_again())
+    trader(lambda one: one.prices.begin_again())
     start = Signal.objects.count()
     t = sample.history_bars + 30
     # From bar t on the market falls instead: every later bar is one far below.
@@ -267,7 +261,7 @@ def test_no_moment_passes_without_a_stop_at_the_venue(trader: Any) -> None:
 
     def look(one: Trader) -> None:
         held = Position.objects.get_or_create(
-            account=sample_account(), instrument=one._feed.instrument
+            account=sample_account(), instrument=one.feed.row.instrument
         )[0].units
         stops = Order.objects.filter(type=OrderType.STOP_LOSS, state=OrderState.ACCEPTED)
         if held:
@@ -282,12 +276,12 @@ def test_no_moment_passes_without_a_stop_at_the_venue(trader: Any) -> None:
 
 def test_a_position_whose_stop_was_lost_gets_a_new_one(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        lost = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
-        await one._apply(await one._broker.cancel(lost.client_id))
-        await one._work_orders()
-        await one._work_orders()
+        lost = await one.db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        await one.facts.apply(await one.broker.cancel(lost.client_id))
+        await one.orders.work()
+        await one.orders.work()
 
     trader(steps)
     stop = Order.objects.get(type="STOP_LOSS", state="ACCEPTED")
@@ -302,17 +296,17 @@ def test_a_position_whose_stop_was_lost_gets_a_new_one(trader: Any) -> None:
 
 def test_o6_o10_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        submit = one._broker.submit
+        submit = one.broker.submit
 
         async def cut(request: OrderRequest) -> list[Transaction]:
             await submit(request)
             raise BrokerUnsure("connection reset")
 
-        one._broker.submit = cut  # type: ignore[method-assign]
-        while not await one._db(Order.objects.filter(state="UNKNOWN").exists):
+        one.broker.submit = cut  # type: ignore[method-assign]
+        while not await one.db(Order.objects.filter(state="UNKNOWN").exists):
             await play(one, 1)
-        one._broker.submit = submit  # type: ignore[method-assign]
-        await one._look_up_doubtful()
+        one.broker.submit = submit  # type: ignore[method-assign]
+        await one.doubts.look_up()
         await play(one, 2)
 
     trader(steps)
@@ -322,19 +316,19 @@ def test_o6_o10_an_answer_that_is_lost_doubles_and_loses_nothing(trader: Any) ->
 
 def test_o4_o12_an_order_that_never_arrived_is_found_absent_and_not_sent_again(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        submit = one._broker.submit
+        submit = one.broker.submit
 
         async def lost(request: OrderRequest) -> list[Transaction]:
             raise BrokerUnsure("timeout")
 
-        one._broker.submit = lost  # type: ignore[method-assign]
-        while not await one._db(Order.objects.filter(state="UNKNOWN").exists):
+        one.broker.submit = lost  # type: ignore[method-assign]
+        while not await one.db(Order.objects.filter(state="UNKNOWN").exists):
             await play(one, 1)
-        one._broker.submit = submit  # type: ignore[method-assign]
-        await one._look_up_doubtful()
-        first = await one._db(Order.objects.get)
+        one.broker.submit = submit  # type: ignore[method-assign]
+        await one.doubts.look_up()
+        first = await one.db(Order.objects.get)
         assert first.state == "UNKNOWN"  # one read proves nothing
-        await one._look_up_doubtful()
+        await one.doubts.look_up()
 
     trader(steps)
     assert Order.objects.get().state == "EXPIRED_UNSENT"
@@ -343,12 +337,12 @@ def test_o4_o12_an_order_that_never_arrived_is_found_absent_and_not_sent_again(t
 
 def test_close_everything_flattens_and_lets_nothing_open_again(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        await one._db(
-            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        await one.db(
+            lambda: close_everything(account=one.account, reason="test", now=timezone.now())
         )
-        await one._work_orders()
+        await one.orders.work()
         await play(one, 30)
 
     trader(steps)
@@ -364,19 +358,19 @@ def test_what_is_held_of_an_instrument_that_was_disabled_is_protected_and_closed
     trader: Any,
 ) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        await one._db(lambda: Instrument.objects.update(enabled=False))
-        lost = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
-        await one._apply(await one._broker.cancel(lost.client_id))
-        await one._work_orders()
-        await one._work_orders()
-        stop = await one._db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        await one.db(lambda: Instrument.objects.update(enabled=False))
+        lost = await one.db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
+        await one.facts.apply(await one.broker.cancel(lost.client_id))
+        await one.orders.work()
+        await one.orders.work()
+        stop = await one.db(Order.objects.get, type="STOP_LOSS", state="ACCEPTED")
         assert stop.origin == Origin.PROTECTIVE
-        await one._db(
-            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        await one.db(
+            lambda: close_everything(account=one.account, reason="test", now=timezone.now())
         )
-        await one._work_orders()
+        await one.orders.work()
         await play(one, 2)
 
     trader(steps)
@@ -396,9 +390,9 @@ def test_a_rule_whose_orders_cannot_be_says_so_and_the_trader_goes_on(trader: An
 
 def test_a_rule_that_is_switched_off_enters_nothing_more(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        await one._db(lambda: Strategy.objects.update(enabled=False))
+        await one.db(lambda: Strategy.objects.update(enabled=False))
         await play(one, 40)
 
     trader(steps)
@@ -409,14 +403,14 @@ def test_a_rule_that_is_switched_off_enters_nothing_more(trader: Any) -> None:
 
 def test_a_rule_closes_what_it_opened_and_not_what_a_person_added(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        entry = await one._db(Order.objects.get, origin="RULE")
-        await one._db(lambda: Strategy.objects.update(enabled=False))
-        await one._db(
+        entry = await one.db(Order.objects.get, origin="RULE")
+        await one.db(lambda: Strategy.objects.update(enabled=False))
+        await one.db(
             lambda: order_submit(
-                account=one._account,
-                instrument=one._feed.instrument,
+                account=one.account,
+                instrument=one.feed.row.instrument,
                 units=Decimal(300).copy_sign(entry.units),
                 origin=Origin.PERSON,
                 stop_distance=Decimal("0.0900"),
@@ -426,9 +420,9 @@ def test_a_rule_closes_what_it_opened_and_not_what_a_person_added(trader: Any) -
         stops = Order.objects.filter(type="STOP_LOSS", state="ACCEPTED", parent=entry)
         await play(one, 1)
         # The stop of the rule's own order is far away, too: its horizon ends it.
-        far = await one._db(stops.get)
+        far = await one.db(stops.get)
         away = Decimal("0.0900") if entry.units < 0 else Decimal("-0.0900")
-        await one._db(
+        await one.db(
             lambda: order_change(
                 order_id=far.pk, changes={"price": far.price + away}, now=timezone.now()
             )
@@ -446,14 +440,14 @@ def test_a_rule_closes_what_it_opened_and_not_what_a_person_added(trader: Any) -
 
 def test_close_everything_works_while_halted_and_the_feed_stands(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        await one._db(_halt, one)
-        await one._db(
-            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        await one.db(_halt, one)
+        await one.db(
+            lambda: close_everything(account=one.account, reason="test", now=timezone.now())
         )
-        await one._work_orders()
-        await one._stand_still("paused")
+        await one.orders.work()
+        await one.events.stand_still("paused")
 
     trader(steps)
     assert Position.objects.get().units == 0
@@ -465,7 +459,7 @@ def test_a_new_trader_closes_at_the_last_close_while_the_feed_stands(
     trader: Any, sample: Any, monkeypatch: pytest.MonkeyPatch, end: bool
 ) -> None:
     async def until_held(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
 
     trader(until_held)
@@ -475,12 +469,12 @@ def test_a_new_trader_closes_at_the_last_close_while_the_feed_stands(
         Feed.objects.update(paused=True)
 
     async def close(one: Trader) -> None:
-        await one._db(one._read_feed_controls)
-        await one._db(
-            lambda: close_everything(account=one._account, reason="test", now=timezone.now())
+        await one.db(one.feed.read_controls)
+        await one.db(
+            lambda: close_everything(account=one.account, reason="test", now=timezone.now())
         )
-        await one._work_orders()
-        await one._stand_still(one._feed_stands())
+        await one.orders.work()
+        await one.events.stand_still(one.feed.stands())
 
     trader(close)
     assert Position.objects.get().units == 0
@@ -490,7 +484,7 @@ def test_a_new_trader_closes_at_the_last_close_while_the_feed_stands(
 def _halt(one: Trader) -> None:
     trading_state.trading_state_set(
         scope="ACCOUNT",
-        account=one._account,
+        account=one.account,
         state=TradingMode.HALTED,
         reason="test",
         changed_by="alice",
@@ -500,7 +494,7 @@ def _halt(one: Trader) -> None:
 
 def test_d4_nothing_is_sent_while_halted(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        await one._db(_halt, one)
+        await one.db(_halt, one)
         await play(one, 30)
 
     trader(steps)
@@ -530,8 +524,8 @@ def test_o27_a_trade_made_beside_us_is_adopted(trader: Any) -> None:
             type=OrderType.MARKET,
             units=Decimal(700),
         )
-        await one._broker.submit(beside)
-        await one._read_facts()
+        await one.broker.submit(beside)
+        await one.facts.read()
         await play(one, 1)
 
     trader(steps)
@@ -562,11 +556,13 @@ def test_o28_books_that_differ_halt_the_account_with_the_reason(trader: Any) -> 
 
 def test_a_restart_of_the_replay_closes_positions_and_forgets_later_candles(trader: Any) -> None:
     async def steps(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
-        await one._db(lambda: feed_control(feed_id=one._feed.pk, now=timezone.now(), restart=True))
-        await one._begin_again()
-        assert one._feed.cursor == 2000
+        await one.db(
+            lambda: feed_control(feed_id=one.feed.row.pk, now=timezone.now(), restart=True)
+        )
+        await one.prices.begin_again()
+        assert one.feed.row.cursor == 2000
         await play(one, 3)
 
     trader(steps)
@@ -589,11 +585,11 @@ def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: An
 
     async def steps(one: Trader) -> None:
         await play(one, 1)
-        kept, dropped = await one._db(submit, 2000), await one._db(submit, 3000)
-        await one._db(lambda: order_cancel(order_id=dropped.pk, now=timezone.now()))
+        kept, dropped = await one.db(submit, 2000), await one.db(submit, 3000)
+        await one.db(lambda: order_cancel(order_id=dropped.pk, now=timezone.now()))
         await play(one, 1)
-        assert await one._db(one._state_of, kept.pk) == OrderState.FILLED
-        assert await one._db(one._state_of, dropped.pk) == OrderState.DENIED
+        assert await one.db(one.doubts.state_of, kept.pk) == OrderState.FILLED
+        assert await one.db(one.doubts.state_of, dropped.pk) == OrderState.DENIED
 
     trader(steps)
     kept = Order.objects.get(origin="PERSON", units=2000)
@@ -605,8 +601,8 @@ def test_a_person_s_order_gets_a_stop_and_a_withdrawn_one_is_not_sent(trader: An
 
 
 async def judge(one: Trader, order: Order) -> None:
-    waiting = [row for row in await one._db(one._live_orders) if row.pk == order.pk]
-    await one._db(one._judge, waiting, clock.utc_now())
+    waiting = [row for row in await one.db(one.orders.waiting) if row.pk == order.pk]
+    await one.db(one.orders.judge, waiting, clock.utc_now())
 
 
 @pytest.mark.parametrize("doubted", [False, True])
@@ -634,12 +630,14 @@ def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held_or_may_
         # In a pair that has no quote yet there is a position, or an order whose end is not known:
         # what is at stake is not known either.
         if doubted:
-            await one._db(doubt)
+            await one.db(doubt)
         else:
-            one._book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
-            one._book.lots = (Lot("GBP_USD", Position.Side.NET, Decimal(1000), Decimal("1.30000")),)
-        await one._on_event(next(ReplayVenue(one._bars, cursor=one._feed.cursor)))
-        order = await one._db(
+            one.facts.book.positions["GBP_USD"] = NetPosition(Decimal(1000), Decimal("1.30000"))
+            one.facts.book.lots = (
+                Lot("GBP_USD", Position.Side.NET, Decimal(1000), Decimal("1.30000")),
+            )
+        await one.events.on_event(next(ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)))
+        order = await one.db(
             order_submit,
             account=account,
             instrument=euro,
@@ -647,14 +645,14 @@ def test_an_opening_order_waits_for_the_first_quotes_of_all_that_is_held_or_may_
             origin=Origin.PERSON,
             now=timezone.now(),
         )
-        one._armed_at = time.monotonic()
+        one.orders.armed_at = time.monotonic()
         await judge(one, order)
-        assert await one._db(one._state_of, order.pk) == OrderState.CREATED
+        assert await one.db(one.doubts.state_of, order.pk) == OrderState.CREATED
         # Long after the start a price that is missing is a reason to deny.
-        one._armed_at -= 60
+        one.orders.armed_at -= 60
         await judge(one, order)
-        assert await one._db(one._state_of, order.pk) == OrderState.DENIED
-        one._book.positions.clear()
+        assert await one.db(one.doubts.state_of, order.pk) == OrderState.DENIED
+        one.facts.book.positions.clear()
 
     trader(steps)
 
@@ -667,8 +665,8 @@ def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
     RiskLimit.objects.filter(name="repeat_pause_s").update(value=0)
 
     async def steps(one: Trader) -> None:
-        venue = ReplayVenue(one._bars, cursor=one._feed.cursor)
-        await one._on_event(next(venue))
+        venue = ReplayVenue(one.feed.bars, cursor=one.feed.row.cursor)
+        await one.events.on_event(next(venue))
 
         def ask() -> Order:
             return order_submit(
@@ -679,18 +677,18 @@ def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
                 now=timezone.now(),
             )
 
-        before, judged = await one._db(ask), await one._db(ask)
+        before, judged = await one.db(ask), await one.db(ask)
         await judge(one, judged)
-        assert await one._db(one._state_of, judged.pk) == OrderState.QUEUED
-        monkeypatch.setattr("webapp.trading.trader.trader.utc_now", lambda: timezone.now() - back)
+        assert await one.db(one.doubts.state_of, judged.pk) == OrderState.QUEUED
+        monkeypatch.setattr("webapp.trading.trader.clock.utc_now", lambda: timezone.now() - back)
         # The quote is from the future now: one order is denied, the other not sent.
         await judge(one, before)
-        denied = await one._db(Order.objects.get, pk=before.pk)
+        denied = await one.db(Order.objects.get, pk=before.pk)
         assert (denied.state, denied.denied_rule) == (OrderState.DENIED, "quote_age")
-        await one._send([judged.pk])
+        await one.sending.send([judged.pk])
         # Nothing was written, so there is no doubt to settle.
-        assert await one._db(one._state_of, judged.pk) == OrderState.EXPIRED_UNSENT
-        assert [fact.client_id for fact in await one._broker.transactions_since(0)] == []
+        assert await one.db(one.doubts.state_of, judged.pk) == OrderState.EXPIRED_UNSENT
+        assert [fact.client_id for fact in await one.broker.transactions_since(0)] == []
 
     trader(steps)
 
@@ -698,15 +696,15 @@ def test_d14_a_clock_that_is_set_back_sends_no_entry_and_ends_no_order_late(
 def test_o17_one_account_has_one_trader(trader: Any) -> None:
     async def steps(one: Trader) -> None:
         now = timezone.now()
-        account_id = one._account.pk
+        account_id = one.account.pk
         with pytest.raises(lease.LeaseHeld, match="has a trader already"):
-            await one._db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
+            await one.db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
         # Its host says that the holder is gone: taken over at once, and the old one must stop.
-        await one._db(_pretend_holder_died, one)
-        taken = await one._db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
+        await one.db(_pretend_holder_died, one)
+        taken = await one.db(lease.take, account_id=account_id, holder="elsewhere:1:0", now=now)
         with pytest.raises(lease.LeaseLost):
-            await one._db(lease.renew, one._lease, now=now)
-        await one._db(lease.give_back, taken, now=now)
+            await one.db(lease.renew, one.tenure.lease, now=now)
+        await one.db(lease.give_back, taken, now=now)
 
     trader(steps)
 
@@ -716,14 +714,14 @@ def _pretend_holder_died(one: Trader) -> None:
 
     from webapp.trading.models import LeaseRow
 
-    if one._lease.lock is not None:
-        one._lease.lock.release()  # the server does this when a process dies
+    if one.tenure.lease.lock is not None:
+        one.tenure.lease.lock.release()  # the server does this when a process dies
     LeaseRow.objects.update(holder=f"{socket.gethostname()}:999999999:1.00")
 
 
 def test_the_audit_sees_what_was_taken_from_the_books(trader: Any) -> None:
     async def until_held(one: Trader) -> None:
-        while not one._book.positions:
+        while not one.facts.book.positions:
             await play(one, 1)
 
     trader(until_held)

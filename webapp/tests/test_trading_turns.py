@@ -67,16 +67,16 @@ class TestTheTrader:
     ) -> None:
         async def steps(one: Trader) -> None:
             await play(one, 1)
-            submit, all_sent = one._broker.submit, asyncio.Barrier(3)
+            submit, all_sent = one.broker.submit, asyncio.Barrier(3)
 
             async def slow(request: OrderRequest) -> list[Transaction]:
                 async with asyncio.timeout(60):
                     await all_sent.wait()  # no answer comes before the third is sent
                 return await submit(request)
 
-            one._broker.submit = slow  # type: ignore[method-assign]
-            await one._db(wish, 1000, 1001, 1002)
-            await one._work_orders()
+            one.broker.submit = slow  # type: ignore[method-assign]
+            await one.db(wish, 1000, 1001, 1002)
+            await one.orders.work()
 
         trader(steps)
         assert states() == {"ACCEPTED"}
@@ -97,8 +97,8 @@ class TestTheTrader:
 
         async def steps(one: Trader) -> None:
             await play(one, 1)
-            await one._db(wish, 1000, 1001, 1002)
-            await one._work_orders()
+            await one.db(wish, 1000, 1001, 1002)
+            await one.orders.work()
 
         trader(steps)
         assert states() == {"ACCEPTED", "DENIED"}
@@ -110,7 +110,7 @@ class TestTheTrader:
 
         async def steps(one: Trader) -> None:
             await play(one, 1)
-            submit = one._broker.submit
+            submit = one.broker.submit
 
             async def pulled(request: OrderRequest) -> list[Transaction]:
                 sent.append(request.units)
@@ -118,17 +118,17 @@ class TestTheTrader:
                 first_sent.set()
                 return await submit(request)
 
-            one._broker.submit = pulled  # type: ignore[method-assign]
-            await one._db(wish, 1000, 1001, 1002)
+            one.broker.submit = pulled  # type: ignore[method-assign]
+            await one.db(wish, 1000, 1001, 1002)
             # The looks of one turn follow one another; those after the first wait for its send.
-            look = one._last_look
+            look = one.sending.last_look
 
             def slow_look(order: Order, age_max: Decimal) -> str:
                 assert order.units == 1000 or first_sent.wait(60)
                 return look(order, age_max)
 
-            one._last_look = slow_look  # type: ignore[method-assign]
-            await one._work_orders()
+            one.sending.last_look = slow_look  # type: ignore[method-assign]
+            await one.orders.work()
 
         trader(steps)
         assert sent == [Decimal(1000)]
@@ -143,8 +143,8 @@ class TestTheTrader:
     def test_counts_fills_one_by_one_as_a_reading_of_all_does(self, trader: Any) -> None:
         async def steps(one: Trader) -> None:
             await play(one, 40)
-            whole = await one._db(Book.read, one._account, market_time=one._book.day_start)
-            kept = one._book
+            whole = await one.db(Book.read, one.account, market_time=one.facts.book.day_start)
+            kept = one.facts.book
             assert kept.trades == whole.trades > 3
             assert (kept.wins, kept.balance, kept.realised, kept.positions) == (
                 whole.wins,
@@ -153,16 +153,16 @@ class TestTheTrader:
                 whole.positions,
             )
             assert kept.day_realised == whole.day_realised
-            last = one._quotes["EUR_USD"].quote.time
+            last = one.quotes["EUR_USD"].quote.time
             for hours, minutes in ((0, 90_000), (0, 600), (12, 600), (30, 1)):
                 names = ("stops_window_min", "loss_window_min", "loss_pause_min")
                 terms: Any = {
                     "limits": dict.fromkeys(names, Decimal(minutes)),
                     "at": last - timedelta(hours=hours),
                 }
-                order = await one._db(Order.objects.latest, "pk")
-                seen = await one._db(partial(kept.results.before, order, **terms))
-                read = await one._db(partial(Results(one._account).before, order, **terms))
+                order = await one.db(Order.objects.latest, "pk")
+                seen = await one.db(partial(kept.results.before, order, **terms))
+                read = await one.db(partial(Results(one.account).before, order, **terms))
                 assert seen == read
                 if minutes == 90_000:
                     assert seen.stops == 1

@@ -1,7 +1,7 @@
 """Tasks are ended for certain."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -16,3 +16,15 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.2)
+
+
+def end_together(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Let all end when one of them fails: a group cancels each once, which may not be enough."""
+    ending: list[asyncio.Task[None]] = []
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not ending and not task.cancelled() and task.exception() is not None:
+            ending.append(asyncio.get_running_loop().create_task(cancelled(tasks)))
+
+    for task in tasks:
+        task.add_done_callback(ended)

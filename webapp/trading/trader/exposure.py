@@ -31,6 +31,8 @@ from webapp.trading.trader.recent import (
 Known = TypeVar("Known")
 
 DEFAULT_STOP_PIPS = Decimal(30)
+# Why a quote cannot be traded on that was there before we were: it may be of long ago.
+BEFORE_FIRST_QUOTE = "waiting for its first quote"
 
 
 @dataclass(frozen=True, slots=True)

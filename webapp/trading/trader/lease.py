@@ -8,6 +8,7 @@ epoch that rises with each holder and fences the claims of older ones.
 import os
 import select
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -118,6 +119,31 @@ class Lease:
     def lost(self) -> bool:
         """Return whether the account is certainly no longer ours; asks no database."""
         return self.lock is not None and self.lock.lost()
+
+
+class Tenure:
+    """A lease that is being kept.
+
+    Attributes:
+        until_s: when it ends unless it is renewed, by the steady clock.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.until_s = time.monotonic() + LEASE.total_seconds()
+
+    def renew(self, *, now: datetime) -> None:
+        """Keep the account for another LEASE.
+
+        Raises:
+            LeaseLost: another trader took it, or the lock is gone; this process must stop.
+        """
+        renew(self.lease, now=now)
+        self.until_s = time.monotonic() + LEASE.total_seconds()
+
+    def lost(self) -> bool:
+        """Return whether the account may be another's; asks no database."""
+        return time.monotonic() >= self.until_s or self.lease.lost()
 
 
 def own_name() -> str:

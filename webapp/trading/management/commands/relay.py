@@ -7,7 +7,9 @@ from django.core.management.base import BaseCommand
 from webapp.trading.cancelling import cancelled
 from webapp.trading.services.heartbeat import beat
 from webapp.trading.streams import Relay, connect, listen_for_hints
-from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S, DatabaseThread, utc_now
+from webapp.trading.trader.clock import utc_now
+from webapp.trading.trader.database import DatabaseThread
+from webapp.trading.trader.trader import HEARTBEAT_S, LOOK_S
 
 
 class Command(BaseCommand):
