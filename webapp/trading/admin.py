@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import DecimalField
+from django.db.models import DecimalField, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 from unfold.admin import ModelAdmin
@@ -22,6 +22,7 @@ from sep_engine.model.hours import TradingHours
 from sep_engine.signals import Rule
 from webapp.trading import halt_flag, models
 from webapp.trading.account_form import AccountAddForm
+from webapp.trading.brokers.base import Kind
 from webapp.trading.selectors.status import the_account
 from webapp.trading.services.configuration import configuration_check, configuration_set
 from webapp.trading.services.live_gate import override_make, strategy_changed
@@ -391,7 +392,7 @@ class CandleAdmin(Record):
 class SignalAdmin(Record):
     list_display = ("time", "strategy", "instrument", "direction", "price", "decision_reason",
                     "order", "run")  # fmt: skip
-    list_filter = ("direction", "instrument", "strategy", "run")
+    list_filter = ("direction", "instrument", "strategy")
     search_fields = ("decision_reason",)
     list_select_related = ("strategy", "instrument", "order")
 
@@ -426,10 +427,33 @@ class FillAdmin(Record):
     list_select_related = ("order",)
 
 
+class Known(admin.SimpleListFilter):
+    """A filter by values that are known: Django's own would read every row to find them."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = self.value()
+        return queryset if wanted is None else queryset.filter(**{self.parameter_name: wanted})
+
+
+class KindFilter(Known):
+    title, parameter_name = "kind", "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, kind.value) for kind in Kind]
+
+
+class StreamFilter(Known):
+    title, parameter_name = "stream", "stream"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = models.StreamHead.objects.order_by("stream").values_list("stream", flat=True)
+        return [(name, name) for name in names]
+
+
 @admin.register(models.BrokerFact)
 class BrokerFactAdmin(Record):
     list_display = ("transaction_id", "kind", "account", "applied_at")
-    list_filter = ("kind", "account")
+    list_filter = (KindFilter, "account")
     search_fields = ("=transaction_id",)
 
 
@@ -453,6 +477,13 @@ class ChargeAdmin(Record):
     list_filter = ("account", "kind")
 
 
+@admin.register(models.AccountTotals)
+class AccountTotalsAdmin(Record):
+    list_display = ("account", "realised", "transferred", "trades", "wins", "newest_fill",
+                    "last_fill")  # fmt: skip
+    list_filter = ("account",)
+
+
 @admin.register(models.Reconciliation)
 class ReconciliationAdmin(Record):
     list_display = ("started_at", "account", "cause", "outcome", "done")
@@ -462,7 +493,7 @@ class ReconciliationAdmin(Record):
 @admin.register(models.EventLog)
 class EventLogAdmin(Record):
     list_display = ("stream", "seq", "time", "type", "published_at")
-    list_filter = ("stream", "type")
+    list_filter = (StreamFilter,)
     search_fields = ("=seq",)
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from django.db.models import Case, Count, F, Max, Q, QuerySet, When
+from django.db.models import Case, Count, ExpressionWrapper, F, Max, Q, QuerySet, When
 
 from sep_engine.model.calendar import day_start
-from webapp.trading.fields import AmountSum
+from webapp.trading.fields import AmountField, AmountSum
 from webapp.trading.models import (
     AccountTotals,
     BrokerAccount,
@@ -21,8 +21,8 @@ from webapp.trading.models import (
 Rows = TypeVar("Rows", QuerySet[Fill], QuerySet[Charge])
 
 TRANSFER = "TRANSFER_FUNDS"
-# Of a snapshot.
-MADE = F("realised_pl") + F("open_pl")
+# Of a snapshot, written as SQLite finds it in the index `snapshot_by_made`.
+MADE = ExpressionWrapper(F("realised_pl") + F("open_pl"), output_field=AmountField())
 _NOTHING = Decimal(0)
 
 
@@ -214,8 +214,8 @@ def most_made(account: BrokerAccount) -> Decimal:
     With what was paid in it is the highest equity, as if all transfers had been made before.
     """
     snapshots = PerformanceSnapshot.objects.filter(account=account)
-    most = snapshots.order_by(MADE.desc()).values_list(MADE, flat=True).first()
-    return max(most or _NOTHING, _NOTHING)
+    best = snapshots.order_by(MADE.desc()).values_list("realised_pl", "open_pl").first()
+    return _NOTHING if best is None else max(sum(best), _NOTHING)
 
 
 def deepest_drawdown(account: BrokerAccount) -> Decimal:
