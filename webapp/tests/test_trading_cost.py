@@ -141,7 +141,7 @@ def looks(one: Trader, report: AccountReport, api: Any) -> dict[str, Callable[[]
 
     def closing() -> None:
         live_orders(Closing(account=account))
-        one._is_flat()
+        one.prices.is_flat()
 
     return {
         "the performance": lambda: performance_current(account, markets=one._markets(now), now=now),
@@ -170,34 +170,34 @@ def test_neither_orders_nor_looks_cost_more_after_ten_thousand_than_after_ten(
         streams._mark([event.pk for event in batch], timezone.now())
 
     async def turn(one: Trader) -> None:
-        await one._db(wish, TURN)
-        await one._db(one._beat)  # or a slow machine loses the account
-        await one._work_orders()
-        await one._db(relayed)
+        await one.db(wish, TURN)
+        await one.db(one.beat)  # or a slow machine loses the account
+        await one.orders.work()
+        await one.db(relayed)
 
     async def cost(one: Trader, when: str) -> None:
-        seen = await one._db(looks, one, await one._broker.account(), api)
+        seen = await one.db(looks, one, await one.broker.account(), api)
         for what, work in {"wanting": lambda: wish(TURN), "telling": relayed, **seen}.items():
             steps = counts[f"{what} {when}"] = Steps()
             with_steps = steps.counted()
-            await one._db(with_steps.__enter__)
-            await one._db(work)
-            await one._db(with_steps.__exit__, None, None, None)
-        await one._db(one._beat)
+            await one.db(with_steps.__enter__)
+            await one.db(work)
+            await one.db(with_steps.__exit__, None, None, None)
+        await one.db(one.beat)
         steps = counts[f"sending {when}"] = Steps()
         with_steps = steps.counted()
-        await one._db(with_steps.__enter__)
-        await one._work_orders()
-        await one._db(with_steps.__exit__, None, None, None)
+        await one.db(with_steps.__enter__)
+        await one.orders.work()
+        await one.db(with_steps.__exit__, None, None, None)
 
     async def whole(one: Trader) -> None:
         await play(one, 1)
         await turn(one)
         await turn(one)
         await cost(one, "after few")
-        await one._db(grow)
-        await one._db(totals_keep, one._account)  # as each comparison of the books does
-        await one._db(one._read_book)
+        await one.db(grow)
+        await one.db(totals_keep, one.account)  # as each comparison of the books does
+        await one.db(one.facts.read_book)
         await turn(one)  # reads once what the protections need
         await cost(one, "after many")
 
