@@ -26,7 +26,7 @@ from webapp.trading.models import Candle, EventLog, Feed, Run, RunShard, Strateg
 from webapp.trading.research import evidence, pieces
 from webapp.trading.research.question import Answer
 from webapp.trading.selectors import run_data
-from webapp.trading.selectors.standing import strategy_sha256
+from webapp.trading.selectors.standing import OUT_OF_SAMPLE, strategy_sha256
 from webapp.trading.services import runs, trials
 from webapp.trading.services.live_gate import may_trade_live
 from webapp.trading.services.run_compute import shard_compute
@@ -331,6 +331,7 @@ def test_hours_and_the_entry_are_part_of_evidence(
     assert (rule["configuration"]["session"], rule["configuration"]["entry"]) == (HOURS, "close")
     assert (document["best"]["entry"], document["costs"]["side"]) == ("close", "ask")
     assert document["causality"]["passed"]
+    assert OUT_OF_SAMPLE.keys() <= {one["name"] for one in run.summary["figures"]}
     given = run_data.material(short)
     alone = backtest(
         given.bars,
@@ -583,8 +584,10 @@ def judged(short: dict[str, Any]) -> Strategy:
     return strategy
 
 
-def verdict_on(api: Any, strategy: Strategy, *, edge: bool, key: str = "key-1") -> Run:
-    """A finished verdict; `edge` stands for what the lab would say."""
+def verdict_on(
+    api: Any, strategy: Strategy, *, edge: bool, key: str = "key-1", summary: Any = None
+) -> Run:
+    """A finished verdict; `edge` and `summary` stand for what the lab would say."""
     body = ask(api, "evidence", {"strategy": strategy.pk}, key=key)
     assert body.status_code == 202, body.content
     run = Run.objects.get(pk=body.json()["id"])
@@ -592,7 +595,7 @@ def verdict_on(api: Any, strategy: Strategy, *, edge: bool, key: str = "key-1") 
     run.shards.exclude(pk=last.pk).update(state="DONE", result="{}")
     shard = runs.shard_claim(holder="lab", now=run.created_at)
     assert shard is not None
-    answer = Answer("{}", "", edge, "a verdict", {})
+    answer = Answer("{}", "", edge, "a verdict", summary or {})
     assert runs.run_done(shard=shard, answer=answer, now=run.created_at)
     return run
 
@@ -614,6 +617,22 @@ def test_a_verdict_stands_beside_the_strategy_until_it_changes(
     strategy_changed(strategy=judged, now=datetime.now(UTC))
     judged.save()
     assert api.get("/api/status").json()["strategy"]["verdict"] == "unproven"
+
+
+def test_a_verdict_says_how_often_calls_hit_out_of_sample(
+    api: Any, judged: Strategy, valkey: Any
+) -> None:
+    shares = zip(OUT_OF_SAMPLE, (0.5214, 0.4799, 0.5628), strict=True)
+    summary = {"figures": [{"name": name, "value": value} for name, value in shares]}
+    run = verdict_on(api, judged, edge=True, summary=summary)
+    assert api.get("/api/status").json()["strategy"]["verdict_text"] == (
+        f"Passed: a verdict (run {run.pk[:12]}). Out of sample 52.1 % [48.0, 56.3] of its calls "
+        "hit."
+    )
+    summary["figures"][1]["value"] = None  # too few days for an interval
+    Run.objects.update(summary=summary)
+    text = api.get("/api/status").json()["strategy"]["verdict_text"]
+    assert text == f"Passed: a verdict (run {run.pk[:12]})."
 
 
 def test_a_live_account_needs_a_passing_verdict_newer_than_the_last_change(

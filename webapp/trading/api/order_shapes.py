@@ -34,7 +34,9 @@ class SignalOut(Out):
     percentiles = Numbers()
     reason = serializers.CharField(allow_blank=True)
     order_id = serializers.IntegerField(allow_null=True)
-    confidence = serializers.CharField()
+    verdict = serializers.CharField(
+        help_text="On its strategy as it is now: unproven, no edge or passed."
+    )
 
 
 class SignalDetailOut(SignalOut):

@@ -25,6 +25,7 @@ from webapp.trading.research.question import (
     spreads_of,
 )
 from webapp.trading.selectors.run_data import Material
+from webapp.trading.selectors.standing import OUT_OF_SAMPLE
 
 if TYPE_CHECKING:
     from sep_engine.evidence import lab
@@ -218,12 +219,16 @@ def _lines_text(lines: Sequence[Any]) -> str:
 def _figures(document: Mapping[str, Any]) -> list[Json]:
     money, direction, chosen = document["money"], document["direction"], document["selection"]
     measured, pip = money["levels"]["measured"], document["costs"]["pip"]
-    rate = direction["hit_rate"]
+    rate, outside = direction["hit_rate"], direction["out_of_sample"]["hit_rate"]
     return [
         figure("rules", chosen["rules"]),
         figure("configurations tried", chosen["trials"]),
         figure("trades of the best", direction["trades"]),
         figure("hit rate", None if rate is None else rate["estimate"], "share"),
+        *(
+            figure(name, None if outside is None else outside[end], "share")
+            for name, end in OUT_OF_SAMPLE.items()
+        ),
         figure("net a trade", measured["net_pips"], "pips"),
         figure("walk-forward a day", measured["walk_forward_a_day"] / pip, "pips"),
         figure("break-even cost", money["break_even_cost_pips"], "pips"),

@@ -98,7 +98,7 @@ def signal_resource(signal: Signal) -> Json:
         "percentiles": numbers(signal.percentiles),
         "reason": signal.decision_reason,
         "order_id": signal.order_id,
-        "confidence": signal.strategy.verdict,
+        "verdict": signal.strategy.verdict,
     }
 
 

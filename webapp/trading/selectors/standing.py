@@ -8,6 +8,13 @@ from typing import Any
 from sep_engine.ledger import sha256_of
 from webapp.trading.models import Feed, Run, Strategy
 
+# Figures of a verdict: how often the calls of what it judged hit where they were not chosen on.
+OUT_OF_SAMPLE = {
+    "hit rate out of sample": "estimate",
+    "hit rate out of sample, low end of 95 %": "low",
+    "hit rate out of sample, high end of 95 %": "high",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -35,9 +42,20 @@ def strategy_standing(strategy: Strategy) -> Standing:
     run = newest_verdict(strategy)
     if run is None:
         return Standing("unproven", Strategy.VERDICT_TEXT)
+    code, text = "no edge", "No evidence of edge"
     if run.edge:
-        return Standing("passed", f"Passed: {run.result_text} (run {run.pk[:12]})", run.pk)
-    return Standing("no edge", f"No evidence of edge (run {run.pk[:12]}).", run.pk)
+        code, text = "passed", f"Passed: {run.result_text}"
+    return Standing(code, f"{text} (run {run.pk[:12]}).{_hit_rate(run)}", run.pk)
+
+
+def _hit_rate(run: Run) -> str:
+    """Return the out-of-sample hit rate of what a run judged with its interval, "" for none."""
+    found = {one["name"]: one["value"] for one in run.summary.get("figures", ())}
+    shares = [found.get(name) for name in OUT_OF_SAMPLE]
+    if None in shares:
+        return ""
+    rate, low, high = (f"{100 * share:.1f}" for share in shares)
+    return f" Out of sample {rate} % [{low}, {high}] of its calls hit."
 
 
 def newest_verdict(strategy: Strategy) -> Run | None:

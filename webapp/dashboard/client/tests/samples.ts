@@ -93,7 +93,7 @@ export function signalWith(change: Record<string, unknown>): model.Signal {
     percentiles: {},
     reason: '',
     order_id: null,
-    confidence: 'unproven',
+    verdict: 'unproven',
     ...change,
   });
 }

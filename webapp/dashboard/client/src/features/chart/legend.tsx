@@ -88,7 +88,7 @@ export function EventCard({ events, hover, decimals }: EventCardProps) {
         <section key={`signal-${signal.id}`}>
           <h3 className={signal.direction === 'BUY' ? 'up' : 'down'}>
             {signal.direction === 'BUY' ? '▲' : '▼'} {signal.direction.toLowerCase()} signal
-            <span>{signal.confidence}</span>
+            <span>{signal.verdict}</span>
           </h3>
           <table>
             <tbody>

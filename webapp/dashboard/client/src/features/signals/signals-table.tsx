@@ -41,7 +41,7 @@ export function SignalsTable({ onOpenOrder }: { onOpenOrder: (id: number) => voi
                     <span className={signal.direction === 'BUY' ? 'up' : 'down'}>
                       {signal.direction === 'BUY' ? '▲ Buy' : '▼ Sell'}
                     </span>{' '}
-                    <small className="warn">{signal.confidence}</small>
+                    <small className="warn">{signal.verdict}</small>
                   </td>
                   <td className="number">{priceText(signal.price, decimalsOf(signal.price))}</td>
                   <td className="number">

@@ -251,7 +251,7 @@ export const signal = z.object({
   percentiles: figures,
   reason: z.string(),
   order_id: z.number().nullable(),
-  confidence: z.string(),
+  verdict: z.string(),
 });
 export type Signal = z.infer<typeof signal>;
 
@@ -489,6 +489,8 @@ export const alert = z.object({
   text: z.string(),
 });
 export type Alert = z.infer<typeof alert>;
+
+export const instrument = z.object({ name: z.string(), enabled: z.boolean() });
 
 export function pageOf<Row extends z.ZodType>(row: Row) {
   return z.object({
