@@ -1,6 +1,8 @@
 """What the tests of the web app share. No test here reaches another host."""
 
+import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -86,6 +88,15 @@ class ValkeyServer:
         from webapp import embedded_valkey
 
         self._process = embedded_valkey.start(Path(settings.SEP_VAR_PATH), timeout_s=60)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let it stand still, its connections open, until the block is left."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()

@@ -3,8 +3,6 @@
 import io
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -223,15 +221,10 @@ def test_c11_a_full_disk_stops_the_claim_and_nothing_is_half_written(sample: Fee
 # Valkey.
 
 
-@contextmanager
-def paused(client: Any, seconds: float) -> Iterator[None]:
-    client.execute_command("CLIENT", "PAUSE", int(1000 * seconds), "ALL")
-    yield
-    client.execute_command("CLIENT", "UNPAUSE")
-
-
-def test_c4_a_valkey_that_stands_still_holds_no_order_up(sample: Feed, valkey: Any) -> None:
-    with paused(valkey, 120.0):
+def test_c4_a_valkey_that_stands_still_holds_no_order_up(
+    sample: Feed, valkey: Any, valkey_server: Any
+) -> None:
+    with valkey_server.stopped():
         started = time.monotonic()
         order = queued(sample)
         assert claim(order)
