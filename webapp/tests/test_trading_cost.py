@@ -144,7 +144,9 @@ def looks(one: Trader, report: AccountReport, api: Any) -> dict[str, Callable[[]
         one.prices.is_flat()
 
     return {
-        "the performance": lambda: performance_current(account, markets=one._markets(now), now=now),
+        "the performance": lambda: performance_current(
+            account, markets=one.equity._markets(now), now=now
+        ),
         "comparing": lambda: books_compare(account, report),
         "closing everything": closing,
         "an order's page": lambda: order_detail(newest),

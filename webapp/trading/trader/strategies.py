@@ -18,6 +18,7 @@ from django.core.exceptions import ValidationError
 
 import sep_engine
 from sep_engine.execution.states import (
+    LIVE,
     TERMINAL,
     OrderState,
     OrderType,
@@ -188,8 +189,8 @@ class RunningStrategy:
 
     def _wants(self) -> bool:
         """Return whether an order is on its way: signals meanwhile are only recorded."""
-        live = Order.objects.filter(account=self.row.account, instrument=self.row.instrument)
-        return live.exclude(state__in=TERMINAL).exists()
+        live = Order.objects.filter(account=self.row.account, state__in=sorted(LIVE))
+        return live.filter(instrument=self.row.instrument).exists()
 
     def _exit_when_due(self, sides: Sequence[Decimal], now: datetime) -> None:
         """Ask for what this strategy opened, and no more, to be closed after its horizon."""
