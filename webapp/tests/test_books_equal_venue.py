@@ -22,7 +22,8 @@ from webapp.trading.models import BrokerAccount, Instrument, Order, Position, Tr
 from webapp.trading.rebuild import books_from_log, differences
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.selectors.holdings import lots_held, open_profit
-from webapp.trading.services.order_path import covered_units, facts_apply, stops_of
+from webapp.trading.selectors.stops import covered_units, stops_of
+from webapp.trading.services.order_facts import facts_apply
 
 D = Decimal
 START_NS = 1_900_000_000_000_000_000

@@ -28,6 +28,8 @@ from webapp.trading.models import (
 )
 from webapp.trading.selectors.balance import account_balance
 from webapp.trading.services import order_path
+from webapp.trading.services.order_facts import facts_apply
+from webapp.trading.services.order_steps import record_of
 from webapp.trading.services.orders import order_change, order_submit
 from webapp.trading.services.reconciliation import books_compare, reconciliation_record
 from webapp.trading.services.refusals import KeyReused
@@ -60,9 +62,7 @@ def told(account: BrokerAccount) -> Callable[..., None]:
             | line
             for number, line in enumerate(lines, start=account.last_transaction_id + 1)
         ]
-        order_path.facts_apply(
-            account_id=account.pk, facts=transactions_of(numbered), now=NOW, timing=TIMING
-        )
+        facts_apply(account_id=account.pk, facts=transactions_of(numbered), now=NOW, timing=TIMING)
 
     return tell
 
@@ -108,7 +108,7 @@ def sent(account: BrokerAccount, **terms: Any) -> Order:
         now=NOW,
         **wanted | terms,
     )
-    order.state = step(order_path._record(order), Judged(), NOW, TIMING).order.state
+    order.state = step(record_of(order), Judged(), NOW, TIMING).order.state
     order.save()
     (claimed,) = order_path.orders_claim(
         account_id=account.pk, order_ids=[order.pk], epoch=0, now=NOW, timing=TIMING

@@ -12,7 +12,7 @@ from django.utils import timezone
 from sep_engine.execution.states import AT_VENUE, OrderState
 from webapp.tests.test_trading_trader import sample_account
 from webapp.trading.models import BrokerAccount, Order, Position
-from webapp.trading.services import order_path
+from webapp.trading.selectors.stops import stops_of
 from webapp.trading.trader.recent import like_order_age_s
 
 pytestmark = [
@@ -31,7 +31,7 @@ def doubtful(account: BrokerAccount) -> Any:
 
 def stops(account: BrokerAccount) -> Any:
     instrument = account.strategies.get().instrument
-    return order_path.stops_of(Position(account=account, instrument=instrument, units=1))
+    return stops_of(Position(account=account, instrument=instrument, units=1))
 
 
 def told(account: BrokerAccount) -> Any:

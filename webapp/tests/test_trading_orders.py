@@ -39,6 +39,8 @@ from webapp.trading.selectors.closing import closing_left
 from webapp.trading.services import events, order_path
 from webapp.trading.services.closing import close_everything, closings_go_on
 from webapp.trading.services.feed import feed_control
+from webapp.trading.services.order_facts import FactGap, facts_apply
+from webapp.trading.services.order_steps import record_of
 from webapp.trading.services.orders import (
     order_cancel,
     order_submit,
@@ -82,7 +84,7 @@ def submit(account: BrokerAccount, instrument: Instrument) -> Callable[..., Orde
 
 def queued(order: Order) -> Order:
     """Pass the gate without asking it: the gate has tests of its own."""
-    order.state = step(order_path._record(order), Judged(), NOW, TIMING).order.state
+    order.state = step(record_of(order), Judged(), NOW, TIMING).order.state
     order.save()
     return order
 
@@ -112,7 +114,7 @@ def filled(number: int, order: Order, units: int, **fields: Any) -> Transaction:
 
 
 def apply(account: BrokerAccount, *facts: Transaction) -> int:
-    return order_path.facts_apply(account_id=account.pk, facts=facts, now=NOW, timing=TIMING)
+    return facts_apply(account_id=account.pk, facts=facts, now=NOW, timing=TIMING)
 
 
 def test_o1_the_same_key_gives_the_same_order_and_another_request_a_conflict(
@@ -369,7 +371,7 @@ def test_b3_a_missing_transaction_applies_nothing(
 ) -> None:
     order = queued(submit())
     claim(order)
-    with pytest.raises(order_path.FactGap, match="transaction 2 follows 0"):
+    with pytest.raises(FactGap, match="transaction 2 follows 0"):
         apply(account, filled(2, order, 1000))
     assert not BrokerFact.objects.exists()
 

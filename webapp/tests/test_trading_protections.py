@@ -24,9 +24,9 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.selectors.balance import day_realised, deepest_drawdown, most_made
+from webapp.trading.selectors.limits import limits_of
 from webapp.trading.services import performance
 from webapp.trading.services.configuration import configuration_set
-from webapp.trading.services.order_path import limits_of
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader import recent
 from webapp.trading.trader.equity import Equity

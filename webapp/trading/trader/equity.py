@@ -9,9 +9,10 @@ from sep_engine.execution.states import TradingMode
 from sep_engine.model.calendar import day_start
 from webapp.trading.models import BrokerAccount, PerformanceSnapshot
 from webapp.trading.selectors.balance import most_made
+from webapp.trading.selectors.limits import limits_of
 from webapp.trading.selectors.market import Market
 from webapp.trading.selectors.performance import performance_current
-from webapp.trading.services import events, order_path
+from webapp.trading.services import events
 from webapp.trading.services.performance import snapshots_drop_old
 from webapp.trading.services.trading_state import trading_state_worsen
 from webapp.trading.trader import clock
@@ -57,7 +58,7 @@ class Equity:
 
     def watch_now(self) -> None:
         """Let an account that lost its limit only reduce. Only a person makes it ACTIVE again."""
-        limits, book = order_path.limits_of(self._account), self._facts.book
+        limits, book = limits_of(self._account), self._facts.book
         currency = self._account.currency
         limit, result = limits.get("daily_loss_max"), book.day_pl(self._quotes)
         if limit is not None and result is not None and -result >= limit:

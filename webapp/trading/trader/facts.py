@@ -11,8 +11,7 @@ from webapp.trading.cancelling import cancelled
 from webapp.trading.killpoint import killpoint
 from webapp.trading.models import BrokerAccount
 from webapp.trading.retried import retried
-from webapp.trading.services import order_path
-from webapp.trading.services.order_path import FactGap
+from webapp.trading.services.order_facts import FactGap, facts_apply
 from webapp.trading.trader import clock
 from webapp.trading.trader.database import DatabaseThread
 from webapp.trading.trader.exposure import Book
@@ -118,7 +117,7 @@ class Facts:
 
     @retried
     def _store(self, facts: list[Transaction]) -> None:
-        order_path.facts_apply(
+        facts_apply(
             account_id=self._account.pk,
             facts=facts,
             now=clock.utc_now(),

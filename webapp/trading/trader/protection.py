@@ -12,7 +12,10 @@ from sep_engine.execution.states import LIVE, OrderType, Origin, TradingMode
 from sep_engine.model import Quote
 from webapp.trading.brokers.base import Terms
 from webapp.trading.models import BrokerAccount, Order, Position, Trade
-from webapp.trading.services import order_path, system
+from webapp.trading.selectors.limits import limits_of
+from webapp.trading.selectors.stops import covered_units, stops_of, uncovered_trades
+from webapp.trading.services import system
+from webapp.trading.services.modes import modes_for
 from webapp.trading.services.orders import order_submit
 from webapp.trading.statements import Asked
 from webapp.trading.trader import clock
@@ -58,8 +61,8 @@ class Protection:
         """See that a stop works for every position; ask for one, or for the way out, if not."""
         now, protected = clock.utc_now(), True
         for position in _positions(self._account.pk):
-            stops = order_path.stops_of(position)
-            missing = abs(position.units) - order_path.covered_units(position, stops)
+            stops = stops_of(position)
+            missing = abs(position.units) - covered_units(position, stops)
             if missing > 0:
                 protected = False
                 self._ask(position, stops, missing, now)
@@ -85,14 +88,14 @@ class Protection:
         # What was refused a moment ago will be again: the venue is not asked without a pause.
         pause_s = min(2.0 ** min(tries, 30), COVER_PAUSE_S_MAX)
         self._asked[position.pk] = tries + 1, clock.steady() + pause_s
-        modes = order_path.modes_for(Order(account=self._account, reduce_only=True))
+        modes = modes_for(Order(account=self._account, reduce_only=True))
         if TradingMode.HALTED in modes:
             if not tries:
                 bare = f"{position.instrument.name} has {decimal_text(missing)} units"
                 text = f"{bare} without a stop, and nothing is sent while HALTED"
                 system.announce(level="error", text=text, now=now)
             return
-        trades = order_path.uncovered_trades(position, stops) if self._terms.trades else []
+        trades = uncovered_trades(position, stops) if self._terms.trades else []
         for trade in trades:
             self._cover(position, trade.units, trade.price, received.quote, now, trade)
         if not trades:
@@ -114,7 +117,7 @@ class Protection:
         trade: the one that they belong to, where the venue keeps trades.
         """
         instrument = instrument_value(position.instrument)
-        limits = order_path.limits_of(self._account)
+        limits = limits_of(self._account)
         away = limits.get("default_stop_pips", DEFAULT_STOP_PIPS) * instrument.pip
         long = held > 0
         price = instrument.round_price(opened_at + (-away if long else away))

@@ -18,8 +18,10 @@ from webapp.trading.brokers.base import (
 )
 from webapp.trading.killpoint import killpoint
 from webapp.trading.models import BrokerAccount, Order
+from webapp.trading.selectors.limits import limits_of
 from webapp.trading.services import order_path
 from webapp.trading.services.live_arming import live_refusal
+from webapp.trading.services.modes import allowed_by, modes_for
 from webapp.trading.statements import Asked
 from webapp.trading.trader import clock
 from webapp.trading.trader.database import DatabaseThread, durable
@@ -95,7 +97,7 @@ class Sending:
             )
         for _ in orders:
             self.count.sent(now)
-        limits = order_path.limits_of(self._account)
+        limits = limits_of(self._account)
         return orders, limits.get("quote_age_s_max", Decimal(0))
 
     async def _submit(self, order: Order, age_max: Decimal) -> list[Transaction]:
@@ -129,7 +131,7 @@ class Sending:
         """
         if self._tenure.lost():
             return "the account was lost before the send"
-        if not order_path.allowed_by(order_path.modes_for(order), order):
+        if not allowed_by(modes_for(order), order):
             return "the kill switch was pulled before the send"
         now = clock.utc_now()
         if not order.reduce_only and (

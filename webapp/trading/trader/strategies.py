@@ -34,7 +34,7 @@ from webapp.trading.granularity import duration, nanoseconds
 from webapp.trading.models import Candle, Feed, Order, Position, Signal, Strategy
 from webapp.trading.selectors.resources import numbers, signal_resource
 from webapp.trading.services import events, system
-from webapp.trading.services.order_path import allowed_by, modes_for
+from webapp.trading.services.modes import allowed_by, modes_for
 from webapp.trading.services.orders import order_submit
 from webapp.trading.trader.strategy_process import Answer, StrategyProcess
 from webapp.trading.wire import decimal_text, time_text
