@@ -80,7 +80,11 @@ function Chart({ data, qfh, qfhError, granularity }: ChartProps) {
 
   const forming = useQuery(marketQuery(instrument)).data?.bar ?? null;
   const signals = useQuery(signalsQuery).data ?? NO_SIGNALS;
-  const orders = useQuery(ordersQuery).data ?? NO_ORDERS;
+  const placed = useQuery(ordersQuery).data ?? NO_ORDERS;
+  const orders = useMemo(
+    () => placed.filter((order) => order.instrument === instrument),
+    [placed, instrument],
+  );
   const positions = useQuery(positionsQuery).data ?? NO_POSITIONS;
 
   const decimals = decimalsOf(candles.at(-1)?.close ?? null);
@@ -240,8 +244,7 @@ function linesOf(
 ): PriceLine[] {
   const ours = positions.filter((position) => position.instrument === instrument);
   const targets = orders.filter(
-    ({ type, state, ...order }) =>
-      order.instrument === instrument && type === 'TAKE_PROFIT' && state === 'ACCEPTED',
+    ({ type, state }) => type === 'TAKE_PROFIT' && state === 'ACCEPTED',
   );
   const lines = [
     ...ours.map(({ units, average_price }) => ({

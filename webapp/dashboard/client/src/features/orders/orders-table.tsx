@@ -4,6 +4,7 @@ import type { Order } from '../../shared/api/model';
 import { ordersQuery } from '../../shared/api/queries';
 import {
   decimalsOf,
+  instrumentText,
   marketTimeShort,
   MISSING,
   priceText,
@@ -68,7 +69,8 @@ function OrderRow({ order, onOpen }: { order: Order; onOpen: (id: number) => voi
         >
           <span className={signOf(order.units) < 0 ? 'down' : 'up'}>{side}</span>{' '}
           {wordsOf(order.type)}
-        </button>
+        </button>{' '}
+        <span className="soft">{instrumentText(order.instrument)}</span>
       </td>
       <td className="number">{sizeText(order.units)}</td>
       <td className="number">
@@ -117,7 +119,12 @@ export function FillsTable({ onOpen }: { onOpen: (id: number) => void }) {
                   }}
                 >
                   <td className="soft">{marketTimeShort(fill.time)}</td>
-                  <td className={signOf(fill.units) < 0 ? 'down' : 'up'}>{sideText(fill.units)}</td>
+                  <td>
+                    <span className={signOf(fill.units) < 0 ? 'down' : 'up'}>
+                      {sideText(fill.units)}
+                    </span>{' '}
+                    <span className="soft">{instrumentText(order.instrument)}</span>
+                  </td>
                   <td className="number">{sizeText(fill.units)}</td>
                   <td className="number">
                     {priceText(fill.price, decimalsOf(fill.price))}

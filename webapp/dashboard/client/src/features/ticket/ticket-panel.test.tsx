@@ -125,3 +125,29 @@ test('what became of an order is followed after its answer', async () => {
   await act(settle);
   expect(outcome(place)).toBe('Order 9 is working.');
 });
+
+test('who may order in more than one instrument chooses, and begins with empty prices', async () => {
+  const instruments = ['EUR_USD', 'GBP_USD', 'USD_JPY'].map((name) => ({
+    name,
+    enabled: name !== 'GBP_USD',
+  }));
+  const calls = serve(({ method, path }) => {
+    if (method === 'POST') return { body: orderWith({ state: 'QUEUED' }) };
+    if (path !== '/api/instruments') return { status: 404, body: { code: 'x', message: 'x' } };
+    return { body: { count: 3, next: null, previous: null, results: instruments } };
+  });
+  const place = await render(<TicketPanel instrument="EUR_USD" />);
+  const choice = find(place, 'select');
+  expect([...choice.querySelectorAll('option')].map(({ textContent }) => textContent)).toEqual([
+    'EUR/USD',
+    'USD/JPY',
+  ]);
+  await enter(find(place, 'input[placeholder="default"]'), '1.05');
+  await enter(choice, 'USD_JPY');
+  await click(buttonNamed(place, 'Sell'));
+  expect(calls.find(({ method }) => method === 'POST')?.body).toEqual({
+    instrument: 'USD_JPY',
+    type: 'MARKET',
+    units: '-1000',
+  });
+});

@@ -47,6 +47,15 @@ export const marketQuery = (instrument: string) =>
     ...LIVE,
   });
 
+/** Names of what may be ordered in. */
+export const instrumentsQuery = queryOptions({
+  queryKey: ['instruments'],
+  queryFn: async () => {
+    const { results } = await request('/api/instruments', model.pageOf(model.instrument));
+    return results.filter(({ enabled }) => enabled).map(({ name }) => name);
+  },
+});
+
 export const candlesQuery = (instrument: string, granularity: string) =>
   queryOptions({
     queryKey: ['candles', instrument, granularity],
