@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from sep_engine.execution.core import Absent, Doubted, Judged, Timing, step
+from sep_engine.execution.core import Absent, Doubted, Found, Judged, Timing, Withdrawn, step
 from sep_engine.execution.states import OrderType, Origin, TradingMode
 from sep_engine.risk import Approved
 from webapp.tests.conftest import at_once, eur_usd
@@ -348,6 +348,71 @@ def test_an_order_tells_what_became_of_it_last(
     apply(account, replace(cancel, time=then))
     other.refresh_from_db()
     assert (other.cause, other.market_time) == ("transaction 1, MARKET_HALTED", then)
+
+
+def test_only_a_cancel_that_is_to_be_sent_is_asked_for(
+    submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    def sends_a_cancel(order: Order, event: Any) -> bool:
+        return order_path.order_happened(order_id=order.pk, event=event, now=NOW, timing=TIMING)[1]
+
+    order = queued(submit())
+    assert claim(order)
+    assert not sends_a_cancel(order, Withdrawn())
+    assert not sends_a_cancel(order, Doubted("reset"))
+    assert not sends_a_cancel(order, Found("1"))
+    assert sends_a_cancel(order, Withdrawn())
+    # The venue will not: the wish is over, and may be wished again.
+    order_cancel(order_id=order.pk, now=NOW)
+    apply(account, fact(1, Kind.CANCEL_REFUSED, order, reason="ORDER_CANCEL_LOCKED"))
+    order.refresh_from_db()
+    assert (order.state, order.cancel_requested_at) == ("ACCEPTED", None)
+
+
+def test_an_order_that_was_cancelled_while_it_waited_is_not_claimed(
+    submit: Callable[..., Order],
+) -> None:
+    order = queued(submit())
+    Order.objects.filter(pk=order.pk).update(cancel_requested_at=NOW)
+    assert not claim(order)
+    order.refresh_from_db()
+    assert (order.state, order.sent_at) == ("CANCELLED", None)
+
+
+def test_an_order_whose_place_is_gone_is_not_sent(submit: Callable[..., Order]) -> None:
+    old, successor = queued(submit()), queued(submit())
+    Order.objects.filter(pk=successor.pk).update(replaces=old)
+    assert not claim(successor)
+    successor.refresh_from_db()
+    assert successor.state == "EXPIRED_UNSENT"
+    assert successor.cause == f"order {old.pk} cannot be changed any more"
+
+
+@pytest.mark.parametrize("wished", [True, False])
+def test_who_wants_an_order_gone_wants_what_took_its_place_gone(
+    wished: bool, submit: Callable[..., Order], account: BrokerAccount
+) -> None:
+    old, successor = queued(submit()), queued(submit())
+    assert claim(old)
+    apply(account, fact(1, Kind.ACCEPTED, old))
+    Order.objects.filter(pk=successor.pk).update(replaces=old)
+    assert claim(successor)
+    if wished:
+        Order.objects.filter(pk=old.pk).update(cancel_requested_at=NOW)
+    apply(account, fact(2, Kind.REPLACED, old))
+    old.refresh_from_db()
+    successor.refresh_from_db()
+    assert old.state == "REPLACED"
+    assert successor.cancel_requested_at == (NOW if wished else None)
+
+
+@pytest.mark.parametrize(("units", "nearest"), [(1000, "1.09"), (-1000, "1.08")])
+def test_the_nearest_stop_is_the_first_that_prices_come_to(units: int, nearest: str) -> None:
+    stops = [Order(price=None), *(Order(price=Decimal(text)) for text in ("1.08", "1.09"))]
+    held = Position(units=Decimal(units))
+    # A long position falls to the higher one first, a short one rises to the lower.
+    assert order_path.nearest_stop(held, stops) == Decimal(nearest)
+    assert order_path.nearest_stop(held, stops[:1]) is None
 
 
 def test_o19_facts_are_applied_once_and_in_order(
