@@ -10,7 +10,6 @@ namespace {
 
 constexpr int block_size = 256;
 constexpr int scan_size = 1024;
-constexpr int packs = 4;  // of 16 bits each, by a thread
 
 unsigned blocks_for(std::uint64_t threads) {
     return static_cast<unsigned>((threads + block_size - 1) / block_size);
@@ -25,51 +24,55 @@ __device__ std::uint32_t nibble(std::uint32_t bytes) {
     return (bytes & 0x01010101U) * 0x10204080U >> 28;
 }
 
-/// The values 16 i .. 16 i + 15 as bits; `seen` gathers all of their bits.
-__device__ std::uint32_t packed(const std::uint8_t* values, std::uint64_t size, std::uint64_t i,
+/// Sixteen bytes 0 or 1 as bits; `seen` gathers all of their bits.
+__device__ std::uint32_t packed16(uint4 v, std::uint32_t& seen) {
+    seen |= v.x | v.y | v.z | v.w;
+    return nibble(v.x) | nibble(v.y) << 4 | nibble(v.z) << 8 | nibble(v.w) << 12;
+}
+
+/// The values 64 i .. 64 i + 63 as bits, 0 beyond the last; `seen` gathers all of their bits.
+__device__ std::uint64_t packed(const std::uint8_t* values, std::uint64_t size, std::uint64_t i,
                                 std::uint32_t& seen) {
-    const std::uint8_t* const from = values + 16 * i;
-    if (16 * (i + 1) <= size && reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
-        const uint4 v = *reinterpret_cast<const uint4*>(from);
-        seen |= v.x | v.y | v.z | v.w;
-        return nibble(v.x) | nibble(v.y) << 4 | nibble(v.z) << 8 | nibble(v.w) << 12;
+    const std::uint8_t* const from = values + 64 * i;
+    std::uint64_t word = 0;
+    if (64 * (i + 1) <= size && reinterpret_cast<std::uintptr_t>(from) % 16 == 0) {
+        const auto* const sixteen = reinterpret_cast<const uint4*>(from);
+        const uint4 v[] = {sixteen[0], sixteen[1], sixteen[2], sixteen[3]};
+        const std::uint32_t low = packed16(v[0], seen) | packed16(v[1], seen) << 16;
+        const std::uint32_t high = packed16(v[2], seen) | packed16(v[3], seen) << 16;
+        return std::uint64_t{high} << 32 | low;
     }
-    std::uint32_t word = 0;
-    for (int bit = 0; bit < 16 && 16 * i + bit < size; ++bit) {
+    for (int bit = 0; bit < 64 && 64 * i + bit < size; ++bit) {
         seen |= from[bit];
-        word |= static_cast<std::uint32_t>(from[bit] & 1) << bit;
+        word |= std::uint64_t{from[bit] & 1U} << bit;
     }
     return word;
 }
 
-// Thread i of a block packs 16 bits at i, i + 256, ...: neighbours read and write side by side.
+// Thread i packs 64 bits, which it reads as whole sectors; one more word than there are is 0.
 __global__ void pack_kernel(const std::uint8_t* bits, const std::uint8_t* gap, std::uint64_t size,
-                            std::uint16_t* packed_bits, std::uint16_t* joined,
+                            std::uint64_t* packed_bits, std::uint64_t* joined,
                             unsigned long long* first_bad) {
-#pragma unroll
-    for (int k = 0; k < packs; ++k) {
-        const std::uint64_t i =
-            (blockIdx.x * static_cast<std::uint64_t>(packs) + k) * blockDim.x + threadIdx.x;
-        if (16 * i >= size) return;
-        std::uint32_t seen = 0;
-        packed_bits[i] = static_cast<std::uint16_t>(packed(bits, size, i, seen));
-        if (seen & 0xFEFEFEFEU) {
-            std::uint64_t row = 16 * i;
-            while (bits[row] <= 1) ++row;
-            atomicMin(first_bad, row);
-        }
-        std::uint32_t gaps = 0;
-        if (gap != nullptr) {
-            seen = 0;
-            gaps = packed(gap, size, i, seen);
-            // Any value but 0 is a gap.
-            for (int bit = 0; seen & 0xFEFEFEFEU && bit < 16 && 16 * i + bit < size; ++bit) {
-                gaps |= static_cast<std::uint32_t>(gap[16 * i + bit] != 0) << bit;
-            }
-        }
-        if (i == 0) gaps |= 1;  // the first bit has none before it
-        joined[i] = static_cast<std::uint16_t>(~gaps);
+    const std::uint64_t i = thread_index();
+    if (64 * i >= size + 64) return;
+    std::uint32_t seen = 0;
+    packed_bits[i] = packed(bits, size, i, seen);
+    if (seen & 0xFEFEFEFEU) {
+        std::uint64_t row = 64 * i;
+        while (bits[row] <= 1) ++row;
+        atomicMin(first_bad, row);
     }
+    std::uint64_t gaps = 0;
+    if (gap != nullptr) {
+        seen = 0;
+        gaps = packed(gap, size, i, seen);
+        // Any value but 0 is a gap.
+        for (int bit = 0; seen & 0xFEFEFEFEU && bit < 64 && 64 * i + bit < size; ++bit) {
+            gaps |= std::uint64_t{gap[64 * i + bit] != 0} << bit;
+        }
+    }
+    if (i == 0) gaps |= 1;  // the first bit has none before it
+    joined[i] = ~gaps;
 }
 
 /// Whether `advance` takes a price of so many ticks.
@@ -357,18 +360,9 @@ DeviceSeries packed_series(const std::uint8_t* bits, const std::uint8_t* gap, st
                            const RollingSpec& spec, const Stream& stream) {
     DeviceSeries series(size, stream);
     series.bits_size = size;
-    for (const auto* words : {&series.bits, &series.joined}) {
-        // Beyond the last bit there are zeros.
-        const std::uint64_t rest = std::min<std::uint64_t>(word_count(size) + 1, 2);
-        check(cudaMemsetAsync(words->get() + word_count(size) + 1 - rest, 0,
-                              rest * sizeof(std::uint64_t), stream.get()),
-              "cudaMemsetAsync");
-    }
     const FirstBad bad(stream);
-    pack_kernel<<<blocks_for((size + 16 * packs - 1) / (16 * packs)), block_size, 0,
-                  stream.get()>>>(bits, gap, size,
-                                  reinterpret_cast<std::uint16_t*>(series.bits.get()),
-                                  reinterpret_cast<std::uint16_t*>(series.joined.get()), bad.get());
+    pack_kernel<<<blocks_for(word_count(size) + 1), block_size, 0, stream.get()>>>(
+        bits, gap, size, series.bits.get(), series.joined.get(), bad.get());
     check(cudaGetLastError(), "pack_kernel");
     const std::uint64_t row = bad.row(stream);
     if (row < size) {

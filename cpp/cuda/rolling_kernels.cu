@@ -5,8 +5,7 @@
 namespace sep::cuda {
 namespace {
 
-constexpr int block_size = 256;
-constexpr int tile_parts = tile_outputs / block_size;
+constexpr int block_size = tile_outputs;
 constexpr int blocks_per_processor = 8;
 
 /// What the plain kernel computes.
@@ -17,17 +16,18 @@ struct PlainOutputs {
     bool any;  ///< a metric or `complete` is wanted
 };
 
-// A block computes the block_size outputs of one part of a tile after the other; of all tiles, or
-// of those that the tile kernel left.
+__host__ __device__ std::uint64_t tile_count(std::uint64_t outputs) {
+    return (outputs + tile_outputs - 1) / tile_outputs;
+}
+
+// A block computes one tile after the other; of all tiles, or of those that the tile kernel left.
 __global__ void plain_kernel(DeviceChunk on_device, WindowSpec spec, TableView view,
                              std::uint64_t outputs, const PlainOutputs out, const LeftTiles left) {
     const Chunk& chunk = on_device.chunk;
-    const std::uint64_t tiles =
-        left.count != nullptr ? *left.count : (outputs + tile_outputs - 1) / tile_outputs;
-    for (std::uint64_t part = blockIdx.x; part < tiles * tile_parts; part += gridDim.x) {
-        const std::uint64_t i = part / tile_parts;
+    const std::uint64_t tiles = left.count != nullptr ? *left.count : tile_count(outputs);
+    for (std::uint64_t i = blockIdx.x; i < tiles; i += gridDim.x) {
         const std::uint64_t tile = left.count != nullptr ? left.tiles[i] : i;
-        const std::uint64_t t = tile * tile_outputs + part % tile_parts * block_size + threadIdx.x;
+        const std::uint64_t t = tile * tile_outputs + threadIdx.x;
         if (t >= outputs) continue;
         const std::uint64_t k = chunk.first_output() + t * chunk.stride;
         if (out.any) {
@@ -87,7 +87,7 @@ TableView RollingKernels::view() const {
 void RollingKernels::launch(const DeviceChunk& chunk, std::uint64_t outputs,
                             const RollingOutputs& out, const Stream& stream) const {
     if (outputs == 0) return;
-    const std::uint64_t tiles = (outputs + tile_outputs - 1) / tile_outputs;
+    const std::uint64_t tiles = tile_count(outputs);
     const auto plain = [&](const RollingOutputs& wanted, LeftTiles left) {
         WindowSpec spec = spec_;
         spec.groups = 0;
@@ -100,7 +100,7 @@ void RollingKernels::launch(const DeviceChunk& chunk, std::uint64_t outputs,
         }
         if (!columns.any && !wanted.flat_ratio) return;
         const auto blocks = static_cast<unsigned>(std::min<std::uint64_t>(
-            tiles * tile_parts, static_cast<std::uint64_t>(processors_) * blocks_per_processor));
+            tiles, static_cast<std::uint64_t>(processors_) * blocks_per_processor));
         plain_kernel<<<blocks, block_size, 0, stream.get()>>>(chunk, spec, view(), outputs, columns,
                                                               left);
         check(cudaGetLastError(), "plain_kernel");
@@ -122,11 +122,12 @@ void RollingKernels::launch(const DeviceChunk& chunk, std::uint64_t outputs,
     if (any) {
         std::swap(tiled.complete, rest.complete);
         columns.complete = tiled.complete;
-        const DeviceArray<std::uint32_t> left(1 + tiles, stream);
-        check(cudaMemsetAsync(left.get(), 0, sizeof(std::uint32_t), stream.get()),
+        // Tiles taken, tiles left, and which.
+        const DeviceArray<std::uint32_t> words(2 + tiles, stream);
+        check(cudaMemsetAsync(words.get(), 0, 2 * sizeof(std::uint32_t), stream.get()),
               "cudaMemsetAsync");
-        const LeftTiles list{left.get(), left.get() + 1};
-        tiles_->launch(chunk, outputs, view(), columns, list, stream.get());
+        const LeftTiles list{words.get() + 1, words.get() + 2};
+        tiles_->launch(chunk, outputs, view(), columns, list, words.get(), stream.get());
         plain(tiled, list);
     }
     plain(rest, {});

@@ -9,8 +9,9 @@
 
 namespace sep::cuda {
 
-/// Outputs that a block computes together.
-inline constexpr std::uint64_t tile_outputs = 4096;
+/// Outputs that a warp computes together, or a block of the plain kernel. Memory is filled best
+/// where what is being written lies close together; fewer cost more for the words before them.
+inline constexpr int tile_outputs = 192;
 
 /// A chunk in device memory.
 struct DeviceChunk {
@@ -49,16 +50,20 @@ public:
     TileKernel(int window, const std::vector<DampedSpan>& spans, const Stream& stream);
 
     /// @param tables  for the windows that need the canonical sum; in device memory.
+    /// @param taken   a 0 in device memory: the tiles that were begun.
     void launch(const DeviceChunk& chunk, std::uint64_t outputs, const sep::TableView& tables,
-                const TileColumns& columns, LeftTiles left, cudaStream_t stream) const;
+                const TileColumns& columns, LeftTiles left, std::uint32_t* taken,
+                cudaStream_t stream) const;
 
 private:
     TileTables tables_;
+    DeviceArray<TileCount> counts_;
     DeviceArray<double> doubles_;
-    DeviceArray<float> floats_;
+    DeviceArray<float> chunk_sums_;
     DeviceArray<TileRow> rows_;
     DeviceArray<TileTail> tails_;
     int processors_ = 0;
+    int block_size_ = 0;
 };
 
 }  // namespace sep::cuda

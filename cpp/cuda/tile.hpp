@@ -44,17 +44,23 @@ struct alignas(16) TileWord {
 
 /// What the newest 20 bits decide; found by 20 * flips + n11, as Tables::row_of.
 struct alignas(16) TileRow {
-    double decay;       ///< e^-lambda
-    float decay_chunk;  ///< e^(-6 lambda)
-    /// Above: the upper half of a float, the bound of the error of a damped sum. Below: where the
-    /// row's chunk sums begin, in bytes.
-    std::uint32_t error_and_sums;
+    double decay;        ///< e^-lambda
+    float decay_chunk;   ///< e^(-6 lambda)
+    std::uint32_t sums;  ///< where the row's chunk sums begin, in bytes
 };
-struct alignas(8) TileTail {
+struct alignas(16) TileTail {
+    double error;  ///< bound of the error of a damped sum
     float lambda;
     /// Minus the weights that the last chunk has beyond the window, e^(-lambda k) from exact_terms
     /// on, k from 0: there its bits are 0, which counts as +1.
     float beyond;
+};
+
+/// What n pairs of neighbouring bits give.
+struct alignas(16) TileCount {
+    double g;     ///< n log2 n
+    float share;  ///< n / (window - 1)
+    float rest;   ///< 1 - n / (window - 1)
 };
 
 /// Tables for one window length, in the memory of the host or of a block.
@@ -66,11 +72,9 @@ struct TileView {
     double transitions_reciprocal;
     double g_all;             ///< g[window - 1]
     std::uint32_t kept[3];    ///< of the newest 96 bits, those in the window and in the tables
-    const double* g;          ///< n log2 n
+    const TileCount* counts;  ///< by n, below the window
     const double* g_changed;  ///< by flips: g[n01] + g[n10]
     const double* g_after;    ///< by ones among all bits but the newest: g[A0] + g[A1]
-    const float* share;       ///< n / (window - 1)
-    const float* rest;        ///< 1 - n / (window - 1)
     const TileRow* rows;
     const TileTail* tails;
     const float* chunk_sums;  ///< sum of e^(-lambda k) over a chunk, its ones counted minus
@@ -201,22 +205,25 @@ SEP_HOST_DEVICE inline TileCounts tile_counts(const TileWord* words, int newest,
     // n01 - n10 is the newest bit minus the oldest.
     const int n10 = (flips - (static_cast<int>(c.newest) - oldest)) >> 1;
 
-    const double equal = t.g[n00] + t.g[n11];
+    const TileCount zeros = t.counts[n00];
+    const TileCount changes = t.counts[flips];
+    const TileCount ones = t.counts[n11];
+    const double equal = zeros.g + ones.g;
     const double entropy =
-        quotient(t.g_all - (equal + t.g[flips]), t.entropy_scale, t.entropy_reciprocal);
+        quotient(t.g_all - (equal + changes.g), t.entropy_scale, t.entropy_reciprocal);
     const double next = quotient(t.g_after[n11 + n10] - (equal + t.g_changed[flips]), t.transitions,
                                  t.transitions_reciprocal);
-    c.metric[0] = t.share[n00];
-    c.metric[1] = t.share[flips];
-    c.metric[2] = t.share[n11];
+    c.metric[0] = zeros.share;
+    c.metric[1] = changes.share;
+    c.metric[2] = ones.share;
     c.metric[3] = static_cast<float>(entropy);
     // The canonical value clamps `next` to 0..1; clamping 1 - next gives the same number.
     const float known = static_cast<float>(1.0 - next);
     c.metric[4] = known < 0.0F ? 0.0F : known > 1.0F ? 1.0F : known;
     c.metric[5] = static_cast<float>(1.0 - entropy);
-    c.metric[6] = t.rest[flips];
+    c.metric[6] = changes.rest;
     const int excess = n11 - n00;
-    const float size = t.share[excess < 0 ? -excess : excess];
+    const float size = t.counts[excess < 0 ? -excess : excess].share;
     c.metric[7] = excess < 0 ? -size : size;
 
     const std::uint32_t turn = 0U - c.newest;
@@ -233,13 +240,14 @@ SEP_HOST_DEVICE inline TileCounts tile_counts(const TileWord* words, int newest,
 template <int Chunks>
 SEP_HOST_DEVICE TileSum tile_sum(const TileCounts& c, const TileView& t) {
     const TileRow row = t.rows[c.row];
+    const TileTail rest = t.tails[c.row];
     const std::uint32_t kept[3] = {c.turned[0], c.turned[1] & t.kept[1], c.turned[2] & t.kept[2]};
     const float tail = tail_sum<0, Chunks>(kept, reinterpret_cast<const char*>(t.chunk_sums),
-                                           row.error_and_sums & 0xFFFFU, row.decay_chunk);
+                                           row.sums, row.decay_chunk);
     // With s[k] the sign of bit k and V[k] = s[k] + r V[k+1], the product b[k] = s[k] V[k] is
     // 1 + r (s[k] s[k+1]) b[k+1]: one change of sign and one fused step a bit, and s[0] is +1.
     const std::uint32_t flips = c.turned[0] ^ c.turned[0] << 1;
-    double sum = turned_by(t.tails[c.row].beyond + tail, c.turned[0] << (exact_terms - 1));
+    double sum = turned_by(rest.beyond + tail, c.turned[0] << (exact_terms - 1));
     sum = fused(sum, row.decay, 1.0);
 #ifdef __CUDA_ARCH__
 #pragma unroll
@@ -247,7 +255,7 @@ SEP_HOST_DEVICE TileSum tile_sum(const TileCounts& c, const TileView& t) {
     for (int k = exact_terms - 2; k >= 0; --k) {
         sum = fused(turned_by(sum, flips << k), row.decay, 1.0);
     }
-    return {sum, float_of(row.error_and_sums & 0xFFFF0000U)};
+    return {sum, rest.error};
 }
 
 }  // namespace sep::cuda

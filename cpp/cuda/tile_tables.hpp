@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -15,11 +14,9 @@ namespace sep::cuda {
 struct TileTables {
     int window;
     int chunks;  ///< of the tail of a damped sum
-    std::vector<double> g;
+    std::vector<TileCount> counts;
     std::vector<double> g_changed;
     std::vector<double> g_after;
-    std::vector<float> share;
-    std::vector<float> rest;
     std::vector<TileRow> rows;
     std::vector<TileTail> tails;
     std::vector<float> chunk_sums;
@@ -37,11 +34,10 @@ struct TileTables {
         const int transitions = window - 1;
         const double total = transitions;
         for (int n = 0; n < window; ++n) {
-            g.push_back(t.g[n]);
+            counts.push_back(
+                {t.g[n], static_cast<float>(n / total), static_cast<float>(1.0 - n / total)});
             g_changed.push_back(t.g[n / 2] + t.g[n - n / 2]);
             g_after.push_back(t.g[transitions - n] + t.g[n]);
-            share.push_back(static_cast<float>(n / total));
-            rest.push_back(static_cast<float>(1.0 - n / total));
         }
         for (int flips = 0; flips < lambda_bits; ++flips) {
             for (int n11 = 0; n11 + flips < lambda_bits; ++n11) {
@@ -72,16 +68,14 @@ struct TileTables {
         v.transitions_reciprocal = 1.0 / v.transitions;
         v.entropy_scale = (window - 1) * tables().log2_3;
         v.entropy_reciprocal = 1.0 / v.entropy_scale;
-        v.g_all = g[static_cast<std::size_t>(window) - 1];
+        v.g_all = counts[static_cast<std::size_t>(window) - 1].g;
         for (int i = 0; i < 3; ++i) {
             const int left = terms() - 32 * i;
             v.kept[i] = left >= 32 ? ~0U : left <= 0 ? 0U : ~0U << (32 - left);
         }
-        v.g = g.data();
+        v.counts = counts.data();
         v.g_changed = g_changed.data();
         v.g_after = g_after.data();
-        v.share = share.data();
-        v.rest = rest.data();
         v.rows = rows.data();
         v.tails = tails.data();
         v.chunk_sums = chunk_sums.data();
@@ -101,8 +95,6 @@ private:
         for (int k = terms() - exact_terms; k < chunks * chunk_bits; ++k) {
             beyond += std::exp(-lambda * k);
         }
-        tails[i] = {static_cast<float>(lambda), static_cast<float>(-beyond)};
-
         // Bound of the error; u is half a unit in the last place of binary32 at 1. Each step of the
         // tail rounds a table's value, the decay and the result; the last adds `beyond`.
         const double u = 0x1p-24;
@@ -112,10 +104,9 @@ private:
         // The binary64 steps of this sum and of the canonical one, and the latter's cut at e^-40.
         const double binary64 = 0x1p-45 * s * s;
         const double error = 1.01 * (tail * std::exp(-lambda * exact_terms) + binary64);
-        const std::uint32_t upper =
-            (std::bit_cast<std::uint32_t>(static_cast<float>(error)) | 0xFFFFU) + 1;
         rows[i] = {decay, static_cast<float>(d),
-                   upper | static_cast<std::uint32_t>(row * chunk_values * sizeof(float))};
+                   static_cast<std::uint32_t>(row * chunk_values * sizeof(float))};
+        tails[i] = {error, static_cast<float>(lambda), static_cast<float>(-beyond)};
     }
 };
 

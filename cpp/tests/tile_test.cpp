@@ -112,9 +112,9 @@ TEST(Tile, GivesEveryCountMetricTheReferenceBytes) {
             for (int n11 = 0; n00 + n11 <= total; ++n11) {
                 const int flips = total - n00 - n11;
                 const PairCounts pairs{n00, flips / 2, flips - flips / 2, n11};
-                const double equal = v.g[n00] + v.g[n11];
-                const double entropy =
-                    quotient(v.g_all - (equal + v.g[flips]), v.entropy_scale, v.entropy_reciprocal);
+                const double equal = v.counts[n00].g + v.counts[n11].g;
+                const double entropy = quotient(v.g_all - (equal + v.counts[flips].g),
+                                                v.entropy_scale, v.entropy_reciprocal);
                 const double next =
                     quotient(v.g_after[n11 + pairs.n10] - (equal + v.g_changed[flips]),
                              v.transitions, v.transitions_reciprocal);
@@ -124,8 +124,9 @@ TEST(Tile, GivesEveryCountMetricTheReferenceBytes) {
                 wrong += std::memcmp(&entropy, &h, sizeof(h)) != 0;
                 wrong +=
                     !same_bytes(static_cast<float>(known), coherence_of(pairs, total, t.g.data()));
-                wrong += !same_bytes(v.share[n11], n11 / static_cast<double>(total));
-                wrong += !same_bytes(v.rest[flips], 1.0 - flips / static_cast<double>(total));
+                wrong += !same_bytes(v.counts[n11].share, n11 / static_cast<double>(total));
+                wrong +=
+                    !same_bytes(v.counts[flips].rest, 1.0 - flips / static_cast<double>(total));
             }
         }
         EXPECT_EQ(wrong, 0) << "window " << window;

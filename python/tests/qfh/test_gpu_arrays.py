@@ -128,14 +128,14 @@ def walk(size: int, *, seed: int, flat_share: float) -> np.ndarray[Any, np.dtype
     return (110_000 + np.cumsum(steps)) * TICK
 
 
-# Sizes and windows straddle a word (32, 64), a tile (4096) and the two lengths of the damped tail.
+# Sizes and windows straddle a word (32, 64), a tile (192) and the two lengths of the damped tail.
 @gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("window", [8, 31, 32, 33, 63, 64, 65, 88, 127, 256, 1023, 1024])
 def test_bits_have_the_bytes_of_the_reference(window: int, dtype: type[np.floating[Any]]) -> None:
     rng = np.random.default_rng(window)
-    for size in (window, 4096, 4097, 20_000):
+    for size in (window, 22 * 192, 22 * 192 + 1, 20_000):
         bits = rng.integers(0, 2, max(size, window), dtype=np.uint8)
         gap = rng.random(bits.size) < 0.0002
         for mask in (None, gap):
@@ -149,13 +149,16 @@ def test_bits_have_the_bytes_of_the_reference(window: int, dtype: type[np.floati
 
 @gpu
 @pytest.mark.gpu
+@pytest.mark.parametrize("window", [64, 256, 1024])
 @pytest.mark.parametrize("share", [0.5, 0.02, 0.98])
-def test_a_million_float32_windows_have_the_bytes_of_the_reference(share: float) -> None:
+def test_a_million_float32_windows_have_the_bytes_of_the_reference(
+    share: float, window: int
+) -> None:
     # A rare flip gives small lambdas, and with them windows that the fast sum cannot settle.
     rng = np.random.default_rng(3)
     bits = (np.cumsum(rng.random(1_000_000) < share) % 2).astype(np.uint8)
-    expected = qfh.rolling_bits(bits, window=64, dtype=np.float32, backend="scalar")
-    same_bytes(qfh.rolling_bits_device(bits, window=64), expected)
+    expected = qfh.rolling_bits(bits, window=window, dtype=np.float32, backend="scalar")
+    same_bytes(qfh.rolling_bits_device(bits, window=window), expected)
 
 
 @gpu
