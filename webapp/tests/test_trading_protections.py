@@ -94,6 +94,17 @@ def test_stops_are_counted_within_their_window(account: BrokerAccount) -> None:
     assert results(account).stops is None
 
 
+def test_fills_that_left_the_window_long_ago_are_forgotten(account: BrokerAccount) -> None:
+    filled(account, pl="-3", minutes_ago=30, type="STOP_LOSS")
+    kept, limits = recent.Results(account), {"stops_window_min": D(60), "loss_pause_min": D(15)}
+    order, now = wanted(account), timezone.now()
+    assert kept.before(order, limits=limits, at=now).stops == 1
+    later = kept.before(order, limits=limits, at=now + timedelta(days=2))
+    # The loss is remembered for its age, however old: 2 days and 30 minutes.
+    assert (later.stops, later.loss_age_min // 60) == (0, 48)
+    assert kept._stops == []
+
+
 def test_the_age_of_the_last_loss_and_the_result_of_the_window(account: BrokerAccount) -> None:
     filled(account, pl="-4", minutes_ago=30)
     filled(account, pl="-3", minutes_ago=12)

@@ -27,6 +27,9 @@ _CAME_TO_NOTHING = (
 )
 
 
+REMEMBERED = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Recent:
     """What the gate's protections ask for; see `sep_engine.risk.Exposure`."""
@@ -49,7 +52,8 @@ class Results:
     """What the fills of this pass of the feed made, for the protections.
 
     Only the account's trader books fills, so they are read once, as far back as the longest window
-    reaches, and then told of each: an order costs the same however many there were.
+    reaches, and then told of each: an order costs the same however many there were. They are read
+    anew when the window has gone on for a day, so that no more is remembered than that.
     """
 
     def __init__(self, account: BrokerAccount) -> None:
@@ -74,7 +78,7 @@ class Results:
         """
         guard, window = limits.get("stops_window_min"), limits.get("loss_window_min")
         since = at - _minutes(max(guard or Decimal(0), window or Decimal(0)))
-        if self._since is None or since < self._since:
+        if self._since is None or not timedelta(0) <= since - self._since <= REMEMBERED:
             self._read(since)
         stops = window_pl = loss_age_min = None
         if guard is not None:
