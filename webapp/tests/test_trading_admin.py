@@ -25,6 +25,7 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.tokens import read_token
+from webapp.trading.trader.venue_setup import CannotAdd
 
 MODELS = sorted(apps.get_app_config("trading").get_models(), key=lambda model: model.__name__)
 RECORDS = ("order", "fill", "brokerfact", "eventlog", "signal", "position", "candle")
@@ -241,6 +242,15 @@ def test_an_account_is_added_with_a_token_that_goes_in_and_never_comes_out(
     page = root.post(address, wanted).content.decode()
     assert "AuthenticationError" in page
     assert "wrong" not in page
+    assert not BrokerAccount.objects.exists()
+
+    def refuse(**wanted: Any) -> None:
+        raise CannotAdd("order 7 is of no type: cancel it first")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(account_form, "exchange_add", refuse)
+        page = root.post(address, wanted | {"token": "key:s3cr3t"}, follow=True).content.decode()
+    assert "order 7 is of no type: cancel it first" in page
     assert not BrokerAccount.objects.exists()
     assert root.post(address, wanted | {"token": "key:s3cr3t"}).status_code == 302
     account = BrokerAccount.objects.get()

@@ -126,6 +126,14 @@ class BrokerAccountAdmin(Settled):
                     "currency")  # fmt: skip
         return super().get_fields(request, obj)
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Tell what only storing the account shows: an order there that cannot be taken over."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except ValidationError as error:
+            self.message_user(request, "; ".join(error.messages), messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
     def save_model(
         self, request: HttpRequest, obj: models.BrokerAccount, form: Any, change: bool
     ) -> None:
