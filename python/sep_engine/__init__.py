@@ -13,7 +13,10 @@ __all__ = ["Backend", "__version__", "backends", "errors", "qfh"]
 class Backend:
     """A backend that can be named, and whether it can run here.
 
-    `detail` says what runs it, or why it cannot run.
+    Attributes:
+        name: "scalar", "simd" or "cuda".
+        available: it can run here.
+        detail: what runs it, or why it cannot run.
     """
 
     name: str

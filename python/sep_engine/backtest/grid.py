@@ -55,6 +55,8 @@ class Grid:
     """All combinations of the choices for each part of a rule; see `Rule` for their meaning.
 
     Attributes:
+        direction, encoding, window, invert, horizon_bars, stop_ticks, target_ticks: choices of the
+            parts of a `Rule`, in its units; None is no stop, or no target.
         gates: each choice is a tuple of gates that must all pass.
         entry: at which price of the bar after its decision a position is entered.
         costs: what the costs that a sweep is given are turned into.
@@ -137,7 +139,9 @@ class Grid:
     def number(self, rule: Rule, *, entry: Entry = "open", costs: CostsChange | None = None) -> int:
         """Return the number of a rule, the inverse of `rule`; its units do not matter.
 
-        costs: which of the grid's; None is the first.
+        Args:
+            entry: when it enters.
+            costs: which of the grid's; None is the first.
 
         Raises:
             RuleError: it is not in the grid; the message names the first part that is not.
@@ -158,7 +162,7 @@ class Grid:
 
     @classmethod
     def from_toml(cls, path: Path | str) -> Self:
-        """Return the grid of a TOML file.
+        """Return the grid of the TOML file at `path`.
 
         Raises:
             RuleError: the file cannot be read, is not TOML, or a part is missing, unknown or wrong.
@@ -239,7 +243,7 @@ def _listed(value: object) -> list[Any]:
 
 
 def configuration(rule: Rule, entry: Entry) -> dict[str, object]:
-    """Return what a rule is to the ledger of trials: its size changes no figure."""
+    """Return what a rule with its `entry` is to the ledger of trials: size changes no figure."""
     return {
         **{name: value for name, value in rule.to_json().items() if name != "units"},
         # An entry at the open is what a configuration has always meant.

@@ -65,6 +65,7 @@ class BacktestResult:
 
     Attributes:
         name, content_sha256: of the bars (`Bars`).
+        rule: what was traded by; costs: what that cost.
         tick: value of a tick in price.
         side: which side the bars are of.
         entry: at which price of the bar after its decision a position is entered.
@@ -75,6 +76,7 @@ class BacktestResult:
         days: (d,) int64, trading days (since 1970-01-01) on which trades were closed, increasing.
         day_net_ticks, day_net_ticks_squared, day_trades: (d,) int64, the sum of the net profits of
             the trades closed on each, of their squares, and their number.
+        figures: what it comes to.
     """
 
     name: str

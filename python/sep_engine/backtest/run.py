@@ -74,10 +74,12 @@ def run_decided(
     entry: Entry = "open",
     counts: NDArray[np.bool_] | None = None,
 ) -> BacktestResult:
-    """Return what decisions would have earned that leave as `rule` says; the rest as for `run`.
+    """Return what decisions would have earned that leave as `rule` says.
 
     Args:
         decided: (n,) of -1, 0 and 1, decided at the close of each bar.
+
+    The other arguments are those of `run`.
 
     Raises:
         ArgumentError: decisions of another length than the bars, or as `run`.

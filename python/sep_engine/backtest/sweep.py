@@ -139,13 +139,18 @@ class SweepResult:
         return self.costs
 
     def best(self, by: Statistic = "sharpe", count: int = 10) -> Ints:
-        """Return the numbers of the best rules, the best first; of equals the smaller number."""
+        """Return the numbers of the best rules, the best first; of equals the smaller number.
+
+        Args:
+            by: "sharpe" (by the day) or "net_ticks".
+            count: how many, >= 0.
+        """
         as_whole("count", count, low=0)
         order = _best_first(self._statistic(by), self.numbers, count)
         return self.numbers[order]
 
     def backtest(self, number: int) -> BacktestResult:
-        """Return what the plain backtester says of one rule: its trades, equity and days."""
+        """Return what the plain backtester says of rule `number`: its trades, equity and days."""
         return run(
             self.bars,
             self.rule(number),
@@ -156,11 +161,11 @@ class SweepResult:
         )
 
     def equity(self, number: int) -> Ints:
-        """Return (n,) int64, the equity of one rule in ticks at the end of each bar."""
+        """Return (n,) int64, the equity of rule `number` in ticks at the end of each bar."""
         return self.backtest(number).equity_ticks
 
     def trades(self, number: int) -> tuple[Trade, ...]:
-        """Return the trades of one rule."""
+        """Return the trades of rule `number`."""
         return self.backtest(number).trades
 
     def _statistic(self, by: Statistic) -> Floats:
@@ -308,6 +313,7 @@ class RealityCheck:
     """The best of all rules, and how good the best is where nothing can be known.
 
     Attributes:
+        kind, seed, statistic: as they were asked for.
         best: number of the rule with the largest statistic; of equals the smallest.
         observed: its statistic.
         null: (M,) float64, the largest statistic in each null world.
@@ -354,6 +360,8 @@ def reality_check(
         block: mean length of blocks in bars, of fixed length (rounded) for "circular"; >= 1.
         statistic: "sharpe" is the t value of the daily net result, "net_ticks" the net result.
         progress: called with the worlds done and all.
+
+    The other arguments are those of `sweep`.
 
     Raises:
         ArgumentError: something does not fit.

@@ -58,8 +58,13 @@ def trade(
 ) -> tuple[Trade, ...]:
     """Return the trades that follow from one decision a bar.
 
-    directions: (n,) of -1, 0, 1; the decision at the end of each bar.
-    entry_at: the price of the next bar at which a position is entered.
+    Args:
+        market: (n,) bars of both sides, in ticks.
+        directions: (n,) of -1, 0, 1; the decision at the end of each bar.
+        horizon_bars: bars that a position is held at the most, >= 1.
+        stop_ticks, target_ticks: distance from the entry price, >= 1; None is no stop, no target.
+        per_side_ticks: commission and slippage of one fill, >= 0.
+        entry_at: the price of the next bar at which a position is entered.
 
     Raises:
         ArgumentError: entry_at is neither.

@@ -65,6 +65,7 @@ class Bars:
 
     @property
     def duration_ns(self) -> int:
+        """Length of a bar in nanoseconds."""
         return length_ns(self.duration)
 
     @property
@@ -205,7 +206,7 @@ def load_quotes(
     time_zone: str | None = None,
     accept: Collection[str] = (),
 ) -> Quotes:
-    """Return the quotes of a CSV or Parquet file; arguments and errors as for `load_bars`."""
+    """Return the quotes of a CSV or Parquet file; arguments and errors are those of `load_bars`."""
     table = read_table(path, columns=columns, time_zone=time_zone)
     if table.has_bars:
         raise DataError(f"{path}: holds bars; quotes (bid, ask) were asked for")

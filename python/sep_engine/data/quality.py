@@ -61,7 +61,14 @@ _MAD_TO_SD = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of defect: how many rows have it and where the first is."""
+    """One kind of defect.
+
+    Attributes:
+        kind: one of the table above.
+        count: rows that have it.
+        first_line: of the first of them; in Parquet, its row from 1.
+        text: what it is, for people.
+    """
 
     kind: str
     count: int
@@ -70,6 +77,7 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
+        """It blocks the use of the data until it is accepted by name."""
         return self.kind in ERRORS
 
 
@@ -78,6 +86,9 @@ class QualityReport:
     """All findings about one table, errors first, and the figures that describe it.
 
     Attributes:
+        path, sha256, rows: of the table.
+        first_ns, last_ns: nanoseconds since 1970 UTC of its first and last row; None without rows.
+        calendar: what it was looked at by.
         duration: the usual step between rows; None when no step is usual (ticks).
         missing_bars: bars missing in open hours, in all.
         longest_gap_bars: the most of them in one place.
@@ -100,6 +111,7 @@ class QualityReport:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
+        """The findings that block the use of the data."""
         return tuple(finding for finding in self.findings if finding.is_error)
 
 
@@ -118,7 +130,13 @@ def usual_duration(times: NDArray[np.int64]) -> timedelta | None:
 
 
 def inspect(table: Table, *, calendar: str = "fx") -> QualityReport:
-    """Return everything that the tests above find in `table`."""
+    """Return everything that the tests above find in `table`.
+
+    calendar: "fx" or "always"; decides which missing bars are gaps and which hours are closed.
+
+    Raises:
+        ArgumentError: another calendar.
+    """
     findings: list[Finding] = []
 
     def note(kind: str, rows: NDArray[np.bool_], text: str) -> None:

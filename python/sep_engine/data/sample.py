@@ -58,7 +58,8 @@ def sample_path(name: str) -> Path:
 
 
 def load_sample(name: str = DEFAULT_SAMPLE) -> Sample:
-    """Return a sample; DataError when it is missing or its bytes are not those described."""
+    """Return the sample of a name; DataError when it is missing or its bytes are not those
+    described."""
     folder = sample_path(name)
     metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     instrument = Instrument(
@@ -95,6 +96,9 @@ def quote_bars(
         bars: prices of the side `price_side`, on the grid of `instrument`.
         price_side: "bid" or "ask". The other side lies one spread below or above.
         assumed_spread: in price, >= 0, a whole number of ticks.
+
+    Raises:
+        DataError: another side, or a spread that is none of these.
     """
     if price_side not in ("bid", "ask"):
         raise DataError(f"price side must be bid or ask, was {price_side!r}")

@@ -17,7 +17,13 @@ def write_columns(
 ) -> None:
     """Write `times` (as UTC timestamps) and `columns` to a .parquet or .csv file, whole or not.
 
-    times: (n,) int64 nanoseconds since 1970 UTC; columns: (n,) each; NaN becomes an empty cell.
+    Args:
+        path: where to; its name says which of the two.
+        times: (n,) int64 nanoseconds since 1970 UTC.
+        columns: (n,) each; NaN becomes an empty cell.
+
+    Raises:
+        DataError: another name, or it cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".parquet", ".csv"):

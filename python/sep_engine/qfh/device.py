@@ -36,6 +36,7 @@ class DeviceRollingMetrics(Mapping[str, DeviceArray]):
     Attributes:
         window: bits.
         encoding: of the prices; None for bits.
+        predictor: of `qbsa_error`.
         stride: prices (or bits) from one value to the next.
         size: prices (or bits) in the series.
         device: the number of the GPU.

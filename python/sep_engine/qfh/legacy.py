@@ -30,23 +30,28 @@ def analyze(bits: ArrayLike) -> Analysis:
     Args:
         bits: (n,) uint8, oldest first. A value other than 0 and 1 leaves counts and runs empty and
             raises nothing, as the published code did.
+
+    Raises:
+        TypeError: another dtype.
     """
     return _core.legacy_analyze(one_dimensional("bits", bits, np.uint8))
 
 
 def trajectory(bits: ArrayLike, *, anchor: int = 0) -> Trajectory:
-    """Return the damped sum from bit `anchor` forward, and what was said of its path."""
+    """Return the damped sum of (n,) uint8 bits from bit `anchor` forward, and what was said of its
+    path; ArgumentError for an anchor below 0, TypeError for another dtype."""
     at = as_whole("anchor", anchor, low=0, high=2**63 - 1)
     return _core.legacy_trajectory(one_dimensional("bits", bits, np.uint8), at)
 
 
 def path_similarity(path: ArrayLike) -> float:
-    """Return how like a decay, a line or a sine a path is, 0..1; 0.5 below three points."""
+    """Return how like a decay, a line or a sine a (n,) float64 path is, 0..1; 0.5 below three
+    points; TypeError for another dtype."""
     return _core.legacy_path_similarity(one_dimensional("path", path, np.float64))
 
 
 def cosine(a: ArrayLike, b: ArrayLike) -> float:
-    """Return the cosine of two (n,) float64 vectors; 0 if a norm is 0 or the lengths differ."""
+    """Return the cosine of a and b, (n,) float64 each; 0 if a norm is 0 or the lengths differ."""
     return _core.legacy_cosine(
         one_dimensional("a", a, np.float64), one_dimensional("b", b, np.float64)
     )

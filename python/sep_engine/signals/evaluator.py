@@ -50,10 +50,13 @@ class RuleEvaluator:
 
     A bar costs the metrics that its gates ask for and no others: the path metrics take time in
     proportion to the window.
+
+    Args:
+        rule: what decides.
+        tick: the grid of the closes to come, > 0.
     """
 
     def __init__(self, rule: Rule, tick: float) -> None:
-        """tick: the grid of the closes to come, > 0."""
         self.rule = rule
         self.tick = float(tick)
         asked = (*CHEAP_METRICS, *rule.columns)
@@ -85,7 +88,7 @@ class RuleEvaluator:
         return Decision(direction, reason, metrics, percentiles)
 
     def pass_over(self, close: float, gap: bool = False) -> None:
-        """Take a bar as `on_bar` does, without a decision: bars of the past need none.
+        """Take a bar (`close`, `gap`) as `on_bar` does, without a decision: old ones need none.
 
         Raises:
             ArgumentError: as `on_bar`.
@@ -177,7 +180,14 @@ def directions(
 ) -> NDArray[np.int8]:
     """Return the direction of every bar at once: (n,) int8, equal to `RuleEvaluator` bar by bar.
 
-    closes: (n,) float64 as for `qfh.rolling`; gaps: (n,) bool or None.
+    Args:
+        rule: what decides.
+        closes: (n,) float64 as prices are for `qfh.rolling`.
+        tick: their grid, > 0.
+        gaps: (n,) bool, bars are missing just before; None for none.
+
+    Raises:
+        ArgumentError: a close breaks a rule of `qfh.rolling`.
     """
     result = np.zeros(closes.shape, dtype=np.int8)
     if closes.size <= rule.window:

@@ -159,6 +159,11 @@ class Rule:
     """What to do at each bar; see the module for the meaning of each part.
 
     Attributes:
+        direction: one of DIRECTIONS; turned round if `invert`.
+        horizon_bars: bars that a position is held at the most, 1..HORIZON_BARS_MAX.
+        encoding: of closes to bits (`encode`).
+        window: bits that the metrics look back on, WINDOW_MIN..WINDOW_MAX.
+        gates: all of them must pass, at most GATES_MAX.
         units: size in units of base, > 0; the direction gives the sign.
         stop_ticks, target_ticks: distances from the entry price in ticks of the price series.
             None is no stop, or no target. Nothing may be traded without a stop.
@@ -232,7 +237,7 @@ class Rule:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Rule":
-        """Return the rule that a decoded JSON object describes.
+        """Return the rule that a decoded JSON object, `document`, describes.
 
         Raises:
             RuleError: a part is missing, unknown, of the wrong type or out of range; the message
