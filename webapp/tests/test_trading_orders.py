@@ -36,6 +36,7 @@ from webapp.trading.models import (
     TradingState,
 )
 from webapp.trading.selectors.closing import closing_left
+from webapp.trading.selectors.stops import nearest_stop
 from webapp.trading.services import events, order_path
 from webapp.trading.services.closing import close_everything, closings_go_on
 from webapp.trading.services.feed import feed_control
@@ -411,8 +412,8 @@ def test_the_nearest_stop_is_the_first_that_prices_come_to(units: int, nearest: 
     stops = [Order(price=None), *(Order(price=Decimal(text)) for text in ("1.08", "1.09"))]
     held = Position(units=Decimal(units))
     # A long position falls to the higher one first, a short one rises to the lower.
-    assert order_path.nearest_stop(held, stops) == Decimal(nearest)
-    assert order_path.nearest_stop(held, stops[:1]) is None
+    assert nearest_stop(held, stops) == Decimal(nearest)
+    assert nearest_stop(held, stops[:1]) is None
 
 
 def test_o19_facts_are_applied_once_and_in_order(
