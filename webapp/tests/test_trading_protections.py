@@ -1,8 +1,10 @@
 """The facts that the risk gate's protections ask for, read from real rows; and what they stop."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -371,3 +373,26 @@ def test_d15_a_loss_that_one_fill_made_is_seen_though_nothing_is_held_any_more(
     # And a flat account is not looked at with every quote.
     watch(timezone.now())
     assert looks == 2
+
+
+def test_the_worth_of_a_large_account_in_another_currency_is_stored_and_ends_no_trader(
+    account: BrokerAccount,
+) -> None:
+    book = SimpleNamespace(
+        balance=D("10000494.9525"),
+        realised=D("494.9525"),
+        trades=9,
+        wins=5,
+        # 30 units lost 0.00013 dollars each, turned at 150.009 yen.
+        open_pl=lambda quotes: D("-3.02400615"),
+        peak=lambda made: D(10_000_000) + made,
+    )
+    quotes: dict[str, Received] = {}
+    facts: Any = SimpleNamespace(book=book)
+    database: Any = None
+    equity = Equity(account=account, db=database, facts=facts, quotes=quotes)
+    equity._published_s = math.inf
+    equity.store(timezone.now(), timezone.now())
+    # 10,000,494.9525 - 3.02401
+    point = PerformanceSnapshot.objects.get()
+    assert (point.equity, point.open_pl) == (D("10000491.92849"), D("-3.02401"))

@@ -22,6 +22,8 @@ from webapp.trading.trader.facts import Facts
 from webapp.trading.wire import money_text, time_text
 
 PUBLISHED_EVERY_S = 1.0
+# Of what is stored: turned into another currency a profit has more decimals than SQLite keeps.
+_STEP = Decimal("0.00001")
 
 
 class Equity:
@@ -90,6 +92,7 @@ class Equity:
         open_pl = book.open_pl(self._quotes)
         if open_pl is None:
             return
+        open_pl = open_pl.quantize(_STEP)
         equity = book.balance + open_pl
         self._most_made = max(self._most_made, book.realised + open_pl)
         point = PerformanceSnapshot.objects.create(
