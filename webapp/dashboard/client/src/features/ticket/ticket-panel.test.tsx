@@ -126,7 +126,7 @@ test('what became of an order is followed after its answer', async () => {
   expect(outcome(place)).toBe('Order 9 is working.');
 });
 
-test('who may order in more than one instrument chooses, and begins with empty prices', async () => {
+test('who may order in several instruments chooses, and begins with empty prices', async () => {
   const instruments = ['EUR_USD', 'GBP_USD', 'USD_JPY'].map((name) => ({
     name,
     enabled: name !== 'GBP_USD',
