@@ -255,7 +255,8 @@ def survivors(target: Target, every: int) -> tuple[int, list[Mutant]]:
     """
     path = ROOT / "python" / Path(*target.module.split(".")).with_suffix(".py")
     source = path.read_text(encoding="utf-8")
-    if is_killed(Mutant(target.module, 0, "nothing", source), str(path), target):
+    unchanged = Mutant(target.module, 0, "nothing", source)
+    if is_killed(unchanged, str(path), target):
         raise SystemExit(f"the tests fail without a change: run pytest {' '.join(target.tests)}")
     tried, survived = list(mutants(target.module, source))[::every], []
     for number, mutant in enumerate(tried, start=1):
@@ -264,6 +265,9 @@ def survivors(target: Target, every: int) -> tuple[int, list[Mutant]]:
             print(f"survived: {path.name}:{mutant.line} {mutant.what}", flush=True)
         if number % 50 == 0:
             print(f"{path.name}: {number} of {len(tried)}", flush=True)
+    # Tests that were edited meanwhile may fail whatever the module says.
+    if is_killed(unchanged, str(path), target):
+        raise SystemExit(f"the tests of {path.name} fail without a change by now: begin again")
     return len(tried), survived
 
 

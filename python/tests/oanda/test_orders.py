@@ -128,6 +128,113 @@ def test_an_order_that_contradicts_itself_is_not_sent(entry: Entry, message: str
 def test_types_have_the_names_that_the_venue_knows() -> None:
     assert " ".join(EntryType) == "MARKET LIMIT STOP MARKET_IF_TOUCHED"
     assert " ".join(orders.DependentType) == "TAKE_PROFIT STOP_LOSS TRAILING_STOP_LOSS"
+    assert " ".join(Outcome) == "RECORDED REFUSED AMBIGUOUS"
+    assert " ".join(Refusal) == (
+        "ACCOUNT CONFIGURATION DEPENDENT DUPLICATE FUNDS GONE INSTRUMENT MARKET OTHER POSITION "
+        "PRICE REQUEST SIZE TIME_IN_FORCE VENUE"
+    )
+
+
+STOP_LOSS = orders.Dependent(
+    "sep-4", EUR_USD, orders.DependentType.STOP_LOSS, "12", price=Decimal("1.09")
+)
+TRAILING = changed(
+    STOP_LOSS,
+    type=orders.DependentType.TRAILING_STOP_LOSS,
+    price=None,
+    distance=Decimal("0.002"),
+    time_in_force=TimeInForce.GTD,
+    expires=datetime(2026, 1, 5, 21, tzinfo=UTC),
+)
+
+
+def test_a_protective_order_names_its_trade_and_its_level() -> None:
+    assert orders.place(STOP_LOSS) == orders.HttpRequest(
+        "POST",
+        "/orders",
+        {
+            "order": {
+                "type": "STOP_LOSS",
+                "tradeID": "12",
+                "timeInForce": "GTC",
+                "triggerCondition": "DEFAULT",
+                "clientExtensions": {"id": "sep-4"},
+                "price": "1.09000",
+            }
+        },
+    )
+    body: Any = orders.place(TRAILING).body
+    assert body["order"] == {
+        "type": "TRAILING_STOP_LOSS",
+        "tradeID": "12",
+        "timeInForce": "GTD",
+        "gtdTime": "2026-01-05T21:00:00.000000000Z",
+        "triggerCondition": "DEFAULT",
+        "clientExtensions": {"id": "sep-4"},
+        "distance": "0.00200",
+    }
+    assert orders.replace("@sep-4", STOP_LOSS).path == "/orders/@sep-4"
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (changed(STOP_LOSS, price=None), "a trailing stop has a distance, every other"),
+        (changed(STOP_LOSS, distance=Decimal("0.1")), "a trailing stop has a distance"),
+        (changed(TRAILING, price=Decimal("1.09")), "a trailing stop has a distance"),
+        (changed(TRAILING, distance=None), "a trailing stop has a distance"),
+        (changed(STOP_LOSS, time_in_force=TimeInForce.FOK), "a protective order is GTC, GTD"),
+        (changed(STOP_LOSS, time_in_force=TimeInForce.GTD), "GTD, and only GTD"),
+        (changed(TRAILING, distance=Decimal("0.000001")), "trailing distance must be a multiple"),
+        (changed(TRAILING, distance=Decimal(0)), "trailing distance must be a multiple > 0"),
+    ],
+)
+def test_a_protective_order_that_contradicts_itself_is_not_sent(
+    order: orders.Dependent, message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        orders.place(order)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (changed(BUY, price_bound=Decimal(0)), "price_bound must be a multiple > 0"),
+        (changed(BUY, take_profit=Decimal(0)), "take_profit must be a multiple > 0"),
+        (changed(BUY, stop_loss=Stop(price=Decimal(0))), "stop must be a multiple > 0"),
+        (changed(BUY, stop_loss=Stop(distance=Decimal(0))), "stop distance must be a multiple"),
+        (changed(BUY, trailing_distance=Decimal(0)), "trailing distance must be a multiple > 0"),
+    ],
+)
+def test_a_level_that_is_none_is_named(entry: Entry, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{message}"):
+        orders.place(entry)
+
+
+def test_a_stop_at_a_price_and_units_of_an_instrument_with_parts_are_written_out() -> None:
+    tenths = changed(EUR_USD, units_step=Decimal("0.1"))
+    entry = changed(
+        BUY, instrument=tenths, units=Decimal("2.5"), stop_loss=Stop(price=Decimal("1.09"))
+    )
+    body: Any = orders.place(entry).body
+    assert body["order"]["units"] == "2.5"
+    assert body["order"]["stopLossOnFill"] == {"price": "1.09000", "timeInForce": "GTC"}
+    tens = changed(EUR_USD, units_step=Decimal(10))
+    body = orders.place(changed(BUY, instrument=tens)).body
+    assert body["order"]["units"] == "1000"
+
+
+def test_names_of_up_to_128_characters_are_sent() -> None:
+    body: Any = orders.place(changed(BUY, client_id="x" * 128, tag="y" * 128)).body
+    assert body["order"]["clientExtensions"] == {"id": "x" * 128, "tag": "y" * 128}
+    with pytest.raises(ArgumentError, match="client_id must have 1 to 128 characters"):
+        orders.place(changed(BUY, tag="y" * 129))
+
+
+def test_one_unit_can_be_closed_and_none_cannot() -> None:
+    assert orders.close_trade("9", EUR_USD, Decimal(1)).body == {"units": "1"}
+    with pytest.raises(ArgumentError, match="units to close must be > 0"):
+        orders.close_trade("9", EUR_USD, Decimal(0))
 
 
 def test_a_stop_is_a_price_or_a_distance() -> None:
@@ -145,7 +252,9 @@ def test_changes_are_addressed_by_id_or_name() -> None:
     assert orders.close_position(EUR_USD, long=True).body == {
         "longUnits": "ALL", "shortUnits": "NONE",
     }  # fmt: skip
-    assert orders.transactions_since(7).query == (("id", "7"),)
+    assert orders.transactions_since(7) == orders.HttpRequest(
+        "GET", "/transactions/sinceid", None, (("id", "7"),)
+    )
     assert orders.close_trade("9", EUR_USD).body == {"units": "ALL"}
     assert orders.close_trade("9", EUR_USD, Decimal(40)).body == {"units": "40"}
     assert orders.close_position(EUR_USD, long=False, client_id="sep-8").body == {
@@ -306,6 +415,17 @@ def test_there_are_143_reject_and_47_cancel_reasons() -> None:
         ("ACCOUNT_LOCKED", Refusal.ACCOUNT),
         ("STOP_LOSS_ON_FILL_LOSS", Refusal.DEPENDENT),
         ("HEDGING_GSLO_VIOLATION", Refusal.DEPENDENT),
+        ("LINKED_TRADE_CLOSED", Refusal.GONE),
+        ("MIGRATION", Refusal.VENUE),
+        ("ACCOUNT_POSITION_VALUE_LIMIT_EXCEEDED", Refusal.POSITION),
+        ("LOSING_TAKE_PROFIT", Refusal.DEPENDENT),
+        ("INSUFFICIENT_LIQUIDITY", Refusal.MARKET),
+        ("INSTRUMENT_HALTED", Refusal.MARKET),
+        ("REDUCE_ONLY_ORDER_WOULD_INCREASE", Refusal.MARKET),
+        ("FIFO_VIOLATION", Refusal.POSITION),
+        ("POSITION_SIZE_EXCEEDED", Refusal.POSITION),
+        ("INSTRUMENT_PRICE_UNKNOWN", Refusal.INSTRUMENT),
+        ("UNITS_LIMIT_EXCEEDED", Refusal.SIZE),
         ("SOMETHING_NEW", Refusal.OTHER),
     ],
 )
