@@ -22,8 +22,10 @@ public:
 inline void check(cudaError_t status, const char* call) {
     if (status == cudaSuccess) return;
     cudaGetLastError();
-    const std::string what =
-        std::string("backend cuda: ") + call + ": " + cudaGetErrorString(status);
+    std::string what = std::string("backend cuda: ") + call + ": " + cudaGetErrorString(status);
+    if (status == cudaErrorInitializationError) {
+        what += "; CUDA does not outlive a fork of the process that began it";
+    }
     if (status == cudaErrorMemoryAllocation) throw OutOfMemory(what);
     throw BackendError(what);
 }

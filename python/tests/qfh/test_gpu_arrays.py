@@ -370,8 +370,8 @@ if child == 0:
     for call in (metrics.to_numpy, lambda: qfh.rolling_bits_device(bits)):
         try:
             call()
-        except BackendError:
-            refused += 1
+        except BackendError as error:
+            refused += "CUDA does not outlive a fork" in str(error)
     del metrics
     os._exit(refused)
 status = os.waitpid(child, 0)[1]
