@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 from sep_oanda_server.faults import FaultError, FaultScript, read_script
 from sep_oanda_server.feed import FeedError, Recording, merged, read_recording
 from sep_oanda_server.ledger import Terms
-from sep_oanda_server.market import INSTRUMENTS, Instrument, Market
+from sep_oanda_server.market import INSTRUMENTS, Instrument, QuoteBoard
 from sep_oanda_server.server import Limits, Pace, Server
 from sep_oanda_server.store import Store
 from sep_oanda_server.venue import Venue
@@ -69,7 +69,7 @@ def build(options: argparse.Namespace) -> Server:
     if not options.speed > 0:
         raise ValueError("--speed must be above 0")
     recordings = [_recording(text, options.history) for text in options.data or [_sample()]]
-    market = Market({**INSTRUMENTS, **_unlisted(recordings)}.values())
+    market = QuoteBoard({**INSTRUMENTS, **_unlisted(recordings)}.values())
     terms = Terms(
         account_id=options.account,
         currency=options.currency,

@@ -22,13 +22,13 @@ from sep_oanda_server.fields import (
     instrument_named,
 )
 from sep_oanda_server.ledger import DEPENDENT_SLOTS, ZERO, Batch, Ledger, Order, Reply, Trade
-from sep_oanda_server.market import Instrument, Market
+from sep_oanda_server.market import Instrument, QuoteBoard
 from sep_oanda_server.matching import NONE, Interference, dependent_fields, fill, work_new_order
 from sep_oanda_server.wire import Json, decimals_of, plain, read_decimal
 
 
 def create_order(
-    account: Ledger, source: Json, market: Market, now_ns: int, force: Interference = NONE
+    account: Ledger, source: Json, market: QuoteBoard, now_ns: int, force: Interference = NONE
 ) -> Reply:
     """POST orders: 201 with what happened at once, or 400 or 404 with the reject.
 
@@ -59,7 +59,7 @@ def replace_order(
     account: Ledger,
     specifier: str,
     source: Json,
-    market: Market,
+    market: QuoteBoard,
     now_ns: int,
     force: Interference = NONE,
 ) -> Reply:
@@ -193,7 +193,7 @@ def close_trade(
     account: Ledger,
     specifier: str,
     source: Json,
-    market: Market,
+    market: QuoteBoard,
     now_ns: int,
     force: Interference = NONE,
 ) -> Reply:
@@ -247,7 +247,7 @@ def close_position(
     account: Ledger,
     instrument: str,
     source: Json,
-    market: Market,
+    market: QuoteBoard,
     now_ns: int,
     force: Interference = NONE,
 ) -> Reply:
@@ -327,7 +327,7 @@ def set_trade_orders(
     account: Ledger,
     specifier: str,
     source: Json,
-    market: Market,
+    market: QuoteBoard,
     now_ns: int,
     force: Interference = NONE,
 ) -> Reply:
@@ -437,7 +437,7 @@ def _new_order_fields(
     account: Ledger,
     order_type: str,
     source: Json,
-    market: Market,
+    market: QuoteBoard,
     now_ns: int,
     *,
     replaces: Order | None = None,

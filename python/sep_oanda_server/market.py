@@ -130,7 +130,7 @@ class Conversion:
 FACTOR = Decimal("1E-12")
 
 
-class Market:
+class QuoteBoard:
     """The offered instruments and the latest quote of each."""
 
     def __init__(self, instruments: Iterable[Instrument] = INSTRUMENTS.values()) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from sep_oanda_server.fields import DEPENDENT_TYPES, ON_FILL, identity, next_day_end
 from sep_oanda_server.ledger import ZERO, Batch, Ledger, Order, Trade
-from sep_oanda_server.market import Instrument, Market, Quote, price_wire
+from sep_oanda_server.market import Instrument, Quote, QuoteBoard, price_wire
 from sep_oanda_server.valuation import conversion_of, margin_of, margin_used, net_asset_value
 from sep_oanda_server.wire import Json, money, money_text, plain, read_time
 
@@ -59,7 +59,7 @@ def share_out(units: Decimal, opposite: Sequence[Trade], *, reduce: bool, open_r
     return Plan(tuple(taken), left if open_rest else ZERO)
 
 
-def on_quote(account: Ledger, quote: Quote, market: Market, now_ns: int) -> None:
+def on_quote(account: Ledger, quote: Quote, market: QuoteBoard, now_ns: int) -> None:
     """Let a new quote, already put into the market, trail and trigger orders."""
     if quote.tradeable:
         for order in [
@@ -79,7 +79,7 @@ def on_time(account: Ledger, now_ns: int) -> None:
 
 
 def charge_financing(
-    account: Ledger, rates: Mapping[str, tuple[Decimal, Decimal]], market: Market, now_ns: int
+    account: Ledger, rates: Mapping[str, tuple[Decimal, Decimal]], market: QuoteBoard, now_ns: int
 ) -> None:
     """Book one day of financing: yearly rates (long, short) by instrument, of position value.
 
@@ -116,7 +116,7 @@ def charge_financing(
 
 
 def work_new_order(
-    account: Ledger, order: Order, market: Market, batch: Batch, force: Interference
+    account: Ledger, order: Order, market: QuoteBoard, batch: Batch, force: Interference
 ) -> Json:
     """What becomes of an order in the batch that created it: body fields for the response."""
     quote = market.quotes[order.instrument]
@@ -199,7 +199,7 @@ def _plan(account: Ledger, order: Order, units: Decimal) -> Plan | str:
 def fill(
     account: Ledger,
     order: Order,
-    market: Market,
+    market: QuoteBoard,
     batch: Batch,
     force: Interference = NONE,
     *,
@@ -247,7 +247,12 @@ def fill(
 
 
 def fill_again(
-    account: Ledger, order_id: int, instrument: str, units: Decimal, market: Market, batch: Batch
+    account: Ledger,
+    order_id: int,
+    instrument: str,
+    units: Decimal,
+    market: QuoteBoard,
+    batch: Batch,
 ) -> Json:
     """Book a fill that nobody asked for: of an order that has ended, or of one that never was.
 
@@ -266,7 +271,7 @@ def fill_again(
 
 
 def _open_refusal(
-    account: Ledger, order: Order, plan: Plan, quote: Quote, market: Market, now_ns: int
+    account: Ledger, order: Order, plan: Plan, quote: Quote, market: QuoteBoard, now_ns: int
 ) -> str | None:
     """Why the opening part of a fill is not allowed, as an order cancel reason."""
     if not plan.opened:
@@ -306,7 +311,7 @@ def _open_refusal(
 
 
 def _margin_refusal(
-    account: Ledger, instrument: str, plan: Plan, quote: Quote, market: Market
+    account: Ledger, instrument: str, plan: Plan, quote: Quote, market: QuoteBoard
 ) -> str | None:
     units = {trade.id: trade.units for trade in account.open.values()}
     before = margin_used(account, market, units)
@@ -327,7 +332,7 @@ def _book_fill(
     plan: Plan,
     price: Decimal,
     quote: Quote,
-    market: Market,
+    market: QuoteBoard,
     batch: Batch,
     reason: str | None,
 ) -> Json:
@@ -429,7 +434,7 @@ def dependent_fields(trade: Trade, order_type: str, details: Json, quote: Quote)
     return fields
 
 
-def check_margin(account: Ledger, market: Market, now_ns: int) -> None:
+def check_margin(account: Ledger, market: QuoteBoard, now_ns: int) -> None:
     """Enter or leave the margin call; close everything once half the margin is gone."""
     used = margin_used(account, market) if account.open else ZERO
     value = net_asset_value(account, market) if used else account.balance

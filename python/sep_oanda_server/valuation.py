@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from sep_oanda_server.ledger import ZERO, Ledger, Trade
-from sep_oanda_server.market import Conversion, Instrument, Market
+from sep_oanda_server.market import Conversion, Instrument, QuoteBoard
 from sep_oanda_server.wire import money
 
 
-def conversion_of(account: Ledger, instrument: str, market: Market) -> Conversion:
+def conversion_of(account: Ledger, instrument: str, market: QuoteBoard) -> Conversion:
     found = market.conversion(market.instruments[instrument].quote, account.terms.currency)
     if found is None:
         raise LookupError(f"no quote converts {instrument} into {account.terms.currency}")
     return found
 
 
-def unrealized(account: Ledger, trade: Trade, market: Market) -> Decimal:
+def unrealized(account: Ledger, trade: Trade, market: QuoteBoard) -> Decimal:
     """What closing the trade at the latest quote would bring, in account currency."""
     quote = market.quotes[trade.instrument]
     price = quote.bid if trade.is_long else quote.ask
@@ -25,31 +25,33 @@ def unrealized(account: Ledger, trade: Trade, market: Market) -> Decimal:
     return money(conversion_of(account, trade.instrument, market).home(gain))
 
 
-def total_unrealized(account: Ledger, market: Market) -> Decimal:
+def total_unrealized(account: Ledger, market: QuoteBoard) -> Decimal:
     return sum((unrealized(account, trade, market) for trade in account.open.values()), ZERO)
 
 
-def net_asset_value(account: Ledger, market: Market) -> Decimal:
+def net_asset_value(account: Ledger, market: QuoteBoard) -> Decimal:
     """Balance plus unrealised profit and loss, in account currency."""
     return account.balance + total_unrealized(account, market)
 
 
 def position_value(
-    account: Ledger, instrument: Instrument, units: Decimal, market: Market
+    account: Ledger, instrument: Instrument, units: Decimal, market: QuoteBoard
 ) -> Decimal:
     """Value of |units| at the middle price, in account currency."""
     price = market.quotes[instrument.name].mid
     return abs(units) * price * conversion_of(account, instrument.name, market).mid
 
 
-def margin_of(account: Ledger, instrument: Instrument, units: Decimal, market: Market) -> Decimal:
+def margin_of(
+    account: Ledger, instrument: Instrument, units: Decimal, market: QuoteBoard
+) -> Decimal:
     rate = max(account.margin_rate, instrument.margin_rate)
     return money(position_value(account, instrument, units, market) * rate)
 
 
 def margin_used(
     account: Ledger,
-    market: Market,
+    market: QuoteBoard,
     units_by_trade: Mapping[int, Decimal] | None = None,
     extra: tuple[str, Decimal] | None = None,
 ) -> Decimal:

@@ -16,7 +16,7 @@ from sep_oanda_server import desk, views
 from sep_oanda_server.candles import CandleBook, candles_reply
 from sep_oanda_server.fields import Malformed, Rejected, instrument_named, next_day_end
 from sep_oanda_server.ledger import Ledger, Order, Reply, Terms, Trade
-from sep_oanda_server.market import Instrument, Market, Quote
+from sep_oanda_server.market import Instrument, Quote, QuoteBoard
 from sep_oanda_server.matching import NONE, Interference, charge_financing, on_quote, on_time
 from sep_oanda_server.wire import Json, read_json, read_time, time_text, with_unix_times
 
@@ -70,7 +70,7 @@ class Call:
     force: Interference
 
     @property
-    def market(self) -> Market:
+    def market(self) -> QuoteBoard:
         return self.venue.market
 
     def json(self) -> Json:
@@ -106,7 +106,7 @@ class Venue:
     def __init__(
         self,
         accounts: Iterable[Terms],
-        market: Market,
+        market: QuoteBoard,
         *,
         token: str,
         now_ns: int,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from sep_oanda_server.ledger import DEPENDENT_SLOTS, ZERO, Ledger, Order, Totals, Trade
-from sep_oanda_server.market import Instrument, Market, Quote, price_wire
+from sep_oanda_server.market import Instrument, Quote, QuoteBoard, price_wire
 from sep_oanda_server.valuation import (
     conversion_of,
     margin_of,
@@ -19,7 +19,7 @@ from sep_oanda_server.valuation import (
 from sep_oanda_server.wire import Json, money_text, plain
 
 
-def order_view(account: Ledger, order: Order, market: Market) -> Json:
+def order_view(account: Ledger, order: Order, market: QuoteBoard) -> Json:
     """An order in its current state."""
     view = {
         "id": str(order.id),
@@ -36,7 +36,7 @@ def order_view(account: Ledger, order: Order, market: Market) -> Json:
     return view
 
 
-def trade_view(account: Ledger, trade: Trade, market: Market, *, summary: bool = False) -> Json:
+def trade_view(account: Ledger, trade: Trade, market: QuoteBoard, *, summary: bool = False) -> Json:
     """A trade; with its dependent orders whole, or in a summary by their ids."""
     spec = market.instruments[trade.instrument]
     view: Json = {
@@ -87,11 +87,11 @@ def _side_view(account: Ledger, spec: Instrument, trades: list[Trade], pl: Decim
     return view
 
 
-def _total(account: Ledger, trades: Iterable[Trade], market: Market) -> Decimal:
+def _total(account: Ledger, trades: Iterable[Trade], market: QuoteBoard) -> Decimal:
     return sum((unrealized(account, trade, market) for trade in trades), ZERO)
 
 
-def position_view(account: Ledger, instrument: str, market: Market) -> Json:
+def position_view(account: Ledger, instrument: str, market: QuoteBoard) -> Json:
     """The position of an instrument that has been traded at least once."""
     spec, totals = market.instruments[instrument], account.totals.get(instrument, Totals())
     longs = account.open_trades(instrument, long=True)
@@ -117,7 +117,7 @@ def position_view(account: Ledger, instrument: str, market: Market) -> Json:
     return view
 
 
-def _position_margin(account: Ledger, instrument: str, market: Market) -> Decimal:
+def _position_margin(account: Ledger, instrument: str, market: QuoteBoard) -> Decimal:
     sides = (
         sum((abs(t.units) for t in account.open_trades(instrument, long=side)), ZERO)
         for side in (True, False)
@@ -125,7 +125,7 @@ def _position_margin(account: Ledger, instrument: str, market: Market) -> Decima
     return margin_of(account, market.instruments[instrument], max(sides), market)
 
 
-def state_view(account: Ledger, market: Market) -> Json:
+def state_view(account: Ledger, market: QuoteBoard) -> Json:
     """The numbers of the account that move with prices."""
     open_pl = total_unrealized(account, market)
     value = account.balance + open_pl
@@ -159,7 +159,7 @@ def state_view(account: Ledger, market: Market) -> Json:
     }
 
 
-def summary_view(account: Ledger, market: Market) -> Json:
+def summary_view(account: Ledger, market: QuoteBoard) -> Json:
     """The account without its lists."""
     last_fill = {"lastOrderFillTimestamp": account.last_fill_time} if account.last_fill_time else {}
     return {
@@ -188,7 +188,7 @@ def summary_view(account: Ledger, market: Market) -> Json:
     }
 
 
-def account_view(account: Ledger, market: Market) -> Json:
+def account_view(account: Ledger, market: QuoteBoard) -> Json:
     """The account with its open trades, its positions and its pending orders."""
     return summary_view(account, market) | {
         "trades": [
@@ -199,7 +199,7 @@ def account_view(account: Ledger, market: Market) -> Json:
     }
 
 
-def changes_view(account: Ledger, since: int, market: Market) -> Json:
+def changes_view(account: Ledger, since: int, market: QuoteBoard) -> Json:
     """What happened after transaction `since`, and the price-dependent state as of now."""
     transactions = account.transactions[since:]
     orders: dict[str, list[Json]] = {"Created": [], "Cancelled": [], "Filled": []}
@@ -234,11 +234,11 @@ def changes_view(account: Ledger, since: int, market: Market) -> Json:
     }
 
 
-def _order(account: Ledger, order_id: str, market: Market) -> Json:
+def _order(account: Ledger, order_id: str, market: QuoteBoard) -> Json:
     return order_view(account, account.orders[int(order_id)], market)
 
 
-def _dynamic(account: Ledger, market: Market) -> Json:
+def _dynamic(account: Ledger, market: QuoteBoard) -> Json:
     """The price-dependent state of each pending order, open trade and position."""
     held = {trade.instrument: None for trade in account.open.values()}
     return {
@@ -288,7 +288,7 @@ def _dynamic(account: Ledger, market: Market) -> Json:
     }
 
 
-def client_price(account: Ledger, quote: Quote, market: Market, *, units: bool) -> Json:
+def client_price(account: Ledger, quote: Quote, market: QuoteBoard, *, units: bool) -> Json:
     """A price of the pricing snapshot, with conversion factors and, if asked, units available."""
     spec = market.instruments[quote.instrument]
     view = price_wire(quote, spec)
@@ -303,7 +303,7 @@ def client_price(account: Ledger, quote: Quote, market: Market, *, units: bool) 
     return view
 
 
-def _units_available(account: Ledger, quote: Quote, market: Market) -> Json:
+def _units_available(account: Ledger, quote: Quote, market: QuoteBoard) -> Json:
     spec = market.instruments[quote.instrument]
     free = max(ZERO, net_asset_value(account, market) - margin_used(account, market))
     rate = max(account.margin_rate, spec.margin_rate)
@@ -326,7 +326,7 @@ def _units_available(account: Ledger, quote: Quote, market: Market) -> Json:
     }
 
 
-def home_conversions(account: Ledger, market: Market) -> list[Json]:
+def home_conversions(account: Ledger, market: QuoteBoard) -> list[Json]:
     """Conversion factors of every currency that the quotes can convert."""
     home = account.terms.currency
     currencies = {

@@ -31,7 +31,7 @@ from sep_engine.model import Instrument
 from sep_engine.venues.oanda import orders
 from sep_engine.venues.oanda.orders import Entry, EntryType, Outcome
 from sep_oanda_server.ledger import Ledger, Order, Terms
-from sep_oanda_server.market import Market, Quote
+from sep_oanda_server.market import Quote, QuoteBoard
 from sep_oanda_server.matching import NONE, Interference
 from sep_oanda_server.venue import Request, Venue
 from sep_oanda_server.wire import nanoseconds
@@ -85,7 +85,7 @@ class LocalVenue:
             Terms(account, client_ids=ids, hedging=hedging) for account in (ACCOUNT, NEIGHBOUR)
         ]
         self._token, self.leaks = token, list[str]()
-        self._venue = Venue(terms, Market(), token=token, now_ns=self._now_ns())
+        self._venue = Venue(terms, QuoteBoard(), token=token, now_ns=self._now_ns())
         self._told: list[Told] = []
         self.sent_as: dict[int, str] = {}
         self._points = 110_000

@@ -15,7 +15,7 @@ from django.utils import timezone
 from sep_engine.execution.core import Timing
 from sep_oanda_server import desk
 from sep_oanda_server.ledger import Ledger, Terms
-from sep_oanda_server.market import Market, Quote
+from sep_oanda_server.market import Quote, QuoteBoard
 from sep_oanda_server.valuation import unrealized
 from webapp.trading.brokers.oanda.facts import transactions_of
 from webapp.trading.models import BrokerAccount, Instrument, Order, Position, Trade
@@ -38,7 +38,7 @@ class Play:
 
     def __init__(self, *, hedging: bool, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.market = Market()
+        self.market = QuoteBoard()
         self.mids = dict(STARTS)
         self.now_ns = START_NS
         self.ledger = Ledger.opened(Terms(hedging=hedging), START_NS)

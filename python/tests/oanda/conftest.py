@@ -16,7 +16,7 @@ from aiohttp import web
 
 from sep_oanda_server.faults import FaultScript, read_script
 from sep_oanda_server.ledger import Ledger, Terms
-from sep_oanda_server.market import Market, Quote
+from sep_oanda_server.market import Quote, QuoteBoard
 from sep_oanda_server.matching import NONE, Interference
 from sep_oanda_server.server import Limits, Pace, Server
 from sep_oanda_server.store import Store
@@ -87,7 +87,7 @@ def make_desk() -> MakeDesk:
     def make(**terms: Any) -> Desk:
         financing = terms.pop("financing", None)
         account = Terms(account_id=ACCOUNT, **terms)
-        venue = Venue([account], Market(), token=TOKEN, now_ns=NOON_NS, financing=financing)
+        venue = Venue([account], QuoteBoard(), token=TOKEN, now_ns=NOON_NS, financing=financing)
         desk = Desk(venue)
         desk.quote("1.10000", "1.10010")
         return desk
@@ -149,7 +149,7 @@ def serve() -> Iterator[Serve]:
 
         async def run() -> None:
             venue = Venue(
-                [Terms(account_id=ACCOUNT, **terms)], Market(), token=TOKEN, now_ns=NOON_NS
+                [Terms(account_id=ACCOUNT, **terms)], QuoteBoard(), token=TOKEN, now_ns=NOON_NS
             )
             server = Server(
                 venue,

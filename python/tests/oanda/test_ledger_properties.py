@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sep_oanda_server.ledger import Ledger, Terms
-from sep_oanda_server.market import Market, Quote
+from sep_oanda_server.market import Quote, QuoteBoard
 from sep_oanda_server.matching import Interference, share_out
 from sep_oanda_server.store import Store
 from sep_oanda_server.venue import Request, Venue
@@ -104,7 +104,7 @@ class Run:
     """A venue under a list of actions."""
 
     def __init__(self, terms: Terms) -> None:
-        self.venue = Venue([terms], Market(), token="t", now_ns=0)
+        self.venue = Venue([terms], QuoteBoard(), token="t", now_ns=0)
         self.now_ns, self.points = 0, 110_000
         self.move(0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sep_oanda_server.market import Market
+from sep_oanda_server.market import QuoteBoard
 from sep_oanda_server.venue import Venue
 
 Desk = Any
@@ -274,7 +274,7 @@ def test_an_instrument_that_is_not_offered_takes_no_quote() -> None:
 
     from sep_oanda_server.market import Quote
 
-    venue = Venue([], Market(), token="t", now_ns=0)
+    venue = Venue([], QuoteBoard(), token="t", now_ns=0)
     with pytest.raises(ValueError, match="XXX_YYY is not offered"):
         venue.quote(Quote("XXX_YYY", 0, Decimal(1), Decimal(1)), 0)
     with pytest.raises(ValueError, match="0 < bid <= ask"):

@@ -30,7 +30,7 @@ def valkey_client() -> "Valkey[bytes]":
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class MarketUpdate:
     """The newest market update of one instrument, and when it was published (wall clock)."""
 
     data: dict[str, Any]
@@ -48,7 +48,7 @@ class Market:
         return round(max(0.0, (now - self.published_at).total_seconds()), 3)
 
 
-def market_latest(instrument: str) -> Market | None:
+def market_latest(instrument: str) -> MarketUpdate | None:
     """Return the newest update, or None when none is known."""
     try:
         entries = valkey_client().xrevrange(market_key(instrument), count=1)
@@ -60,4 +60,4 @@ def market_latest(instrument: str) -> Market | None:
     _, fields = entries[0]
     envelope = json.loads(fields[b"envelope"])
     published_at = datetime.fromisoformat(envelope["time"]).astimezone(UTC)
-    return Market(data=envelope["data"], published_at=published_at)
+    return MarketUpdate(data=envelope["data"], published_at=published_at)

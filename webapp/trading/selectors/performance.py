@@ -19,7 +19,7 @@ from webapp.trading.selectors.balance import (
     most_made,
 )
 from webapp.trading.selectors.holdings import BidAsk, Lot, lots_held, open_profit
-from webapp.trading.selectors.market import Market, market_latest
+from webapp.trading.selectors.market import MarketUpdate, market_latest
 from webapp.trading.selectors.resources import position_resource
 from webapp.trading.wire import money_text, time_text
 
@@ -30,7 +30,7 @@ SHARPE_DAYS_MIN = 20
 SNAPSHOTS_MAX = 5_000
 
 
-def quotes_of(markets: Mapping[str, Market | None]) -> dict[str, BidAsk]:
+def quotes_of(markets: Mapping[str, MarketUpdate | None]) -> dict[str, BidAsk]:
     """Return bid and ask of every market that is known."""
     return {
         name: (market.bid, market.ask) for name, market in markets.items() if market is not None
@@ -42,7 +42,7 @@ def position_read(
     *,
     currency: str,
     lots: Iterable[Lot],
-    markets: Mapping[str, Market | None],
+    markets: Mapping[str, MarketUpdate | None],
     now: datetime,
 ) -> Json:
     """Return a position valued at the newest quotes.
@@ -62,7 +62,7 @@ def position_read(
     )
 
 
-def markets_of_positions(account: BrokerAccount) -> dict[str, Market | None]:
+def markets_of_positions(account: BrokerAccount) -> dict[str, MarketUpdate | None]:
     """Return the newest market of every instrument that the account holds or a feed brings.
 
     The feed's instrument is among them while nothing is held, so that market time goes on.
@@ -74,12 +74,12 @@ def markets_of_positions(account: BrokerAccount) -> dict[str, Market | None]:
     for market in [one for one in markets.values() if one is not None]:
         for name, quote in market.data.get("other_quotes", {}).items():
             if markets.get(name) is None:
-                markets[name] = Market({"quote": quote}, market.published_at)
+                markets[name] = MarketUpdate({"quote": quote}, market.published_at)
     return markets
 
 
 def performance_current(
-    account: BrokerAccount, *, markets: dict[str, Market | None], now: datetime
+    account: BrokerAccount, *, markets: dict[str, MarketUpdate | None], now: datetime
 ) -> Json:
     """Return the account's figures as of `now`.
 

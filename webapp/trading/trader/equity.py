@@ -10,7 +10,7 @@ from sep_engine.model.calendar import day_start
 from webapp.trading.models import BrokerAccount, PerformanceSnapshot
 from webapp.trading.selectors.balance import most_made
 from webapp.trading.selectors.limits import limits_of
-from webapp.trading.selectors.market import Market
+from webapp.trading.selectors.market import MarketUpdate
 from webapp.trading.selectors.performance import performance_current
 from webapp.trading.services import events
 from webapp.trading.services.performance import snapshots_drop_old
@@ -116,9 +116,9 @@ class Equity:
                 now=now,
             )
 
-    def _markets(self, now: datetime) -> dict[str, Market | None]:
+    def _markets(self, now: datetime) -> dict[str, MarketUpdate | None]:
         return {
-            name: Market(
+            name: MarketUpdate(
                 data={
                     "quote": {
                         "time": time_text(received.quote.time),
