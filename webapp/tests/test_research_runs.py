@@ -262,6 +262,7 @@ def test_a_sweep_ranks_every_rule_of_a_grid(api: Any, short: dict[str, Any], val
     assert document["columns"]["net_ticks"] == nets
     assert document["best"][0]["number"] == nets.index(max(nets))
     assert document["best"][0]["net_ticks"] == max(nets)
+    assert (document["verdict"], document["synthetic"]) == ("unproven", False)
     assert Trial.objects.count() == 4
 
 
@@ -296,6 +297,7 @@ def test_hours_and_the_entry_are_part_of_a_backtest(
     assert document["figures"]["net_ticks"] == expected.figures.net_ticks
     assert document["figures"]["signals"] == int(np.count_nonzero(expected.directions)) > 0
     assert (document["session"], document["entry"]) == (HOURS, "close")
+    assert (document["verdict"], document["synthetic"]) == ("unproven", False)
     assert HOURS in run.result.page
     tried = [json.loads(trial.configuration) for trial in Trial.objects.order_by("seq")]
     assert {one.get("session") for one in tried} == {HOURS, None}

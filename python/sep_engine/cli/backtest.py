@@ -274,7 +274,7 @@ def trade_back(
 
     bar.begin("Reading")
     from sep_engine import __version__
-    from sep_engine.report import Provenance, backtest_page
+    from sep_engine.report import Provenance, backtest_document, backtest_page
 
     given = _given(options)
     others = [_given(replace(options, file=path, sample=False)) for path in options.also]
@@ -318,13 +318,14 @@ def trade_back(
         engine_version=__version__,
     )
     document = {
-        **result.to_json(),
-        "engine": __version__,
+        **backtest_document(
+            result,
+            pip=pip,
+            session=options.session,
+            synthetic=synthetic or any(other.synthetic for other in others),
+            engine_version=__version__,
+        ),
         "file_sha256": bars.sha256,
-        "pip": str(pip),
-        "verdict": "unproven",
-        "synthetic": synthetic or any(other.synthetic for other in others),
-        **({} if options.session is None else {"session": options.session}),
         **({} if money is None else {"account": money}),
         **({"also": [other.to_json() for other in others_results]} if others else {}),
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,33 @@ class Provenance:
     rows: Sequence[tuple[str, str]]
     warnings: Sequence[str] = ()
     synthetic: bool = False
+
+
+def backtest_document(
+    result: BacktestResult,
+    *,
+    pip: Decimal,
+    session: str | None,
+    synthetic: bool,
+    engine_version: str,
+) -> dict[str, Any]:
+    """Return the JSON document of a backtest, wherever it was asked for.
+
+    Args:
+        result: what was found.
+        pip: price of one pip.
+        session: the hours of the entries, None for all.
+        synthetic: whether the prices were generated.
+        engine_version: of sep_engine.
+    """
+    return {
+        **result.to_json(),
+        "engine": engine_version,
+        "pip": str(pip),
+        "verdict": "unproven",
+        "synthetic": synthetic,
+        **({} if session is None else {"session": session}),
+    }
 
 
 def _what(result: BacktestResult) -> str:

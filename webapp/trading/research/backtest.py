@@ -29,6 +29,8 @@ from webapp.trading.wire import time_text
 
 
 def answer(configuration: Mapping[str, Any], given: Material, record: Record) -> Answer:
+    from sep_engine.report import backtest_document
+
     bars = given.bars
     rule = Rule.from_json(configuration["rule"])
     result = run(
@@ -50,12 +52,14 @@ def answer(configuration: Mapping[str, Any], given: Material, record: Record) ->
         {},
     )
     document = {
-        **result.to_json(),
-        "engine": sep_engine.__version__,
-        "pip": str(given.pip),
+        **backtest_document(
+            result,
+            pip=given.pip,
+            session=configuration.get("session"),
+            synthetic=given.synthetic,
+            engine_version=sep_engine.__version__,
+        ),
         "trials": tried.trials,
-        "verdict": "unproven",
-        **hours_of(configuration),
     }
     figures, pip = result.figures, given.pip_ticks()
     net = figures.net_ticks / pip

@@ -111,6 +111,8 @@ def answer(
         "trials": asdict(tried),
         "columns": columns,
         "best": best,
+        "verdict": "unproven",
+        "synthetic": given.synthetic,
     }
     return Answer(
         document=json.dumps(document),
