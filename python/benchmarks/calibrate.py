@@ -39,7 +39,7 @@ import numpy as np
 import sep_engine
 from sep_engine import _core
 from sep_engine.evidence.family import rule_family
-from sep_engine.evidence.lab import Costs, evaluate
+from sep_engine.evidence.lab import RoundTripCosts, evaluate
 from sep_engine.evidence.power import (
     annual_sharpe_of_calls,
     null_market,
@@ -63,7 +63,7 @@ QUICK = Settings(
     pbo_blocks=8,
 )
 DAYS = Settings(draws=499, pbo_blocks=10)
-FREE = Costs(spread=0, pip=10.0, assumed=False, source="generated: no cost")
+FREE = RoundTripCosts(spread=0, pip=10.0, assumed=False, source="generated: no cost")
 ROOT: Final = Path(__file__).resolve().parents[2]
 POWER: Final = "calibration-power.svg"
 RULES = tuple(

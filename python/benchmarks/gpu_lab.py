@@ -15,7 +15,7 @@ import sep_engine
 from python.benchmarks.verdict_scale import BARS, GRID
 from sep_engine.backtest import Grid
 from sep_engine.evidence.family import rule_family
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.power import null_market
 from sep_engine.evidence.worlds import best_of_worlds
 from sep_engine.qfh import BackendName
@@ -24,7 +24,7 @@ MINUTES_A_DAY: Final = 1440
 CUTS: Final = tuple(range(60, 130, 10))  # days that a walk-forward chooses on
 
 
-def searched_s(market: Market, worlds: int, backend: BackendName) -> tuple[float, float]:
+def searched_s(market: TimedBars, worlds: int, backend: BackendName) -> tuple[float, float]:
     """Return the seconds that it takes, and of the processor."""
     grid = Grid.from_toml(GRID)
     family = rule_family([grid.rule(number) for number in range(len(grid))])

@@ -147,13 +147,13 @@ def test_pieces_and_one_process_find_the_same(api: Any, short: dict[str, Any], v
     in_pieces = json.loads(Run.objects.get().result.document)
 
     from sep_engine.evidence import lab
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
     from sep_engine.evidence.settings import Count
 
     run = Run.objects.get()
     given = run_data.material(run.data)
     whole = lab.evaluate(
-        Market.of(given.bars, side=given.side),
+        TimedBars.of(given.bars, side=given.side),
         evidence.family_of(run.configuration),
         costs=evidence.costs_of(run.configuration, given),
         provenance=in_pieces["provenance"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sep_engine.backtest.trades import Entry
     from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
     from sep_engine.signals import Rule
     from sep_engine.signals.strategy import StrategyBars, StrategyRule
 
@@ -68,7 +68,7 @@ def family_of(strategy: str | None, grid: str | None = None, *, entry: str | Non
 def strategy_decisions(strategy: str, bars: Bars) -> tuple[StrategyRule, NDArray[np.int8]]:
     """Return a strategy class as a backtest keeps it, and its (n,) decisions on bars."""
     try:
-        from sep_engine.evidence.market import Market
+        from sep_engine.evidence.market import TimedBars
     except ModuleNotFoundError as error:
         raise ArgumentError(
             f"--strategy needs {error.name}: pip install 'sep-engine[evidence]'"
@@ -87,10 +87,10 @@ def strategy_decisions(strategy: str, bars: Bars) -> tuple[StrategyRule, NDArray
         leave.target,
         Decimal(1000),
     )
-    return kept, family.decided(0, Market.of(bars))
+    return kept, family.decided(0, TimedBars.of(bars))
 
 
-def counted_at(session: str, bars: Bars) -> Callable[[Market], NDArray[np.bool_]]:
+def counted_at(session: str, bars: Bars) -> Callable[[TimedBars], NDArray[np.bool_]]:
     """Return what says of a market with the times of `bars`, or their first ones, which decisions
     count: those of bars that end, and are entered, within the hours of a --session.
     """
@@ -209,10 +209,10 @@ def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
     check_numbers(made, path)
     bar_by_bar, at_once = hasattr(made, "on_bar"), hasattr(made, "prepare")
 
-    def stream(market: Market) -> NDArray[np.int8]:
+    def stream(market: TimedBars) -> NDArray[np.int8]:
         return called(path, lambda: decide(made(), _bars(market)))
 
-    def columns(market: Market) -> Mapping[str, NDArray[np.generic]]:
+    def columns(market: TimedBars) -> Mapping[str, NDArray[np.generic]]:
         if not at_once:
             return {"direction": stream(market)}
         found = called(path, lambda: made().prepare(_bars(market)))
@@ -223,7 +223,7 @@ def _strategy_family(path: str, made: Any, source: str, entry: Entry) -> Family:
             )
         return {str(name): _column(path, str(name), values) for name, values in found.items()}
 
-    def directions(market: Market) -> NDArray[np.int8]:
+    def directions(market: TimedBars) -> NDArray[np.int8]:
         found = columns(market)["direction"]
         if found.shape != (len(market),) or not np.isin(found, (-1, 0, 1)).all():
             raise ArgumentError(
@@ -268,7 +268,7 @@ def _column(path: str, name: str, values: object) -> NDArray[np.generic]:
     return found
 
 
-def _bars(market: Market) -> StrategyBars:
+def _bars(market: TimedBars) -> StrategyBars:
     import numpy as np
 
     from sep_engine.signals.strategy import StrategyBars

@@ -21,7 +21,7 @@ from sep_engine.errors import ArgumentError, DataError
 if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.data.trades import TradeRow, TradeTable
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
     from sep_engine.evidence.settings import Count
     from sep_engine.evidence.trades import TradeList
     from sep_engine.model.volume import Counted
@@ -88,8 +88,8 @@ def trades_document(
 
     from sep_engine import __version__
     from sep_engine.data.trades import read_trades
-    from sep_engine.evidence.lab import Costs
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.lab import RoundTripCosts
+    from sep_engine.evidence.market import TimedBars
 
     ours = [kind for kind in options.accept if kind in ACCEPTABLE]
     table = read_trades(options.trades, time_zone=options.trades_time_zone)
@@ -99,13 +99,13 @@ def trades_document(
     told = "given on the command line" if options.spread_pips else "assumed for the sample"
     if prices.spread_pips is None:
         told = "nobody said what it costs: nothing after costs is known, and no verdict passes"
-    costs = Costs(spread, pip, True, told, said=prices.spread_pips is not None)
+    costs = RoundTripCosts(spread, pip, True, told, said=prices.spread_pips is not None)
     # Bars of one side lie a spread beside the other, and a fill may slip by a pip.
     tolerance = max(float(spread), pip)
     if options.tolerance_pips is not None:
         pips = decimal_option("--tolerance-pips", options.tolerance_pips)
         tolerance = float(pips or 0) * pip
-    market = Market.of(bars)
+    market = TimedBars.of(bars)
     rows, left_out = _of_instrument(table, options.instrument)
     rows, refused = _matched(table, rows, market, bars=bars, tolerance_ticks=tolerance, accept=ours)
     trades = _columns(rows, tick=float(bars.tick))
@@ -209,7 +209,7 @@ def _of_instrument(table: TradeTable, instrument: str | None) -> tuple[tuple[Tra
 def _matched(
     table: TradeTable,
     rows: tuple[TradeRow, ...],
-    market: Market,
+    market: TimedBars,
     *,
     bars: Bars,
     tolerance_ticks: float,

@@ -43,7 +43,7 @@ from sep_engine.qfh import BackendName
 if TYPE_CHECKING:
     from sep_engine.data import Bars
     from sep_engine.evidence.family import Family
-    from sep_engine.evidence.lab import Costs
+    from sep_engine.evidence.lab import RoundTripCosts
     from sep_engine.evidence.settings import Count, Settings
 
 # The causality gate runs its fewest cuts always and more while there is time.
@@ -289,7 +289,7 @@ def judge(
         ) from error
     from sep_engine import __version__
     from sep_engine.evidence.causality import ROWS_A_PART
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
     from sep_engine.evidence.settings import WORLDS, Settings
 
     family = family_of(options.strategy, options.grid, entry=options.entry)
@@ -325,7 +325,7 @@ def judge(
         bar.within(done / total if total else 1.0)
 
     report = evaluate(
-        Market.of(bars, side=given.side),
+        TimedBars.of(bars, side=given.side),
         family,
         costs=costs,
         provenance=provenance,
@@ -341,11 +341,11 @@ def judge(
     return {**report.document, "engine": __version__}
 
 
-def _material(source: Source, options: VerdictOptions) -> tuple[Given, Costs]:
+def _material(source: Source, options: VerdictOptions) -> tuple[Given, RoundTripCosts]:
     """Return the bars, and what a round trip costs in the mean."""
     import numpy as np
 
-    from sep_engine.evidence.lab import Costs
+    from sep_engine.evidence.lab import RoundTripCosts
 
     if options.measured and options.quotes is None and source.file and not source.is_stored:
         raise ArgumentError("--costs measured needs --quotes FILE, or stored data with both sides")
@@ -361,7 +361,7 @@ def _material(source: Source, options: VerdictOptions) -> tuple[Given, Costs]:
     if options.measured and given.assumed:
         raise ArgumentError("--costs measured: the sample holds one side; say --costs 1.3")
     pip_ticks = float(given.pip / given.bars.tick)
-    return given, Costs(
+    return given, RoundTripCosts(
         int(np.median(given.spread)),
         pip_ticks,
         given.assumed,

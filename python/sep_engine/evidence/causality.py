@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError
-from sep_engine.evidence.market import BarTicks, Ints, Market
+from sep_engine.evidence.market import BarTicks, Ints, TimedBars
 from sep_engine.evidence.surrogates import words
 
 Columns = Mapping[str, npt.NDArray[np.generic]]
@@ -89,9 +89,9 @@ class Subject:
     """
 
     name: str
-    columns: Callable[[Market], Columns]
-    trades: Callable[[Market], Trades] | None = None
-    twins: Mapping[str, Callable[[Market], Columns]] = field(default_factory=dict)
+    columns: Callable[[TimedBars], Columns]
+    trades: Callable[[TimedBars], Trades] | None = None
+    twins: Mapping[str, Callable[[TimedBars], Columns]] = field(default_factory=dict)
     decision: str = "direction"
     bars_min: int = 1
     entry: Entry = "open"
@@ -180,7 +180,7 @@ class GateReport:
 
 def inspect(
     subject: Subject,
-    market: Market,
+    market: TimedBars,
     *,
     truncations: int = 1000,
     truncations_min: int = 50,
@@ -268,8 +268,8 @@ def inspect(
 
 
 def decided_again(
-    decide: Callable[[Market], npt.NDArray[np.integer[Any]]],
-    market: Market,
+    decide: Callable[[TimedBars], npt.NDArray[np.integer[Any]]],
+    market: TimedBars,
     rows: Ints,
     *,
     enough: Callable[[], bool] = lambda: False,
@@ -303,7 +303,7 @@ def decided_again(
 
 
 def label_shift(
-    decisions: npt.ArrayLike, market: Market, *, entry: Entry = "open"
+    decisions: npt.ArrayLike, market: TimedBars, *, entry: Entry = "open"
 ) -> tuple[ShiftedHits, ...]:
     """Return the hit rates of decisions against the move from open t+1+s to open t+2+s, ties out.
 
@@ -390,7 +390,7 @@ def _firsts(found: Mapping[int, list[Finding]]) -> list[Finding]:
     return list(firsts.values())
 
 
-def _impossible_trades(market: Market, trades: Trades) -> list[Finding]:
+def _impossible_trades(market: TimedBars, trades: Trades) -> list[Finding]:
     findings = []
     for check, wrong, text in (
         ("lag", trades.entered <= trades.decided, "entered no later than the bar that decided it"),
@@ -415,8 +415,8 @@ def _impossible_trades(market: Market, trades: Trades) -> list[Finding]:
 
 def _trades_again(
     subject: Subject,
-    run: Callable[[Market], Trades],
-    market: Market,
+    run: Callable[[TimedBars], Trades],
+    market: TimedBars,
     trades: Trades,
     points: int,
     seed: int,
@@ -443,7 +443,7 @@ def _trades_again(
     return dict(share(run_again, count, more=lambda place: place < 10 or not enough()))
 
 
-def _too_good(market: Market, bar: Ints, price: Ints, direction: Ints) -> npt.NDArray[np.bool_]:
+def _too_good(market: TimedBars, bar: Ints, price: Ints, direction: Ints) -> npt.NDArray[np.bool_]:
     best = np.where(direction > 0, market.bars.high[bar], market.bars.low[bar])
     return np.asarray(direction * (price - best) > 0, dtype=np.bool_)
 
@@ -454,7 +454,7 @@ def _expected(trades: Trades, k: int, check: str) -> str:
 
 
 def _entry_again(
-    run: Callable[[Market], Trades], market: Market, trades: Trades, k: int, entry: Entry
+    run: Callable[[TimedBars], Trades], market: TimedBars, trades: Trades, k: int, entry: Entry
 ) -> str:
     """The entry when a wild future follows it: an entry at an open when its bar is over there."""
     bar = int(trades.entered[k])
@@ -468,7 +468,9 @@ def _entry_again(
     )
 
 
-def _exit_again(run: Callable[[Market], Trades], market: Market, trades: Trades, k: int) -> str:
+def _exit_again(
+    run: Callable[[TimedBars], Trades], market: TimedBars, trades: Trades, k: int
+) -> str:
     """The exit when a wild future follows, and then when its bar reaches further both ways.
 
     A wider bar may well touch a stop or a target; an exit that follows its extreme is the leak.

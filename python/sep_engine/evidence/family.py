@@ -15,7 +15,7 @@ from sep_engine.backtest.grid import configuration
 from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Columns
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.settings import FOLDS
 from sep_engine.evidence.simulation import Directions, Exit
 from sep_engine.qfh import (
@@ -48,7 +48,7 @@ _TOGETHER = (
 )
 
 _Key = tuple[object, ...]
-_ColumnsOf = Callable[[int, Market], Columns]
+_ColumnsOf = Callable[[int, TimedBars], Columns]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -75,14 +75,14 @@ class Family:
     names: tuple[str, ...]
     configurations: tuple[Mapping[str, object], ...]
     exits: tuple[Exit, ...]
-    directions: Callable[[Market], Directions]
-    columns: Callable[[int, Market], Columns]
-    stream: Callable[[int, Market], Directions] | None
+    directions: Callable[[TimedBars], Directions]
+    columns: Callable[[int, TimedBars], Columns]
+    stream: Callable[[int, TimedBars], Directions] | None
     window: int
     rules: tuple[Rule, ...] | None = None
     bar_by_bar: bool = False
-    on_gpu: Callable[[int, Market], Columns] | None = None
-    counts: Callable[[Market], Bools] | None = None
+    on_gpu: Callable[[int, TimedBars], Columns] | None = None
+    counts: Callable[[TimedBars], Bools] | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.names), len(self.configurations), len(self.exits)}
@@ -97,14 +97,16 @@ class Family:
         """Bars from an entry's open to the end of the longest position."""
         return max(leave.horizon + (leave.entry == "close") for leave in self.exits)
 
-    def decided(self, number: int, market: Market) -> Directions:
+    def decided(self, number: int, market: TimedBars) -> Directions:
         """Return (n,) directions of one rule."""
         if self.rules is None:
             return self.directions(market)[:, number]
         found = _Decider(market).decided(self.rules[number])
         return found if self.counts is None else found * self.counts(market)
 
-    def within(self, counts: Callable[[Market], Bools], described: Mapping[str, object]) -> Family:
+    def within(
+        self, counts: Callable[[TimedBars], Bools], described: Mapping[str, object]
+    ) -> Family:
         """Return the family that decides only where `counts` says so.
 
         described: what the configurations say of it, so that the ledger tells both apart.
@@ -112,7 +114,7 @@ class Family:
         stream = self.stream
 
         def inside(all_columns: _ColumnsOf) -> _ColumnsOf:
-            def columns(number: int, market: Market) -> Columns:
+            def columns(number: int, market: TimedBars) -> Columns:
                 found = dict(all_columns(number, market))
                 found["direction"] = found["direction"] * counts(market)
                 return found
@@ -187,7 +189,7 @@ def rule_family(rules: Sequence[Rule], entries: Sequence[Entry] | None = None) -
     """
     entries = ["open"] * len(rules) if entries is None else entries
 
-    def stream(number: int, market: Market) -> Directions:
+    def stream(number: int, market: TimedBars) -> Directions:
         evaluator = RuleEvaluator(rules[number], market.tick)
         decided = [
             evaluator.on_bar(float(close), bool(gap)).direction
@@ -220,7 +222,7 @@ def rule_family(rules: Sequence[Rule], entries: Sequence[Entry] | None = None) -
     )
 
 
-def last_bit_reversal(market: Market) -> Directions:
+def last_bit_reversal(market: TimedBars) -> Directions:
     """Return (n,) directions of the baseline: against every move of the close, without gates."""
     step = np.sign(np.diff(market.bars.close, prepend=market.bars.close[:1]))
     return -step.astype(np.int8)
@@ -237,7 +239,7 @@ def _gate_key(rule: Rule, gate: Gate) -> _Key:
 class _Decider:
     """The rules on one market, with what they share kept."""
 
-    def __init__(self, market: Market, backend: BackendName = "auto") -> None:
+    def __init__(self, market: TimedBars, backend: BackendName = "auto") -> None:
         self._market = market
         self._backend = backend
         self._closes = market.closes

@@ -24,7 +24,7 @@ from sep_engine.evidence.causality import GateReport, Share, Subject
 from sep_engine.evidence.choice import Choice, choose, forward_splits
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
 from sep_engine.evidence.family import Family, last_bit_reversal
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.pipeline import t_values, walk_forward
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import (
@@ -62,7 +62,7 @@ _LARGEST = 20  # trades that are decided again
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class RoundTripCosts:
     """What a round trip costs.
 
     spread: in ticks, >= 0, as measured (the median then) or, if `assumed`, as configured.
@@ -106,10 +106,10 @@ class Report:
 
 
 def evaluate(
-    market: Market,
+    market: TimedBars,
     family: Family,
     *,
-    costs: Costs,
+    costs: RoundTripCosts,
     provenance: Mapping[str, Any],
     settings: Settings | None = None,
     count: Callable[[Sequence[float | None]], Count] | None = None,
@@ -217,7 +217,7 @@ class _Level:
     ticks: float = 0.0
 
 
-def _levels(costs: Costs) -> dict[str, _Level]:
+def _levels(costs: RoundTripCosts) -> dict[str, _Level]:
     return {
         "zero": _Level(),
         "measured": _Level(spreads=1.0),
@@ -230,9 +230,9 @@ def _levels(costs: Costs) -> dict[str, _Level]:
 class _Case:
     """A family at work on a market: what all sections start from."""
 
-    market: Market
+    market: TimedBars
     family: Family
-    costs: Costs
+    costs: RoundTripCosts
     settings: Settings
     spread: Spread
     day: Ints  # (n,) number of each bar's day
@@ -311,7 +311,11 @@ class _Trades:
 
 
 def _case(
-    market: Market, family: Family, costs: Costs, settings: Settings, spreads: Ints | None
+    market: TimedBars,
+    family: Family,
+    costs: RoundTripCosts,
+    settings: Settings,
+    spreads: Ints | None,
 ) -> _Case:
     labels, day = _days(market, family)
     spread = _spread(market, costs, spreads)
@@ -336,7 +340,7 @@ def _case(
     )
 
 
-def _spread(market: Market, costs: Costs, spreads: Ints | None) -> Spread:
+def _spread(market: TimedBars, costs: RoundTripCosts, spreads: Ints | None) -> Spread:
     if spreads is None:
         return costs.spread
     if spreads.shape != (len(market),) or np.any(spreads < 0):
@@ -344,7 +348,7 @@ def _spread(market: Market, costs: Costs, spreads: Ints | None) -> Spread:
     return spreads
 
 
-def _days(market: Market, family: Family) -> tuple[Ints, Ints]:
+def _days(market: TimedBars, family: Family) -> tuple[Ints, Ints]:
     """Return the trading days of a market, and the number of each bar's day."""
     labels, day = np.unique(market.days, return_inverse=True)
     bars_min = max(200, family.window + 2)
@@ -356,7 +360,7 @@ def _days(market: Market, family: Family) -> tuple[Ints, Ints]:
     return labels, day
 
 
-def _cut(market: Market, family: Family, settings: Settings, *, day: Ints) -> splits.Guard:
+def _cut(market: TimedBars, family: Family, settings: Settings, *, day: Ints) -> splits.Guard:
     """Return purge and embargo in days: the most that so many bars reach, short days among them."""
     in_bars = splits.guard(
         horizon=family.horizon,
@@ -414,7 +418,7 @@ def _rules(case: _Case) -> list[dict[str, Any]]:
 class _Gpu:
     """The columns on a GPU, or why the gate does not compare them."""
 
-    columns: Callable[[int, Market], causality.Columns] | None
+    columns: Callable[[int, TimedBars], causality.Columns] | None
     name: str
 
     def found(self, gate: GateReport, *, elsewhere: bool) -> str:
@@ -441,7 +445,7 @@ def _gpu(family: Family, backend: BackendName) -> _Gpu:
 class _Judged:
     """What the gate judges: the best rule of a family on a market."""
 
-    market: Market
+    market: TimedBars
     family: Family
     best: int
     settings: Settings
@@ -449,10 +453,10 @@ class _Judged:
 
 
 def gate_report(
-    market: Market,
+    market: TimedBars,
     family: Family,
     *,
-    costs: Costs,
+    costs: RoundTripCosts,
     settings: Settings,
     spreads: Ints | None = None,
     enough: Callable[[], bool] = lambda: False,
@@ -478,12 +482,12 @@ def _gate(
     share: Share | None,
     progress: Progress,
     *,
-    on_gpu: Callable[[int, Market], causality.Columns] | None,
+    on_gpu: Callable[[int, TimedBars], causality.Columns] | None,
 ) -> GateReport:
     family, best, settings = judged.family, judged.best, judged.settings
     spread = judged.spread
     stream = family.stream
-    twins: dict[str, Callable[[Market], causality.Columns]] = {}
+    twins: dict[str, Callable[[TimedBars], causality.Columns]] = {}
     if stream is not None:
         twins["stream"] = lambda market: {"direction": stream(best, market)}
     if on_gpu is not None:
@@ -542,10 +546,10 @@ def _largest_gains(judged: _Judged) -> Ints:
 
 
 def null_worlds(
-    market: Market,
+    market: TimedBars,
     family: Family,
     *,
-    costs: Costs,
+    costs: RoundTripCosts,
     settings: Settings,
     kind: Kind,
     first: int,

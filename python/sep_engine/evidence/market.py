@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Bars(Protocol):
-    """What `Market.of` reads from loaded bars, e.g. `sep_engine.data.Bars`."""
+    """What `TimedBars.of` reads from loaded bars, e.g. `sep_engine.data.Bars`."""
 
     @property
     def times(self) -> Ints: ...
@@ -60,7 +60,7 @@ class BarTicks:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Market:
+class TimedBars:
     """Bars with their times.
 
     times: (n,) int64, ns since 1970 UTC, when each bar starts.
@@ -86,7 +86,7 @@ class Market:
             )
 
     @classmethod
-    def of(cls, bars: Bars, *, side: PriceSide = "mid") -> Market:
+    def of(cls, bars: Bars, *, side: PriceSide = "mid") -> TimedBars:
         """Return loaded bars of a side as a market."""
         ticks = BarTicks(bars.open_ticks, bars.high_ticks, bars.low_ticks, bars.close_ticks)
         return cls(bars.times, ticks, bars.gaps(), float(bars.tick), side)
@@ -104,18 +104,18 @@ class Market:
         """(n,) trading day of each bar, in days since 1970: days begin at 17:00 New York."""
         return trading_days(self.times)
 
-    def head(self, count: int) -> Market:
+    def head(self, count: int) -> TimedBars:
         """Return the first `count` bars, 1..n."""
         if not 1 <= count <= len(self):
             raise ArgumentError(f"count must be in 1..{len(self)}, was {count}")
         bars = self.bars.each(lambda a: a[:count])
         return replace(self, times=self.times[:count], bars=bars, gap=self.gap[:count])
 
-    def with_bars(self, bars: BarTicks) -> Market:
+    def with_bars(self, bars: BarTicks) -> TimedBars:
         """Return other bars at the same times."""
         return replace(self, bars=bars)
 
-    def poisoned(self, after: int) -> Market:
+    def poisoned(self, after: int) -> TimedBars:
         """Return the market with every bar after number `after` replaced by a wild one.
 
         The path there is mirrored, stretched sevenfold and lifted to three times the price, so

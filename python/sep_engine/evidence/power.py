@@ -16,7 +16,7 @@ from scipy import stats
 
 from sep_engine.evidence import verdict
 from sep_engine.evidence.choice import choose
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.pipeline import t_values
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.splits import Guard
@@ -29,7 +29,7 @@ _HOUR_NS = 3_600_000_000_000
 _MONDAY_NS = 1_483_311_600_000_000_000  # 2017-01-01 23:00 UTC, an hour into the FX week
 
 
-def null_market(bars: int, *, seed: int) -> Market:
+def null_market(bars: int, *, seed: int) -> TimedBars:
     """Return hourly bars whose direction is a fair coin and whose volatility comes in clusters."""
     rng = np.random.default_rng(seed)
     level = np.zeros(bars)
@@ -45,7 +45,7 @@ def null_market(bars: int, *, seed: int) -> Market:
         opens, np.maximum(opens, closes) + wick[0], np.minimum(opens, closes) - wick[1], closes
     )
     times = _MONDAY_NS + _HOUR_NS * np.arange(bars, dtype=np.int64)
-    return Market(times, ticks, np.zeros(bars, dtype=np.bool_), 1e-5)
+    return TimedBars(times, ticks, np.zeros(bars, dtype=np.bool_), 1e-5)
 
 
 def planted_days(*, rules: int, days: int, annual_sharpe: float, seed: int) -> Floats:

@@ -17,8 +17,8 @@ import numpy as np
 
 from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.family import Family
-from sep_engine.evidence.lab import Costs, Progress, Report, evaluate
-from sep_engine.evidence.market import BarTicks, Ints, Market
+from sep_engine.evidence.lab import Progress, Report, RoundTripCosts, evaluate
+from sep_engine.evidence.market import BarTicks, Ints, TimedBars
 from sep_engine.evidence.settings import Settings
 from sep_engine.evidence.simulation import Directions, Exit
 
@@ -27,7 +27,7 @@ MARGINS = (1, 3, 5, 7, 9, 11, 13)
 FLIPS_MAX = tuple(0.42 + 0.01 * k for k in range(20))
 GRID = tuple(itertools.product(WINDOWS, MARGINS, FLIPS_MAX))
 
-_COSTS = Costs(spread=13, pip=10.0, assumed=True, source="1.3 pips, for the demonstration")
+_COSTS = RoundTripCosts(spread=13, pip=10.0, assumed=True, source="1.3 pips, for the demonstration")
 SETTINGS = Settings(
     surrogates={"sign": 39}, truncations=100, gate_bars=1500, gate_trades=20, draws=499
 )
@@ -43,7 +43,7 @@ class Study:
     mended: Report
 
 
-def generated_market(bars: int, *, seed: int) -> Market:
+def generated_market(bars: int, *, seed: int) -> TimedBars:
     """Return hourly bars whose bodies follow the last one by a tenth: generated, not a market."""
     rng = np.random.default_rng(seed)
     noise = 80 * rng.standard_normal(bars)
@@ -58,13 +58,13 @@ def generated_market(bars: int, *, seed: int) -> Market:
         opens, np.maximum(opens, closes) + wick[0], np.minimum(opens, closes) - wick[1], closes
     )
     times = _MONDAY_NS + _HOUR_NS * np.arange(bars, dtype=np.int64)
-    return Market(times, ticks, np.zeros(bars, dtype=np.bool_), 1e-5)
+    return TimedBars(times, ticks, np.zeros(bars, dtype=np.bool_), 1e-5)
 
 
 def majority_family(*, bars_late: int) -> Family:
     """Return the 980 voters. With `bars_late` = 1 the window holds the bar that is predicted."""
 
-    def directions(market: Market) -> Directions:
+    def directions(market: TimedBars) -> Directions:
         votes, flips = _windows(market, bars_late)
         result = np.zeros((len(market), len(GRID)), dtype=np.int8)
         for number, (window, margin, flips_max) in enumerate(GRID):
@@ -73,7 +73,7 @@ def majority_family(*, bars_late: int) -> Family:
             result[:, number] = np.sign(vote) * trusted
         return result
 
-    def columns(number: int, market: Market) -> Columns:
+    def columns(number: int, market: TimedBars) -> Columns:
         votes, flips = _windows(market, bars_late)
         window, margin, flips_max = GRID[number]
         trusted = (np.abs(votes[window]) >= margin) & (flips[window] <= flips_max * window)
@@ -191,7 +191,7 @@ def page(result: Study) -> str:
     )
 
 
-def _windows(market: Market, bars_late: int) -> tuple[dict[int, Ints], dict[int, Ints]]:
+def _windows(market: TimedBars, bars_late: int) -> tuple[dict[int, Ints], dict[int, Ints]]:
     """The sum of signs and the number of changes in each window that ends at each bar."""
     sign = np.sign(market.bars.close - market.bars.open)
     change = (sign != np.concatenate((sign[:1], sign[:-1]))).astype(np.int64)

@@ -31,8 +31,8 @@ from sep_engine.evidence import statistics as st
 from sep_engine.evidence import verdict
 from sep_engine.evidence.capacity import Volume, capacity
 from sep_engine.evidence.document import clustered, low_end, plain, ratio
-from sep_engine.evidence.lab import Costs
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.lab import RoundTripCosts
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.pipeline import t_values
 from sep_engine.evidence.settings import Count
 from sep_engine.evidence.surrogates import permutation_p, signs, uniforms
@@ -151,7 +151,7 @@ class Report:
 
 
 def mismatches(
-    market: Market, trades: TradeList, *, duration_ns: int, tolerance_ticks: float
+    market: TimedBars, trades: TradeList, *, duration_ns: int, tolerance_ticks: float
 ) -> list[str]:
     """Return (N,) why each trade does not lie on the bars, "" where it does.
 
@@ -189,10 +189,10 @@ def mismatches(
 
 
 def evaluate(
-    market: Market,
+    market: TimedBars,
     trades: TradeList,
     *,
-    costs: Costs,
+    costs: RoundTripCosts,
     duration_ns: int,
     tolerance_ticks: float,
     refused: int,
@@ -299,9 +299,9 @@ class _Case:
     episode: (N,) number of the episode of each trade.
     """
 
-    market: Market
+    market: TimedBars
     trades: TradeList
-    costs: Costs
+    costs: RoundTripCosts
     first: Ints
     last: Ints
     mark: Floats
@@ -314,9 +314,9 @@ class _Case:
     @classmethod
     def of(
         cls,
-        market: Market,
+        market: TimedBars,
         trades: TradeList,
-        costs: Costs,
+        costs: RoundTripCosts,
         duration_ns: int,
         tolerance_ticks: float,
     ) -> _Case:

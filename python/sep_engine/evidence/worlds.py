@@ -22,7 +22,7 @@ from sep_engine.backtest.market import Costs, Side
 from sep_engine.backtest.sweep_plan import SweepBars, compiled_rules
 from sep_engine.errors import ArgumentError, BackendError
 from sep_engine.evidence.family import Family
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import DaySums, Spread, simulate_days
 from sep_engine.evidence.surrogates import (
@@ -44,7 +44,7 @@ _COMPILED_KINDS: Final = ("sign", "block", "circular")
 
 
 def best_of_worlds(
-    market: Market,
+    market: TimedBars,
     family: Family,
     *,
     day: Ints,
@@ -117,7 +117,7 @@ def world_backend(family: Family, backend: BackendName) -> BackendName:
     return "cuda" if any(b.name == "cuda" and b.available for b in backends()) else "simd"
 
 
-def family_days(market: Market, family: Family, *, day: Ints, spread: Spread) -> DaySums:
+def family_days(market: TimedBars, family: Family, *, day: Ints, spread: Spread) -> DaySums:
     """Return what a family earns on the bars themselves; arguments as for `best_of_worlds`."""
     swept = None if family.rules is None else _swept(market, family, day, spread)
     if family.rules is None or swept is None:
@@ -134,7 +134,7 @@ def family_days(market: Market, family: Family, *, day: Ints, spread: Spread) ->
 
 
 def _best_of_swept(
-    market: Market,
+    market: TimedBars,
     compiled: _core.SweepRules,
     swept: _core.Sweep,
     cuts: NDArray[np.int32],
@@ -210,7 +210,7 @@ def _cuts(cuts: Sequence[int]) -> NDArray[np.int32]:
 
 
 def _swept(
-    market: Market, family: Family, day: Ints, spread: Spread, *, backend: BackendName = "auto"
+    market: TimedBars, family: Family, day: Ints, spread: Spread, *, backend: BackendName = "auto"
 ) -> _core.Sweep | None:
     """The compiled sweep, None where prices are more than it takes."""
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)

@@ -12,7 +12,7 @@ from python.tests.evidence import worlds
 from sep_engine.backtest import Costs, Grid, RealityCheck, reality_check, sweep
 from sep_engine.backtest.sweep_plan import SweepBars
 from sep_engine.errors import ArgumentError
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.surrogates import surrogate_bars
 
 Kind = Literal["sign", "block", "circular"]
@@ -29,7 +29,7 @@ GRID = Grid(
 class MarketBars:
     """A market of the evidence lab as bars for a backtest."""
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: TimedBars) -> None:
         ticks = market.bars
         self.times = market.times
         self.close = market.closes
@@ -59,7 +59,7 @@ def test_a_surrogate_is_that_of_the_evidence_lab(kind: Kind, count: int) -> None
 
 
 def searched_one_by_one(
-    market: Market, costs: Costs, kind: Kind, statistic: Any, count: int
+    market: TimedBars, costs: Costs, kind: Kind, statistic: Any, count: int
 ) -> tuple[list[float], list[int]]:
     """Make every world in Python and sweep it as if it were the bars."""
     values, numbers = [], []
@@ -145,7 +145,7 @@ def test_a_world_that_leaves_the_range_is_refused() -> None:
     opens = np.concatenate([[1_000], close[:-1]])
     ticks = BarTicks(opens, np.maximum(opens, close), np.minimum(opens, close), close)
     times = 1_483_311_600_000_000_000 + worlds.HOUR_NS * np.arange(count)
-    market = Market(times, ticks, np.zeros(count, dtype=bool), 1e-5)
+    market = TimedBars(times, ticks, np.zeros(count, dtype=bool), 1e-5)
     with pytest.raises(ArgumentError, match="leaves the range of prices below 536870912 ticks"):
         reality_check(MarketBars(market), GRID, Costs(0), kind="block", count=500)
 

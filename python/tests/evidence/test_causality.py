@@ -16,25 +16,25 @@ from sep_engine.backtest.trades import Entry
 from sep_engine.cli.jobs import among
 from sep_engine.errors import ArgumentError
 from sep_engine.evidence.causality import Subject, Trades, inspect, label_shift
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.simulation import Exit, round_trips
 
 MARKET = worlds.market()
 
 
-def steps(m: Market) -> np.ndarray:
+def steps(m: TimedBars) -> np.ndarray:
     return np.diff(m.closes, prepend=m.closes[0])
 
 
-def momentum(m: Market) -> np.ndarray:
+def momentum(m: TimedBars) -> np.ndarray:
     return m.closes - rolling_mean(m.closes, 20)
 
 
-def reversal(m: Market) -> np.ndarray:
+def reversal(m: TimedBars) -> np.ndarray:
     return -steps(m)
 
 
-CLEAN: dict[str, Callable[[Market], np.ndarray]] = {"momentum": momentum, "reversal": reversal}
+CLEAN: dict[str, Callable[[TimedBars], np.ndarray]] = {"momentum": momentum, "reversal": reversal}
 
 
 def shifted(x: np.ndarray, by: int) -> np.ndarray:
@@ -43,21 +43,21 @@ def shifted(x: np.ndarray, by: int) -> np.ndarray:
 
 
 # Each leak takes the clean score and the market, and returns a score that knows too much.
-Leak = Callable[[np.ndarray, Market], np.ndarray]
+Leak = Callable[[np.ndarray, TimedBars], np.ndarray]
 
 
-def smoothed_both_ways(x: np.ndarray, m: Market) -> np.ndarray:
+def smoothed_both_ways(x: np.ndarray, m: TimedBars) -> np.ndarray:
     forth = lfilter([0.3], [1, -0.7], np.nan_to_num(x))
     return lfilter([0.3], [1, -0.7], forth[::-1])[::-1]
 
 
-def unfinished_four_hours(x: np.ndarray, m: Market) -> np.ndarray:
+def unfinished_four_hours(x: np.ndarray, m: TimedBars) -> np.ndarray:
     """A 4-hour close joined to the first hour of its bar."""
     last = np.minimum(np.arange(x.size) // 4 * 4 + 3, x.size - 1)
     return x + m.closes[last] - m.closes
 
 
-def best_of_windows(x: np.ndarray, m: Market) -> np.ndarray:
+def best_of_windows(x: np.ndarray, m: TimedBars) -> np.ndarray:
     """The look-back that would have earned most over everything."""
     future = shifted(steps(m), 1)
     scores = [m.closes - rolling_mean(m.closes, w) for w in (5, 10, 20, 40, 80)]
@@ -65,25 +65,25 @@ def best_of_windows(x: np.ndarray, m: Market) -> np.ndarray:
     return scores[int(np.argmax(gains))] + 1e-9 * max(gains)
 
 
-def low_passed(x: np.ndarray, m: Market) -> np.ndarray:
+def low_passed(x: np.ndarray, m: TimedBars) -> np.ndarray:
     spectrum = np.fft.rfft(np.nan_to_num(x))
     spectrum[spectrum.size // 4 :] = 0
     return np.fft.irfft(spectrum, x.size)
 
 
-def regressed(x: np.ndarray, m: Market) -> np.ndarray:
+def regressed(x: np.ndarray, m: TimedBars) -> np.ndarray:
     """A slope fitted on every label there is."""
     feature, label = np.nan_to_num(x), np.nan_to_num(shifted(steps(m), 1))
     return feature * (feature @ label) / (feature @ feature)
 
 
-def interpolated(x: np.ndarray, m: Market) -> np.ndarray:
+def interpolated(x: np.ndarray, m: TimedBars) -> np.ndarray:
     """Every third value filled in between its neighbours."""
     known = np.arange(x.size) % 3 != 1
     return np.interp(np.arange(x.size), np.flatnonzero(known), np.nan_to_num(x)[known])
 
 
-def filled_backwards(x: np.ndarray, m: Market) -> np.ndarray:
+def filled_backwards(x: np.ndarray, m: TimedBars) -> np.ndarray:
     holes = np.where(np.arange(x.size) % 5 == 2, np.nan, x)
     out = holes.copy()
     for t in range(out.size - 2, -1, -1):
@@ -91,19 +91,19 @@ def filled_backwards(x: np.ndarray, m: Market) -> np.ndarray:
     return out
 
 
-def turning_points(x: np.ndarray, m: Market) -> np.ndarray:
+def turning_points(x: np.ndarray, m: TimedBars) -> np.ndarray:
     c = m.closes
     peak = (c > np.roll(c, 1)) & (c > np.roll(c, -1))
     trough = (c < np.roll(c, 1)) & (c < np.roll(c, -1))
     return trough.astype(float) - peak.astype(float)
 
 
-def detrended(x: np.ndarray, m: Market) -> np.ndarray:
+def detrended(x: np.ndarray, m: TimedBars) -> np.ndarray:
     t = np.arange(x.size)
     return m.closes - np.polyval(np.polyfit(t, m.closes, 1), t)
 
 
-def range_of_the_day(x: np.ndarray, m: Market) -> np.ndarray:
+def range_of_the_day(x: np.ndarray, m: TimedBars) -> np.ndarray:
     out = np.empty(x.size)
     for day in np.unique(m.days):
         rows = m.days == day
@@ -111,11 +111,11 @@ def range_of_the_day(x: np.ndarray, m: Market) -> np.ndarray:
     return out
 
 
-def ranked(x: np.ndarray, m: Market) -> np.ndarray:
+def ranked(x: np.ndarray, m: TimedBars) -> np.ndarray:
     return np.argsort(np.argsort(np.nan_to_num(x))) / x.size - 0.5
 
 
-def whitened(x: np.ndarray, m: Market) -> np.ndarray:
+def whitened(x: np.ndarray, m: TimedBars) -> np.ndarray:
     pair = np.column_stack([np.nan_to_num(x), steps(m)])
     centred = pair - pair.mean(axis=0)
     return centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
@@ -148,24 +148,24 @@ LEAKS: dict[str, Leak] = {
 }
 
 # The rest leak in trades: the columns are clean.
-TradeLeak = Callable[[Trades, Market], Trades]
+TradeLeak = Callable[[Trades, TimedBars], Trades]
 
 
-def entered_at_the_best(t: Trades, m: Market) -> Trades:
+def entered_at_the_best(t: Trades, m: TimedBars) -> Trades:
     best = np.where(t.direction > 0, m.bars.low[t.entered], m.bars.high[t.entered])
     return replace(t, entry=best)
 
 
-def left_at_the_best(t: Trades, m: Market) -> Trades:
+def left_at_the_best(t: Trades, m: TimedBars) -> Trades:
     best = np.where(t.direction > 0, m.bars.high[t.exited], m.bars.low[t.exited])
     return replace(t, exit=best)
 
 
-def entered_on_the_deciding_bar(t: Trades, m: Market) -> Trades:
+def entered_on_the_deciding_bar(t: Trades, m: TimedBars) -> Trades:
     return replace(t, entered=t.decided, entry=m.bars.open[t.decided])
 
 
-def losers_forgotten(t: Trades, m: Market) -> Trades:
+def losers_forgotten(t: Trades, m: TimedBars) -> Trades:
     won = t.direction * (t.exit - t.entry) > 0
     return Trades(*(a[won] for a in t.rows()))
 
@@ -210,7 +210,7 @@ def test_the_strategies_that_the_leaks_were_planted_in_pass(base: str) -> None:
     assert report.trades > 100
 
 
-def leaky_evaluator(m: Market) -> dict[str, np.ndarray]:
+def leaky_evaluator(m: TimedBars) -> dict[str, np.ndarray]:
     """The evaluator behind a published 60 %: its window of bodies ends one bar too late."""
     bodies = np.sign(m.bars.close - m.bars.open).astype(float)
     window = rolling_mean(bodies, 5)
@@ -235,7 +235,7 @@ def random_causal(seed: int) -> Subject:
     picks = rng.integers(0, 8, 3).tolist()
     decay = float(rng.uniform(0.01, 0.5))
 
-    def score(m: Market) -> np.ndarray:
+    def score(m: TimedBars) -> np.ndarray:
         x = steps(m) if seed % 2 else m.closes - m.closes[0]
         for pick, width in zip(picks, widths, strict=False):
             if pick == 0:
@@ -274,7 +274,7 @@ def test_two_hundred_random_causal_strategies_pass() -> None:
 def test_a_stream_that_differs_from_the_batch_is_found() -> None:
     clean = worlds.subject("momentum", momentum)
 
-    def stream(m: Market) -> dict[str, np.ndarray]:
+    def stream(m: TimedBars) -> dict[str, np.ndarray]:
         directions = decide(momentum(m))
         directions[-1] = -directions[-1]
         return {"direction": directions}
@@ -301,7 +301,7 @@ def test_any_number_of_processes_finds_the_same(pair: tuple[str, str]) -> None:
 
 
 def test_what_code_raises_in_a_process_comes_out_and_ends_the_others() -> None:
-    def score(m: Market) -> np.ndarray:
+    def score(m: TimedBars) -> np.ndarray:
         if len(m) == len(MARKET):
             return momentum(m)
         raise ArgumentError("a window of 7 does not fit")
@@ -312,7 +312,7 @@ def test_what_code_raises_in_a_process_comes_out_and_ends_the_others() -> None:
 
 
 def test_a_process_that_is_killed_is_not_a_pass() -> None:
-    def score(m: Market) -> np.ndarray:
+    def score(m: TimedBars) -> np.ndarray:
         if multiprocessing.parent_process() is not None:
             os.kill(os.getpid(), signal.SIGKILL)
         return momentum(m)
@@ -327,7 +327,7 @@ def test_slow_code_is_cut_off_after_the_least_number_of_runs() -> None:
 
 
 def test_rounding_passes_only_within_the_tolerance_asked_for() -> None:
-    def padded(m: Market) -> np.ndarray:
+    def padded(m: TimedBars) -> np.ndarray:
         return momentum(m) * (1 + 1e-13 * len(m))
 
     assert not inspect(worlds.subject("rounding", padded), MARKET, truncations=50).passed
@@ -340,7 +340,7 @@ def test_the_label_shift_curve_of_a_known_market() -> None:
     # open 1 to open 2 (right); one later it is wrong, one earlier right.
     opens = np.array([10, 11, 12, 11])
     bars = BarTicks(opens, opens, opens, opens)
-    small = Market(np.arange(4) * worlds.HOUR_NS, bars, np.zeros(4, dtype=bool), 1.0)
+    small = TimedBars(np.arange(4) * worlds.HOUR_NS, bars, np.zeros(4, dtype=bool), 1.0)
     curve = {s.shift: (s.hit_rate, s.signals) for s in label_shift([1, 0, 0, 0], small)}
     assert curve[0] == (1.0, 1)
     assert curve[1] == (0.0, 1)
@@ -352,7 +352,7 @@ def test_the_label_shift_of_entries_at_the_close_goes_from_close_to_close() -> N
     # Closes 10, 11, 12, 11 and opens that stand: the call at bar 0 is for close 1 to close 2.
     closes, opens = np.array([10, 11, 12, 11]), np.full(4, 11)
     bars = BarTicks(opens, np.full(4, 12), np.full(4, 10), closes)
-    small = Market(np.arange(4) * worlds.HOUR_NS, bars, np.zeros(4, dtype=bool), 1.0)
+    small = TimedBars(np.arange(4) * worlds.HOUR_NS, bars, np.zeros(4, dtype=bool), 1.0)
     found = {s.shift: s.hit_rate for s in label_shift([1, 0, 0, 0], small, entry="close")}
     assert (found[-1], found[0], found[1]) == (1.0, 1.0, 0.0)
     assert {s.hit_rate for s in label_shift([1, 0, 0, 0], small)} == {None}
@@ -363,7 +363,7 @@ def test_an_entry_may_know_its_bar_at_the_close_only(entry: Entry) -> None:
     """Trades entered at closes: right where that was said, a leak where opens were."""
     always = np.ones(len(MARKET), dtype=np.int8)
 
-    def at_closes(market: Market) -> Trades:
+    def at_closes(market: TimedBars) -> Trades:
         leave = Exit(3, stop=40, entry="close")
         return round_trips(market.bars, always[: len(market)], leave)
 

@@ -48,7 +48,7 @@ MORE = (
 
 
 @pytest.mark.parametrize("market", [MARKET, WITH_GAPS, MARKET.head(64), MARKET.head(65)])
-def test_a_family_decides_as_its_rules_do(market: worlds.Market) -> None:
+def test_a_family_decides_as_its_rules_do(market: worlds.TimedBars) -> None:
     rules = (*default_rules(), *MORE)
     together = rule_family(rules).directions(market)
     for number, rule in enumerate(rules):

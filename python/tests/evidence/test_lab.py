@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from python.tests.evidence import worlds
-from sep_engine.backtest.market import Costs as BacktestCosts
-from sep_engine.backtest.market import PriceSide, Side
+from sep_engine.backtest.market import Costs, PriceSide, Side
 from sep_engine.backtest.market import market as both_sides
 from sep_engine.backtest.trades import Entry, trade
 from sep_engine.data import load_sample
@@ -20,14 +19,14 @@ from sep_engine.evidence.causality import Columns
 from sep_engine.evidence.family import Family, default_rules, rule_family
 from sep_engine.evidence.lab import (
     SECTIONS,
-    Costs,
     Report,
+    RoundTripCosts,
     World,
     evaluate,
     gate_report,
     null_worlds,
 )
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.settings import Count, Settings
 from sep_engine.evidence.simulation import Directions, Exit
 from sep_engine.evidence.surrogates import Kind
@@ -41,7 +40,7 @@ QUICK = Settings(
     draws=199,
     pbo_blocks=8,
 )
-FREE = Costs(spread=0, pip=10.0, assumed=False, source="test")
+FREE = RoundTripCosts(spread=0, pip=10.0, assumed=False, source="test")
 # Two years of hours in which a step turns back with probability 0.58.
 TURNING = worlds.market(12_000, seed=5, reversal=0.08)
 RULES = tuple(
@@ -60,7 +59,11 @@ RULES = tuple(
 
 
 def report(
-    market: Market, costs: Costs = FREE, settings: Settings = QUICK, *, synthetic: bool = False
+    market: TimedBars,
+    costs: RoundTripCosts = FREE,
+    settings: Settings = QUICK,
+    *,
+    synthetic: bool = False,
 ) -> Report:
     return evaluate(
         market,
@@ -100,7 +103,7 @@ def test_the_same_edge_below_its_cost_is_refused() -> None:
 
 
 def test_a_leak_on_a_few_bars_beyond_those_that_are_cut_is_found() -> None:
-    def directions(market: Market) -> Directions:
+    def directions(market: TimedBars) -> Directions:
         closes = market.bars.close
         after = np.append(closes[1:], closes[-1]) - closes
         decided = np.where(np.arange(closes.size) % 7 == 0, 1, 0)
@@ -139,7 +142,7 @@ def test_the_document_has_its_sections_and_is_json(found: Report) -> None:
 
 def test_every_rule_has_the_trades_of_the_backtester(found: Report) -> None:
     own = Side(TURNING.bars.open, TURNING.bars.high, TURNING.bars.low, TURNING.bars.close)
-    both = both_sides(own, side="bid", costs=BacktestCosts(spread_ticks=0))
+    both = both_sides(own, side="bid", costs=Costs(spread_ticks=0))
     for row, rule in zip(found.document["rules"], RULES, strict=True):
         decided = directions(rule, TURNING.closes, tick=TURNING.tick)
         trades = trade(
@@ -212,7 +215,7 @@ def test_what_was_tried_before_counts() -> None:
     assert tried["deflated_sharpe"]["needed"] > alone["deflated_sharpe"]["needed"]
 
 
-def looking_ahead(market: Market) -> Directions:
+def looking_ahead(market: TimedBars) -> Directions:
     """Directions that know the next bar in one case of four."""
     coming = np.sign(np.diff(market.bars.close, append=market.bars.close[-1:]))
     known = np.arange(len(market)) % 4 == 0
@@ -221,7 +224,7 @@ def looking_ahead(market: Market) -> Directions:
 
 
 def test_a_family_that_looks_ahead_gets_no_verdict_whatever_it_earns() -> None:
-    def columns(number: int, market: Market) -> Columns:
+    def columns(number: int, market: TimedBars) -> Columns:
         return {"direction": looking_ahead(market)}
 
     leaky = Family(
@@ -282,9 +285,9 @@ def test_the_sample_shows_no_edge_after_costs() -> None:
     sample = load_sample()
     family = rule_family(default_rules()[:9])
     result = evaluate(
-        Market.of(sample.bars),
+        TimedBars.of(sample.bars),
         family,
-        costs=Costs(spread=13, pip=10.0, assumed=True, source="metadata.json"),
+        costs=RoundTripCosts(spread=13, pip=10.0, assumed=True, source="metadata.json"),
         provenance={"sha256": sample.bars.sha256, "synthetic": False},
         settings=QUICK,
     )
@@ -309,7 +312,7 @@ def test_every_rule_pays_by_the_side_of_its_bars_and_enters_when_asked(
         volume=Volume(np.full(1200, 50.0), "units"),
     ).document
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
-    both = both_sides(own, side=side, costs=BacktestCosts(spreads))
+    both = both_sides(own, side=side, costs=Costs(spreads))
     for row, rule in zip(document["rules"], RULES, strict=True):
         trades = trade(
             both,
@@ -349,7 +352,7 @@ def test_every_rule_pays_the_spread_of_its_own_bars() -> None:
     # Where the spread rises from 4 to 20 half way, a rule pays what the backtester says it pays.
     rising = np.where(np.arange(2000) < 1000, 4, 21)
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
-    both = both_sides(own, side="mid", costs=BacktestCosts(rising))
+    both = both_sides(own, side="mid", costs=Costs(rising))
     document = judged(rising).document
     for row, rule in zip(document["rules"], RULES, strict=True):
         decided = directions(rule, market.closes, tick=market.tick)

@@ -10,16 +10,16 @@ import pytest
 
 from python.tests.evidence.worlds import HOUR_NS, market
 from sep_engine.errors import ArgumentError
-from sep_engine.evidence.lab import Costs
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.lab import RoundTripCosts
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.settings import Count
 from sep_engine.evidence.trades import MISSING, TABLE, Report, TradeList, evaluate, mismatches
 
-COSTS = Costs(0, 10.0, True, "of the test")
+COSTS = RoundTripCosts(0, 10.0, True, "of the test")
 
 
 def listed(
-    m: Market, entries: Sequence[int], directions: Sequence[int], *, held: int = 3
+    m: TimedBars, entries: Sequence[int], directions: Sequence[int], *, held: int = 3
 ) -> TradeList:
     """Return trades from the open of each entry bar to the open `held` bars later."""
     first = np.asarray(entries, dtype=np.int64)
@@ -36,7 +36,7 @@ def listed(
     )
 
 
-def judged(m: Market, trades: TradeList, **other: object) -> Report:
+def judged(m: TimedBars, trades: TradeList, **other: object) -> Report:
     settings: dict[str, object] = {
         "costs": COSTS,
         "duration_ns": HOUR_NS,
@@ -51,7 +51,7 @@ def judged(m: Market, trades: TradeList, **other: object) -> Report:
 
 
 @pytest.fixture(scope="module")
-def walk() -> Market:
+def walk() -> TimedBars:
     return market(6000, seed=3)
 
 
@@ -60,13 +60,13 @@ def entries() -> list[int]:
     return list(range(10, 5980, 6))
 
 
-def foreseen(m: Market, entries: Sequence[int]) -> list[int]:
+def foreseen(m: TimedBars, entries: Sequence[int]) -> list[int]:
     """Return directions that know the future."""
     went = np.sign(m.bars.open[np.array(entries) + 3] - m.bars.open[np.array(entries)])
     return [int(one) or 1 for one in went]
 
 
-def test_trades_that_know_the_future_pass_every_line(walk: Market, entries: list[int]) -> None:
+def test_trades_that_know_the_future_pass_every_line(walk: TimedBars, entries: list[int]) -> None:
     report = judged(walk, listed(walk, entries, foreseen(walk, entries)))
     assert [judged.line.name for judged in report.verdict.lines if not judged.passed] == []
     assert report.verdict.text == (
@@ -78,7 +78,7 @@ def test_trades_that_know_the_future_pass_every_line(walk: Market, entries: list
     assert report.document["missing"] == dict(MISSING)
 
 
-def test_unknown_trials_pass_no_verdict(walk: Market, entries: list[int]) -> None:
+def test_unknown_trials_pass_no_verdict(walk: TimedBars, entries: list[int]) -> None:
     trades = listed(walk, entries, foreseen(walk, entries))
     report = judged(walk, trades, declared_trials=None)
     failed = {judged.line.name for judged in report.verdict.lines if not judged.passed}
@@ -87,12 +87,12 @@ def test_unknown_trials_pass_no_verdict(walk: Market, entries: list[int]) -> Non
     assert "--trials" in report.document["selection"]["note"]
 
 
-def test_rows_left_out_pass_no_verdict(walk: Market, entries: list[int]) -> None:
+def test_rows_left_out_pass_no_verdict(walk: TimedBars, entries: list[int]) -> None:
     report = judged(walk, listed(walk, entries, foreseen(walk, entries)), refused=1)
     assert not report.verdict.edge
 
 
-def test_more_declared_trials_ask_for_more(walk: Market, entries: list[int]) -> None:
+def test_more_declared_trials_ask_for_more(walk: TimedBars, entries: list[int]) -> None:
     trades = listed(walk, entries, foreseen(walk, entries))
     looks = {
         trials: judged(
@@ -106,7 +106,7 @@ def test_more_declared_trials_ask_for_more(walk: Market, entries: list[int]) -> 
     assert looks[1000]["length"]["years_needed"] > looks[1]["length"]["years_needed"]
 
 
-def test_p_values_of_random_trades_are_uniform(walk: Market) -> None:
+def test_p_values_of_random_trades_are_uniform(walk: TimedBars) -> None:
     rng = np.random.default_rng(5)
     found: dict[str, list[float]] = {"random_times": [], "coin": []}
     for _ in range(60):
@@ -122,7 +122,7 @@ def test_p_values_of_random_trades_are_uniform(walk: Market) -> None:
         assert 8 <= np.sum(np.array(values) <= 0.3) <= 28, kind
 
 
-def test_a_stop_stamped_with_the_start_of_its_bar_is_marked_after_it(walk: Market) -> None:
+def test_a_stop_stamped_with_the_start_of_its_bar_is_marked_after_it(walk: TimedBars) -> None:
     # A stop inside bar 20 is stamped with that bar's start, whose open lies above it: marked there
     # it would not have lost.
     trades = listed(walk, [10, 100], [1, 1], held=10)
@@ -133,7 +133,7 @@ def test_a_stop_stamped_with_the_start_of_its_bar_is_marked_after_it(walk: Marke
     assert marked == (opens[21] - opens[10] + opens[110] - opens[100]) / 2
 
 
-def test_money_counts_units_and_fees(walk: Market) -> None:
+def test_money_counts_units_and_fees(walk: TimedBars) -> None:
     trades = replace(
         listed(walk, [10, 100], [1, -1]),
         weight=np.array([1.5, 0.5]),
@@ -141,7 +141,7 @@ def test_money_counts_units_and_fees(walk: Market) -> None:
         exit=np.array([1010.0, 1030.0]),
         fees=np.array([2.0, 2.0]),
     )
-    money = judged(walk, trades, costs=Costs(3, 10.0, True, "")).document["money"]
+    money = judged(walk, trades, costs=RoundTripCosts(3, 10.0, True, "")).document["money"]
     # Gains of 10 and -30 ticks at weights 1.5 and 0.5: (15 - 15) / 2 = 0; 5 ticks of costs each.
     assert money["gross_pips"] == 0.0
     assert money["cost_pips"] == 0.5
@@ -149,7 +149,7 @@ def test_money_counts_units_and_fees(walk: Market) -> None:
     assert money["fees_pips"] == 0.2
 
 
-def test_unknown_fees_leave_money_unsaid(walk: Market, entries: list[int]) -> None:
+def test_unknown_fees_leave_money_unsaid(walk: TimedBars, entries: list[int]) -> None:
     trades = listed(walk, entries, foreseen(walk, entries))
     report = judged(walk, replace(trades, fees=np.full(len(trades), np.nan)))
     assert report.document["money"]["net"] is None
@@ -157,7 +157,7 @@ def test_unknown_fees_leave_money_unsaid(walk: Market, entries: list[int]) -> No
     assert failed == {"money", "deflated_sharpe", "length"}
 
 
-def test_costs_that_nobody_said_leave_money_unsaid(walk: Market, entries: list[int]) -> None:
+def test_costs_that_nobody_said_leave_money_unsaid(walk: TimedBars, entries: list[int]) -> None:
     trades = listed(walk, entries, foreseen(walk, entries))
     report = judged(walk, trades, costs=replace(COSTS, said=False))
     reasons = {one.line.name: one.reason for one in report.verdict.lines if not one.passed}
@@ -168,19 +168,19 @@ def test_costs_that_nobody_said_leave_money_unsaid(walk: Market, entries: list[i
     assert judged(walk, trades).verdict.edge
 
 
-def test_trades_inside_single_bars_ask_for_finer_ones(walk: Market) -> None:
+def test_trades_inside_single_bars_ask_for_finer_ones(walk: TimedBars) -> None:
     trades = listed(walk, range(10, 5980, 6), [1] * 995, held=0)
     times = judged(walk, trades).document["controls"]["random_times"]
     assert times["p"] is None
     assert "finer bars" in times["reason"]
 
 
-def flat() -> Market:
+def flat() -> TimedBars:
     """Return three bars at 100, 110 and 120, each 5 ticks up and down, with a hole after two."""
     closes = np.array([100, 110, 120])
     bars = BarTicks(closes, closes + 5, closes - 5, closes)
     times = HOUR_NS * np.array([0, 1, 5])
-    return Market(times, bars, np.zeros(3, dtype=bool), 0.01)
+    return TimedBars(times, bars, np.zeros(3, dtype=bool), 0.01)
 
 
 @pytest.mark.parametrize(
@@ -209,17 +209,17 @@ def test_a_fill_lies_in_its_bar_or_is_named(hours: float, price: float, reason: 
     assert found == [reason]
 
 
-def test_one_day_of_trades_is_refused(walk: Market) -> None:
+def test_one_day_of_trades_is_refused(walk: TimedBars) -> None:
     with pytest.raises(ArgumentError, match="2 trading days"):
         judged(walk, listed(walk, [10, 11], [1, 1]))
 
 
-def test_every_line_names_a_figure_of_the_report(walk: Market) -> None:
+def test_every_line_names_a_figure_of_the_report(walk: TimedBars) -> None:
     report = judged(walk, listed(walk, [10, 500], [1, -1]))
     assert {line.figure for line in TABLE} <= set(report.document["verdict"]["figures"])
 
 
-def test_positions_elsewhere_are_held_as_long_and_the_same_way(walk: Market) -> None:
+def test_positions_elsewhere_are_held_as_long_and_the_same_way(walk: TimedBars) -> None:
     # On a ramp of one tick a bar a position gains what it is held, bought, and loses it, sold,
     # wherever it stands: every world ends where the trades end.
     ramp = np.arange(len(walk), dtype=np.int64) + 10_000

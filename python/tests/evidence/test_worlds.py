@@ -16,7 +16,7 @@ from sep_engine.backtest.market import SIDES, PriceSide
 from sep_engine.backtest.trades import Entry
 from sep_engine.errors import ArgumentError, BackendError
 from sep_engine.evidence.family import Family, default_rules, rule_family
-from sep_engine.evidence.market import Market
+from sep_engine.evidence.market import TimedBars
 from sep_engine.evidence.pipeline import BestByDays
 from sep_engine.evidence.simulation import Spread
 from sep_engine.evidence.surrogates import Kind
@@ -34,13 +34,13 @@ RULES = (*default_rules()[:40], *GUARDED)
 FAMILY = rule_family(RULES)
 
 
-def with_gaps(market: Market) -> Market:
+def with_gaps(market: TimedBars) -> TimedBars:
     gap = np.zeros(len(market), dtype=bool)
     gap[[100, 101, 350]] = True
     return replace(market, gap=gap)
 
 
-def found(market: Market, family: Family, cuts: Sequence[int], **given: Any) -> list[BestByDays]:
+def found(market: TimedBars, family: Family, cuts: Sequence[int], **given: Any) -> list[BestByDays]:
     _, day = np.unique(market.days, return_inverse=True)
     return list(best_of_worlds(market, family, day=day, cuts=cuts, **given))
 

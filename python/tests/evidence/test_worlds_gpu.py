@@ -13,13 +13,12 @@ from python.tests.backtest.test_sweep_gpu import memory_left, python
 from python.tests.evidence import worlds
 from python.tests.evidence.test_worlds import FAMILY, RULES, assert_same, found, with_gaps
 from sep_engine import _core
-from sep_engine.backtest.market import Costs as Spreads
-from sep_engine.backtest.market import PriceSide, Side
+from sep_engine.backtest.market import Costs, PriceSide, Side
 from sep_engine.backtest.sweep_plan import SweepBars
 from sep_engine.backtest.trades import Entry
 from sep_engine.errors import BackendError
 from sep_engine.evidence.family import rule_family
-from sep_engine.evidence.lab import Costs, evaluate
+from sep_engine.evidence.lab import RoundTripCosts, evaluate
 from sep_engine.evidence.settings import Settings
 from sep_engine.evidence.simulation import Spread
 from sep_engine.evidence.surrogates import Iaaft, Kind
@@ -103,7 +102,7 @@ def test_gates_on_every_metric_have_the_bytes_of_the_processor() -> None:
     _, day = np.unique(market.days, return_inverse=True)
     own = Side(market.bars.open, market.bars.high, market.bars.low, market.bars.close)
     made = SweepBars.made(
-        own, day, market.closes, market.gap, tick=market.tick, costs=Spreads(3), side="mid"
+        own, day, market.closes, market.gap, tick=market.tick, costs=Costs(3), side="mid"
     )
     # For every metric and window a rule whose gate passes some windows, as percentiles would cut.
     metrics = range(len(sep_engine.qfh.METRICS))
@@ -143,7 +142,7 @@ def test_a_verdict_is_the_same_on_both_and_says_which_was_used() -> None:
         return evaluate(
             market,
             FAMILY,
-            costs=Costs(2, 10.0, True, "test"),
+            costs=RoundTripCosts(2, 10.0, True, "test"),
             provenance={},
             settings=settings,
             backend=backend,
@@ -175,7 +174,7 @@ def test_the_gate_fails_when_a_gpu_gives_other_columns() -> None:
     document = evaluate(
         market,
         replace(FAMILY, on_gpu=other),
-        costs=Costs(2, 10.0, True, "test"),
+        costs=RoundTripCosts(2, 10.0, True, "test"),
         provenance={},
         settings=settings,
     ).document

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from sep_engine.evidence.causality import Columns, Subject
-from sep_engine.evidence.market import BarTicks, Market
+from sep_engine.evidence.market import BarTicks, TimedBars
 from sep_engine.evidence.simulation import Exit, round_trips
 
 HOUR_NS = 3_600_000_000_000
 
 
-def market(count: int = 700, *, seed: int = 1, reversal: float = 0.0) -> Market:
+def market(count: int = 700, *, seed: int = 1, reversal: float = 0.0) -> TimedBars:
     """Return hourly bars of a random walk in ticks whose steps turn back with some probability.
 
     reversal: how much likelier than 1/2 a step goes against the one before.
@@ -27,7 +27,7 @@ def market(count: int = 700, *, seed: int = 1, reversal: float = 0.0) -> Market:
     high = np.maximum(opens, closes) + rng.integers(0, 30, count)
     low = np.minimum(opens, closes) - rng.integers(0, 30, count)
     times = 1_483_311_600_000_000_000 + HOUR_NS * np.arange(count)
-    return Market(times, BarTicks(opens, high, low, closes), np.zeros(count, dtype=bool), 1e-5)
+    return TimedBars(times, BarTicks(opens, high, low, closes), np.zeros(count, dtype=bool), 1e-5)
 
 
 def rolling_mean(x: np.ndarray, width: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def decide(score: np.ndarray, threshold: float | np.ndarray = 0.0) -> np.ndarray
 
 def subject(
     name: str,
-    score: Callable[[Market], np.ndarray],
+    score: Callable[[TimedBars], np.ndarray],
     *,
     threshold: float = 0.0,
     stop: int | None = None,
@@ -61,7 +61,7 @@ def subject(
 ) -> Subject:
     """Return a strategy that follows the sign of a score."""
 
-    def columns(m: Market) -> Columns:
+    def columns(m: TimedBars) -> Columns:
         value = score(m)
         return {"score": value, "direction": decide(value, threshold)}
 

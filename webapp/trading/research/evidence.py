@@ -67,7 +67,7 @@ def settings_of(configuration: Mapping[str, Any], *, seed: int) -> "Settings":
     )
 
 
-def costs_of(configuration: Mapping[str, Any], given: Material) -> "lab.Costs":
+def costs_of(configuration: Mapping[str, Any], given: Material) -> "lab.RoundTripCosts":
     from sep_engine.evidence import lab
 
     spread, assumed = given.spread_ticks(configuration["spread_pips"])
@@ -75,16 +75,16 @@ def costs_of(configuration: Mapping[str, Any], given: Material) -> "lab.Costs":
         source = "given with the request"
     else:
         source = "assumed for these bars" if assumed else "median of these bars' closes"
-    return lab.Costs(spread, given.pip_ticks(), assumed, source)
+    return lab.RoundTripCosts(spread, given.pip_ticks(), assumed, source)
 
 
 def gate(configuration: Mapping[str, Any], seed: int, given: Material, progress: Progress) -> Json:
     from sep_engine.evidence import lab
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
 
     started = time.monotonic()
     report = lab.gate_report(
-        Market.of(given.bars, side=given.side),
+        TimedBars.of(given.bars, side=given.side),
         judged(configuration, given),
         costs=costs_of(configuration, given),
         settings=settings_of(configuration, seed=seed),
@@ -103,11 +103,11 @@ def null_worlds(
     progress: Progress,
 ) -> Json:
     from sep_engine.evidence import lab
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
 
     found = []
     for world in lab.null_worlds(
-        Market.of(given.bars, side=given.side),
+        TimedBars.of(given.bars, side=given.side),
         judged(configuration, given),
         costs=costs_of(configuration, given),
         settings=settings_of(configuration, seed=seed),
@@ -135,7 +135,7 @@ def answer(
     from sep_engine.evidence import lab
     from sep_engine.evidence.capacity import Volume
     from sep_engine.evidence.causality import GateReport
-    from sep_engine.evidence.market import Market
+    from sep_engine.evidence.market import TimedBars
     from sep_engine.evidence.settings import Count
     from sep_engine.report import verdict_page
     from sep_engine.report.verdict import section_lines
@@ -154,7 +154,7 @@ def answer(
         return Count(tried.trials, tried.look)
 
     report = lab.evaluate(
-        Market.of(bars, side=given.side),
+        TimedBars.of(bars, side=given.side),
         family,
         costs=costs_of(configuration, given),
         provenance={
