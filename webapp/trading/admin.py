@@ -440,7 +440,7 @@ class Known(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value()
-        return queryset if wanted is None else queryset.filter(**{self.parameter_name: wanted})
+        return queryset if wanted is None else queryset.filter(**{str(self.parameter_name): wanted})
 
 
 class KindFilter(Known):

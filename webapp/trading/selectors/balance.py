@@ -215,7 +215,7 @@ def most_made(account: BrokerAccount) -> Decimal:
     """
     snapshots = PerformanceSnapshot.objects.filter(account=account)
     best = snapshots.order_by(MADE.desc()).values_list("realised_pl", "open_pl").first()
-    return _NOTHING if best is None else max(sum(best), _NOTHING)
+    return _NOTHING if best is None else max(sum(best, _NOTHING), _NOTHING)
 
 
 def deepest_drawdown(account: BrokerAccount) -> Decimal:

@@ -51,8 +51,8 @@ def strategy_standing(strategy: Strategy) -> Standing:
 def _hit_rate(run: Run) -> str:
     """Return the out-of-sample hit rate of what a run judged with its interval, "" for none."""
     found = {one["name"]: one["value"] for one in run.summary.get("figures", ())}
-    shares = [found.get(name) for name in OUT_OF_SAMPLE]
-    if None in shares:
+    shares = [share for name in OUT_OF_SAMPLE if (share := found.get(name)) is not None]
+    if len(shares) < len(OUT_OF_SAMPLE):
         return ""
     rate, low, high = (f"{100 * share:.1f}" for share in shares)
     return f" Out of sample {rate} % [{low}, {high}] of its calls hit."
