@@ -4,7 +4,7 @@ Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--spread] [--json FI
 
 Without a file the shipped sample is taken. Times are from the call in Python to its result, the
 best of N; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work;
---spread measures only the two sweeps that are long enough to compare one, two and four of them.
+--spread measures only the three sweeps that are long enough to compare one, two and four of them.
 """
 
 import argparse
@@ -63,18 +63,18 @@ MOST: Final = replace(
         (Gate(gate.metric, "value", gate.low / 100, gate.high / 100),) for (gate,) in _GATES
     ),
 )
-# 64,000 and 256,000 decisions with 1,000 exits each.
+# 64,000, 256,000 and 1,024,000 decisions with 1,000 exits each.
 SPREAD: Final = tuple(
     replace(
         MANY_GUARDED,
         gates=tuple(
-            (Gate(metric, "percentile", 80.0 * low / count, 80.0 * low / count + width),)
+            (Gate(metric, "percentile", 80.0 * low / lows, 80.0 * low / lows + width),)
             for metric in ("coherence", "entropy", "stability", "balance", "rupture_ratio")
-            for low in range(count)
-            for width in range(20 // count, 21, 20 // count)
+            for low in range(lows)
+            for width in range(20 // widths, 21, 20 // widths)
         ),
     )
-    for count in (10, 20)
+    for lows, widths in ((10, 10), (20, 20), (80, 20))
 )
 # 10,000 rules: 500 decisions, 20 exits.
 CHECKED: Final = Grid(
@@ -118,7 +118,7 @@ def best_s(call: Callable[[], object], repeats: int) -> float:
 
 
 def rows(bars: Bars, *, repeats: int = 3, spread: bool = False) -> list[Row]:
-    """Return what was measured on these bars; with `spread` the two longest sweeps only."""
+    """Return what was measured on these bars; with `spread` the three longest sweeps only."""
     costs = Costs(10, 1)
     size = int(bars.times.size)
     small = replace(PLAIN, horizon_bars=(4,), entry=("open",))
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("bars", type=Path, nargs="?")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--spread", action="store_true", help="two long sweeps only")
+    parser.add_argument("--spread", action="store_true", help="three long sweeps only")
     asked = parser.parse_args()
     bars = load_sample().bars if asked.bars is None else load_bars(asked.bars)
     gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
