@@ -124,7 +124,10 @@ def kills(
             number = sweep * WRITES_MAX + write
             if (f"write to a socket, {series}", number) in done:
                 continue
-            kill_at = stack.kill_at_write(series, write, number=number)
+            for _ in range(TRIES):
+                kill_at = stack.kill_at_write(series, write, number=number)
+                if kill_at is None or kill_at.reached or kill_at.faults:
+                    break
             if kill_at is None:
                 break
             yield kill_at

@@ -137,10 +137,14 @@ class KillStack:
         return True
 
     def _settled(self) -> str | None:
-        """Return the next pair without a market order that has not ended; None if all have one."""
+        """Return the next pair whose orders have ended or work; None if no pair is so far.
+
+        In a pair with an order in doubt, a limit order that was to be changed too, the gate refuses
+        the next one, and who is killed then is killed at nothing.
+        """
         from webapp.trading.models import Order
 
-        live = Order.objects.filter(type="MARKET").exclude(state__in=ENDED)
+        live = Order.objects.exclude(state__in=(*ENDED, "ACCEPTED"))
         unsettled = set(live.values_list("instrument__name", flat=True))
         first = self._next % len(VICTIMS)
         turn = (*VICTIMS[first:], *VICTIMS[:first])
@@ -209,7 +213,8 @@ class KillStack:
             thread that works with PostgreSQL.
 
         Returns:
-            None if the order was filled before so many writes were made.
+            None if the order was filled before so many writes were made. What died beside an order
+            that was refused has not reached the write.
         """
         name = self.victim()
         for _ in range(STARTS):
@@ -224,8 +229,8 @@ class KillStack:
             order = self.ask(name)
             with contextlib.suppress(Unreached):
                 until(
-                    lambda: self.world.trader.poll() is not None or state_of(order) == "FILLED",
-                    "the trader died or the order was filled",
+                    lambda: self.world.trader.poll() is not None or state_of(order) in ENDED,
+                    "the trader died or the order ended",
                 )
             died = self.world.trader.poll() is not None
         finally:
@@ -235,7 +240,8 @@ class KillStack:
         self.world.stop_trader(signal.SIGKILL)
         if not died and state_of(order) == "FILLED":
             return None
-        return self._survive(f"write to a socket, {series}", number, reached=died)
+        reached = died and state_of(order) != "DENIED"
+        return self._survive(f"write to a socket, {series}", number, reached=reached)
 
     def deed(self, deed: Deed, name: str) -> Any:
         """Ask for what the trader is to die of; what it does not live to do is not waited for.
