@@ -224,11 +224,20 @@ class Servers:
             if order.state == "FILLED":
                 return
             if time.monotonic() > deadline:
-                why = order.denied_reason or order.cause
-                raise Unreached(f"no order was filled in {GIVEN_UP_S:g} s: {order.state}, {why}")
+                why = f"{order.state}, {order.denied_reason or order.cause}; {stopped_by()}"
+                raise Unreached(f"no order was filled in {GIVEN_UP_S:g} s: {why}")
 
     def _await_end(self, order: Any) -> None:
         until(lambda: state_of(order) in ENDED, "an order ended", seconds=GIVEN_UP_S)
+
+
+def stopped_by() -> str:
+    """Return what keeps trading from being ACTIVE, and who says so."""
+    from webapp.trading.models import TradingState
+
+    rows = TradingState.objects.exclude(state="ACTIVE").order_by("pk")
+    stopped = [f"{row.scope} is {row.state} by {row.changed_by}: {row.reason}" for row in rows]
+    return ", ".join(stopped) or "everything is ACTIVE"
 
 
 @contextlib.contextmanager
