@@ -181,14 +181,19 @@ class Servers:
         self.traded()
 
     def restore_backup(self, path: Path) -> None:
-        """Back the database up, trade on, and go back to the backup, with no trader running."""
+        """Back the database up, trade on, and go back to the backup, with no trader running.
+
+        What the backup holds was not sent yet when it was made, and is filled after it.
+        """
         from django.db import connection
 
         world, bin_path = self.stack.world, self.cluster.binaries
+        unsent = self.stack.ask(self.stack.victim())
         run(bin_path / "pg_dump", "-Fc", "-f", path, self.cluster.url)
         world.start_trader()
         world.await_armed()
         self._until_filled(lambda: self.stack.ask(BYSTANDER))
+        self._await_end(unsent)
         world.stop_trader(signal.SIGTERM)
         connection.close()
         empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
@@ -335,7 +340,7 @@ def sample(var_path: Path, writes: int) -> int:
             measure(one, traders, 1, rows)
             faults = one.faults()
         # What was traded after the backup was read from the venue again.
-        faults += audit()
+        faults += audit(restored=True)
     faults += [fault for kill in kills if kill is not None for fault in kill.faults]
     done = [kill for kill in kills if kill is not None and kill.reached]
     result = {"kills": len(done), "restarts": len(rows), "faults": faults}

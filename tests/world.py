@@ -192,8 +192,10 @@ def state_of(order: Any) -> str:
     return str(Order.objects.values_list("state", flat=True).get(pk=order.pk))
 
 
-def audit() -> list[str]:
+def audit(*, restored: bool = False) -> list[str]:
     """Compare both ledgers with no trader running; return every broken invariant.
+
+    restored: the books are a backup that was restored.
 
     The invariants are those of `webapp.trading.audit`, and I10: nothing that was written, be it a
     log or a row, holds the token.
@@ -201,7 +203,7 @@ def audit() -> list[str]:
     from webapp.trading.audit import account_faults
     from webapp.trading.models import BrokerAccount
 
-    faults = account_faults(BrokerAccount.objects.get())
+    faults = account_faults(BrokerAccount.objects.get(), restored=restored)
     token, folder = os.environ["SEP_OANDA_TOKEN"], Path(os.environ["SEP_VAR_PATH"])
     return [*faults, *files_with(token, folder), *rows_with(token)]
 

@@ -114,8 +114,10 @@ def filled(number: int, order: Order, units: int, **fields: Any) -> Transaction:
     return fact(number, Kind.FILLED, order, units=Decimal(units), price=Decimal("1.1"), **fields)
 
 
-def apply(account: BrokerAccount, *facts: Transaction) -> int:
-    return facts_apply(account_id=account.pk, facts=facts, now=NOW, timing=TIMING)
+def apply(account: BrokerAccount, *facts: Transaction, catching_up: bool = False) -> int:
+    return facts_apply(
+        account_id=account.pk, facts=facts, now=NOW, timing=TIMING, catching_up=catching_up
+    )
 
 
 def test_o1_the_same_key_gives_the_same_order_and_another_request_a_conflict(
@@ -462,6 +464,51 @@ def test_o28_a_transaction_about_an_unknown_order_halts(account: BrokerAccount) 
     apply(account, stranger)
     assert TradingState.objects.get(scope="ACCOUNT").state == "HALTED"
     assert BrokerFact.objects.count() == 1
+
+
+@pytest.mark.parametrize("judged", [False, True])
+@pytest.mark.parametrize(
+    ("kinds", "ends"),
+    [
+        ((Kind.ACCEPTED, Kind.FILLED), "FILLED"),
+        ((Kind.ACCEPTED, Kind.CANCELLED), "CANCELLED"),
+        ((Kind.REJECTED,), "REJECTED"),
+        ((Kind.ACCEPTED,), "ACCEPTED"),
+    ],
+)
+def test_c18_what_a_restored_backup_had_not_sent_follows_the_venue(
+    submit: Callable[..., Order],
+    account: BrokerAccount,
+    judged: bool,
+    kinds: tuple[Kind, ...],
+    ends: str,
+) -> None:
+    order = submit()
+    if judged:
+        queued(order)
+    facts = [
+        filled(number, order, 1000) if kind == Kind.FILLED else fact(number, kind, order)
+        for number, kind in enumerate(kinds, 1)
+    ]
+    apply(account, *facts, catching_up=True)
+    order.refresh_from_db()
+    assert (order.state, order.sent_at, order.epoch) == (ends, NOW, 0)
+    assert TradingState.objects.get(scope="ACCOUNT").state == "ACTIVE"
+    alert = EventLog.objects.get(stream="alerts").data["text"]
+    assert "these books are older than what was sent" in alert
+
+
+def test_o26_what_was_not_sent_yet_the_venue_has_halts_while_trading(
+    submit: Callable[..., Order],
+    account: BrokerAccount,
+    caplog: pytest.LogCaptureFixture,
+    django_capture_on_commit_callbacks: Callable[..., Any],
+) -> None:
+    order = submit()
+    with django_capture_on_commit_callbacks(execute=True):
+        apply(account, fact(1, Kind.ACCEPTED, order))
+    assert TradingState.objects.get(scope="ACCOUNT").state == "HALTED"
+    assert "ACCOUNT is HALTED: order sep-" in caplog.text
 
 
 def test_cancelling_only_notes_the_wish(submit: Callable[..., Order]) -> None:

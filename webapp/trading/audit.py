@@ -45,10 +45,10 @@ _ENDS = {
 }
 
 
-def account_faults(account: BrokerAccount) -> list[str]:
+def account_faults(account: BrokerAccount, *, restored: bool = False) -> list[str]:
     """Ask the account's broker for its whole ledger and return what `book_faults` finds."""
     ledger, report = asyncio.run(_read(broker_for(account)))
-    return book_faults(account, ledger, report)
+    return book_faults(account, ledger, report, restored=restored)
 
 
 async def _read(broker: Broker) -> tuple[list[Transaction], AccountReport]:
@@ -59,17 +59,23 @@ async def _read(broker: Broker) -> tuple[list[Transaction], AccountReport]:
 
 
 def book_faults(
-    account: BrokerAccount, ledger: Iterable[Transaction], report: AccountReport
+    account: BrokerAccount,
+    ledger: Iterable[Transaction],
+    report: AccountReport,
+    *,
+    restored: bool = False,
 ) -> list[str]:
     """Return every broken invariant as a line; none means that the books are right.
 
     ledger: all transactions of the account, oldest first. No order may be in doubt or being sent:
     that is for the trader to settle first.
+    restored: the books are a backup that was restored, so of an order that was sent after it they
+    know neither who claimed it nor what the gate said (epoch 0).
     """
     ledger = list(ledger)
     orders = list(Order.objects.filter(account=account).order_by("pk"))
     return [
-        *_order_faults(orders, ledger, report),
+        *_order_faults(orders, ledger, report, restored=restored),
         *_fill_faults(account, orders, ledger, report),
         *_event_faults(orders),
         *_candle_faults(),
@@ -77,7 +83,11 @@ def book_faults(
 
 
 def _order_faults(
-    orders: list[Order], ledger: list[Transaction], report: AccountReport
+    orders: list[Order],
+    ledger: list[Transaction],
+    report: AccountReport,
+    *,
+    restored: bool,
 ) -> Iterable[str]:
     by_client_id = {order.client_id: order for order in orders}
     # An order that was made beside us, and the close of a trade, has a name of ours only here.
@@ -97,7 +107,9 @@ def _order_faults(
             yield f"I2 the venue has {client_id}, which we have not heard of yet"
         elif order is None:
             yield f"I8 the venue has {client_id}, which is no intent of ours"
-        elif order.sent_at is None and order.parent_id is None and order.origin != Origin.EXTERNAL:
+        elif order.parent_id is not None or order.origin == Origin.EXTERNAL:
+            continue
+        elif order.sent_at is None or not (order.epoch or restored):
             yield f"I8 {client_id} is at the venue and was never claimed"
     ended: dict[str, OrderState] = {}
     for client_id, fact in told:
@@ -122,7 +134,7 @@ def _order_faults(
             yield f"I2 {order.client_id} is {state}, the venue does not know it"
         if order.sent_at is not None and not all(check["passed"] for check in order.checks):
             yield f"I6 {order.client_id} was sent against the gate"
-        if order.sent_at is not None and not order.checks:
+        if order.sent_at is not None and not order.checks and not (restored and not order.epoch):
             yield f"I6 {order.client_id} was sent without the gate"
 
 

@@ -16,11 +16,13 @@ from sep_engine.execution.core import (
     ApplyFill,
     Cancelled,
     CancelRefused,
+    Claimed,
     Effect,
     Expired,
     Fact,
     Filled,
     HaltAccount,
+    Judged,
     Rejected,
     Replaced,
     Timing,
@@ -74,11 +76,20 @@ class FactGap(Exception):
 
 
 def facts_apply(
-    *, account_id: int, facts: Iterable[Transaction], now: datetime, timing: Timing
+    *,
+    account_id: int,
+    facts: Iterable[Transaction],
+    now: datetime,
+    timing: Timing,
+    catching_up: bool = False,
 ) -> int:
     """T3: record transactions in order and apply each to its order and position.
 
     One that was recorded before is skipped, so any of them may come any number of times.
+
+    catching_up: nothing was sent yet by this trader, and no other may. What the books have not
+        sent, yet the venue has, was sent by those that they are a backup of, so it follows the
+        venue. Otherwise nobody can have sent it, and the account halts.
 
     Returns:
         How many were new.
@@ -109,7 +120,8 @@ def facts_apply(
                 for fact in told
             ]
         )
-        books = _Books(account, told, begin=account.last_transaction_id == 0)
+        begin = account.last_transaction_id == 0
+        books = _Books(account, told, begin=begin, catching_up=catching_up)
         account.last_transaction_id = told[-1].id
         rows_update([account], ("last_transaction_id",))
         for fact in told:
@@ -127,12 +139,18 @@ class _Books:
     An order is one object however many facts name it, so that what one fact changes the next sees.
 
     begin: the facts are the first that the account's books take.
+    catching_up: as in `facts_apply`.
     """
 
     def __init__(
-        self, account: BrokerAccount, facts: Sequence[Transaction], *, begin: bool
+        self,
+        account: BrokerAccount,
+        facts: Sequence[Transaction],
+        *,
+        begin: bool,
+        catching_up: bool,
     ) -> None:
-        self.account, self.begin = account, begin
+        self.account, self.begin, self.catching_up = account, begin, catching_up
         self.touched: set[int] = set()
         self._orders: dict[int, Order] = {}
         self._by_venue_id: dict[str, Order] = {}
@@ -259,6 +277,8 @@ def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing)
         order = _adopt(books, fact, now)
         if order is None:
             return None
+    if books.catching_up and order.state in (_S.CREATED, _S.QUEUED):
+        _sent_before(order, fact, now, timing)
     record = record_of(order)
     result = step(record, _core_fact(fact), now, timing)
     # The event of a fill is written below, when the fill is there to be shown.
@@ -285,6 +305,20 @@ def _fact_apply(books: _Books, fact: Transaction, now: datetime, timing: Timing)
     if fact.kind == Kind.REPLACED and record.cancel_wanted:
         books.successors_end(order, now)
     return order.instrument_id
+
+
+def _sent_before(order: Order, fact: Transaction, now: datetime, timing: Timing) -> None:
+    """Take the send as made that these books do not know of, at the latest when the venue took it.
+
+    Its epoch stays 0, that of no trader: who claimed it is not known, nor what the gate said.
+    """
+    cause = "the venue has it: these books are older than what was sent, as a restored backup is"
+    if order.state == _S.CREATED:
+        advance(order, Judged(), now, timing, cause)
+    order.sent_at = fact.time
+    advance(order, Claimed(), now, timing, cause, fields=("sent_at",))
+    text = f"order {order.pk} was at {order.account.name} before it was sent: {cause}"
+    system.alert(level="warning", text=text, now=now)
 
 
 def _effect_apply(

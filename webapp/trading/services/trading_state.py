@@ -168,4 +168,5 @@ def trading_state_worsen(
             changed_by="trader",
             now=now,
         )
+        transaction.on_commit(lambda: logger.error("%s is %s: %s", scope, state, reason))
         return True

@@ -80,7 +80,6 @@ class BooksCheck:
 
     def _halt(self, comparison: Comparison) -> None:
         text = "; ".join(str(difference) for difference in comparison.differences)
-        logger.error("halted: our books and the venue's differ: %s", text)
         trading_state_worsen(
             account=self._account,
             state=TradingMode.HALTED,

@@ -28,6 +28,7 @@ class Facts:
     Attributes:
         book: positions and profit, as of the last applied transaction.
         changes: how often the books changed; whoever looked at them keeps the number.
+        catching_up: whether nothing was sent yet, so that the books may be a restored backup.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Facts:
         # The last transaction that our books are known to hold.
         self._applied = 0
         self.changes = 0
+        self.catching_up = True
         self.read_book()
 
     def read_book(self) -> None:
@@ -122,5 +124,6 @@ class Facts:
             facts=facts,
             now=clock.utc_now(),
             timing=self._broker.timing,
+            catching_up=self.catching_up,
         )
         killpoint("facts_before_commit")

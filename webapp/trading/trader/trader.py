@@ -275,6 +275,7 @@ class Trader:
         while not await self._caught_up():
             await self.db(self.beat)
             await self.stopping.pause(RECOVER_PAUSE_S)
+        self.facts.catching_up = False
         self.orders.arm()
         logger.info(
             "armed: account %s, epoch %d, bar %d of %d, %d orders were unfinished",
