@@ -108,17 +108,18 @@ def kills(
     stack: KillStack, options: argparse.Namespace, done: set[tuple[str, int]]
 ) -> Iterator[Kill]:
     """Kill one trader after another, as many as are this stack's."""
-    share = itertools.cycle(range(options.stacks))
+    turns = itertools.cycle(range(options.stacks))
     for number, place in itertools.product(range(options.kills), PLACES):
-        if next(share) != options.stack or (str(place), number) in done:
+        if next(turns) != options.stack or (str(place), number) in done:
             continue
         for _ in range(TRIES):
             kill = stack.kill(place, number)
             if kill.reached or kill.faults:
                 break
         yield kill
+    # A sweep over the database has some seven times as many writes: each stack sweeps over both.
     for sweep, series in itertools.product(range(options.sweeps), SERIES):
-        if next(share) != options.stack:
+        if sweep % options.stacks != options.stack:
             continue
         for write in range(1, WRITES_MAX):
             number = sweep * WRITES_MAX + write
