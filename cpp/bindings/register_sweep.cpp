@@ -84,10 +84,10 @@ constexpr py::ssize_t decision_columns = 6;
 constexpr py::ssize_t exit_columns = 4;
 constexpr py::ssize_t rule_columns = 2;
 
-SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>& gate_ranges,
-                    const Array<std::int32_t>& decisions, const Array<std::int32_t>& exits,
-                    const std::optional<Array<std::int32_t>>& rules) {
-    SweepRules result;
+SweepDecisions decisions_of(const Array<std::int32_t>& gate_metrics,
+                            const Array<double>& gate_ranges,
+                            const Array<std::int32_t>& decisions) {
+    SweepDecisions result;
     const std::int32_t* metric = gate_metrics.data();
     const double* range = gate_ranges.data();
     for (py::ssize_t i = 0; i < gate_metrics.size() / 2; ++i) {
@@ -98,20 +98,47 @@ SweepRules rules_of(const Array<std::int32_t>& gate_metrics, const Array<double>
         result.decisions.push_back({static_cast<Encoding>(d[0]), static_cast<SignalDirection>(d[1]),
                                     static_cast<std::uint8_t>(d[2]), d[3], d[4], d[5]});
     }
-    const std::int32_t* e = exits.data();
-    for (py::ssize_t i = 0; i < exits.size() / exit_columns; ++i, e += exit_columns) {
-        result.exits.push_back({e[0], e[1], e[2], static_cast<EntryAt>(e[3])});
-    }
-    if (rules) {
-        const std::int32_t* r = rules->data();
-        for (py::ssize_t i = 0; i < rules->size() / rule_columns; ++i, r += rule_columns) {
-            result.rules.push_back({r[0], r[1]});
-        }
-    }
     check(result);
-    if (!rules) combine(result);
     return result;
 }
+
+/// Rules as Python has them: a list, or each decision with each exit, which is listed only for
+/// those who look at all of them.
+class Rules {
+public:
+    Rules(std::shared_ptr<SweepDecisions> decided, const Array<std::int32_t>& exits,
+          const std::optional<Array<std::int32_t>>& rules)
+        : every_pair_(!rules), rules_(std::make_shared<SweepRules>()) {
+        rules_->decided = std::move(decided);
+        const std::int32_t* e = exits.data();
+        for (py::ssize_t i = 0; i < exits.size() / exit_columns; ++i, e += exit_columns) {
+            rules_->exits.push_back({e[0], e[1], e[2], static_cast<EntryAt>(e[3])});
+        }
+        if (rules) {
+            const std::int32_t* r = rules->data();
+            for (py::ssize_t i = 0; i < rules->size() / rule_columns; ++i, r += rule_columns) {
+                rules_->rules.push_back({r[0], r[1]});
+            }
+        }
+        check(*rules_);
+    }
+
+    SweepBlock block() const {
+        SweepBlock block;
+        block.rules = rules_;
+        block.every_pair = every_pair_;
+        return block;
+    }
+    SweepRules listed() const {
+        SweepRules all = *rules_;
+        if (every_pair_) combine(all);
+        return all;
+    }
+
+private:
+    bool every_pair_;
+    std::shared_ptr<SweepRules> rules_;
+};
 
 /// The sink that Python names by an array of (13, rules), in any order in memory, and the numbers
 /// of the block's rules in it.
@@ -177,16 +204,13 @@ public:
     int lanes() const { return queue_.lanes(); }
 
     /// Put a block in the queue; each sink is (array, first, width, pitch).
-    void begin(std::shared_ptr<SweepRules> rules, const py::list& sinks, std::size_t best,
-               bool sharpe, std::int64_t days) {
-        SweepBlock block;
+    void begin(const Rules& rules, const py::list& sinks, std::size_t best, bool sharpe,
+               std::int64_t days) {
+        SweepBlock block = rules.block();
         for (const py::handle sink : sinks) {
-            block.sinks.push_back(sink_of(sink.cast<py::tuple>(), rules->rules.size()));
+            block.sinks.push_back(sink_of(sink.cast<py::tuple>(), block.size()));
         }
-        block.rules = std::move(rules);
-        block.best = best;
-        block.by = sharpe ? Statistic::sharpe : Statistic::net;
-        block.days = days;
+        block.best = {best, sharpe ? Statistic::sharpe : Statistic::net, days};
         queue_.put(std::move(block));
         written_.push_back(sinks);
     }
@@ -194,7 +218,7 @@ public:
     /// Wait for the oldest block: places and (13, m) figures of its best rules.
     py::tuple finish() {
         for (;;) {
-            std::optional<BestRules> found;
+            std::optional<ChosenRules> found;
             try {
                 const py::gil_scoped_release release;
                 found = queue_.take(between_signals);
@@ -204,10 +228,10 @@ public:
             }
             if (found) {
                 written_.pop_front();
-                const auto count = static_cast<py::ssize_t>(found->places.size());
-                const auto kinds = static_cast<py::ssize_t>(sweep_figures);
-                Array<std::int64_t> figures({kinds, count});
-                std::copy(found->figures.begin(), found->figures.end(), figures.mutable_data());
+                const auto count = static_cast<std::int64_t>(found->places.size());
+                Array<std::int64_t> figures({static_cast<py::ssize_t>(sweep_figures), count});
+                const std::int64_t width = std::max<std::int64_t>(1, count);
+                write_figures(found->figures, {figures.mutable_data(), count, 1, 0, width, width});
                 return py::make_tuple(copy<std::int64_t>(found->places), figures);
             }
             if (PyErr_CheckSignals() != 0) {
@@ -226,8 +250,9 @@ public:
         written_.clear();
     }
 
-    void best(const SweepRules& rules, const SurrogateSpec& spec, std::uint64_t first, bool sharpe,
+    void best(const Rules& given, const SurrogateSpec& spec, std::uint64_t first, bool sharpe,
               const Array<double>& statistics, const Array<std::int64_t>& numbers) {
+        const SweepRules rules = given.listed();
         if (rules.rules.empty()) throw InvalidArgument("there must be at least one rule");
         std::vector<SurrogateBest> made(static_cast<std::size_t>(statistics.size()));
         if (made.size() != static_cast<std::size_t>(numbers.size())) {
@@ -244,8 +269,9 @@ public:
     }
 
     /// `panels`: by what they sum. `trades` go with the first of them.
-    void panels(const SweepRules& rules, const std::map<std::string, Array<std::int64_t>>& panels,
+    void panels(const Rules& given, const std::map<std::string, Array<std::int64_t>>& panels,
                 const Array<std::int64_t>& trades) {
+        const SweepRules rules = given.listed();
         std::vector<DayPanel> out;
         for (const auto& [what, sums] : panels) {
             const bool first = out.empty();
@@ -255,10 +281,11 @@ public:
         run_listening([&](const StopFlag& stop) { day_panels(bars_, rules, out, threads_, stop); });
     }
 
-    void best_by_days(const SweepRules& rules, NullWorlds worlds,
+    void best_by_days(const Rules& given_rules, NullWorlds worlds,
                       const std::optional<Array<std::int32_t>>& given,
                       const Array<std::int32_t>& cuts, const Array<double>& t_values,
                       const Array<std::int64_t>& numbers, const Array<std::int64_t>& days) {
+        const SweepRules rules = given_rules.listed();
         if (rules.rules.empty()) throw InvalidArgument("there must be at least one rule");
         std::vector<SweepBars> made;
         if (given) made = worlds_of(*given, worlds.count);
@@ -305,10 +332,15 @@ private:
 }  // namespace
 
 void register_sweep(py::module_& module) {
-    py::class_<SweepRules, std::shared_ptr<SweepRules>>(module, "SweepRules")
-        .def(py::init(&rules_of), py::kw_only(), py::arg("gate_metrics"), py::arg("gate_ranges"),
-             py::arg("decisions"), py::arg("exits"), py::arg("rules"))
-        .def("__len__", [](const SweepRules& rules) { return rules.rules.size(); });
+    py::class_<SweepDecisions, std::shared_ptr<SweepDecisions>>(module, "SweepDecisions")
+        .def(py::init(&decisions_of), py::kw_only(), py::arg("gate_metrics"),
+             py::arg("gate_ranges"), py::arg("decisions"));
+
+    py::class_<Rules>(module, "SweepRules")
+        .def(py::init<std::shared_ptr<SweepDecisions>, const Array<std::int32_t>&,
+                      const std::optional<Array<std::int32_t>>&>(),
+             py::kw_only(), py::arg("decisions").none(false), py::arg("exits"), py::arg("rules"))
+        .def("__len__", [](const Rules& rules) { return rules.block().size(); });
 
     py::class_<Sweep>(module, "Sweep")
         .def(py::init([](const Array<std::int32_t>& open, const Array<std::int32_t>& high,
@@ -343,7 +375,7 @@ void register_sweep(py::module_& module) {
         .def("finish", &Sweep::finish)
         .def("clear", &Sweep::clear)
         .def("best",
-             [](Sweep& sweep, const SweepRules& rules, const py::object& kind, std::uint64_t seed,
+             [](Sweep& sweep, const Rules& rules, const py::object& kind, std::uint64_t seed,
                 double block, std::uint64_t first, bool sharpe, const Array<double>& statistics,
                 const Array<std::int64_t>& numbers) {
                  sweep.best(rules, surrogates_of(word("kind", kind), seed, block), first, sharpe,
@@ -351,7 +383,7 @@ void register_sweep(py::module_& module) {
              })
         .def("panels", &Sweep::panels)
         .def("best_by_days",
-             [](Sweep& sweep, const SweepRules& rules, const std::string& kind, std::uint64_t seed,
+             [](Sweep& sweep, const Rules& rules, const std::string& kind, std::uint64_t seed,
                 double block, std::uint64_t first, const Array<std::int32_t>& cuts,
                 const Array<double>& t_values, const Array<std::int64_t>& numbers,
                 const Array<std::int64_t>& days) {
@@ -360,7 +392,7 @@ void register_sweep(py::module_& module) {
                                     std::nullopt, cuts, t_values, numbers, days);
              })
         .def("best_by_days_of",
-             [](Sweep& sweep, const SweepRules& rules, const Array<std::int32_t>& prices,
+             [](Sweep& sweep, const Rules& rules, const Array<std::int32_t>& prices,
                 const Array<std::int32_t>& cuts, const Array<double>& t_values,
                 const Array<std::int64_t>& numbers, const Array<std::int64_t>& days) {
                  const auto count = static_cast<std::size_t>(t_values.shape(0));

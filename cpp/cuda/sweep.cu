@@ -164,6 +164,7 @@ public:
     void forget() {
         kept_.reset();
         returns_.reset();
+        choosing_.reset();
     }
 
     /// How many decisions and exits, and worlds of all of them with `results` bytes of results
@@ -174,7 +175,7 @@ public:
         const double free = device_.memory().free_bytes();
         const double room = fraction * free;
         const double bars = size_;
-        const auto decisions = static_cast<double>(rules.decisions.size());
+        const auto decisions = static_cast<double>(rules.decisions().size());
         const auto exits = static_cast<double>(rules.exits.size());
         const auto encodings = static_cast<double>(plan.encodings.size());
         const auto predicates = static_cast<double>(plan.predicate_count() + plan.error_count());
@@ -426,8 +427,28 @@ public:
     /// The figures of all rules, in at most `fraction` of the memory that is free.
     void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
                  double fraction) {
+        keep(rules, fraction);
+        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), out, nullptr, stop);
+    }
+
+    /// The best of all rules.
+    ChosenRules choose(const SweepRules& rules, const Choice& choice, const StopFlag& stop,
+                       double fraction) {
+        if (!choosing_ || choosing_->size() < rules.rules.size()) {
+            choosing_.reset();
+            choosing_ = std::make_unique<Choosing>(rules.rules.size(), *stream_);
+        }
+        keep(rules, fraction);
+        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), {},
+             choosing_->figures(), stop);
+        if (stop.stopped()) return {};
+        return choosing_->chosen(rules.rules.size(), choice);
+    }
+
+    /// Keep the decisions of the rules.
+    void keep(const SweepRules& rules, double fraction) {
         // Blocks of a grid have their decisions in common.
-        if (!kept_ || kept_->specs != rules.decisions || kept_->gates != rules.gates) {
+        if (!kept_ || (kept_->decided != rules.decided && *kept_->decided != *rules.decided)) {
             kept_.reset();
             auto kept = std::make_unique<Kept>(rules);
             kept->shares = shares(kept->plan, rules, 1, true, 0, fraction);
@@ -435,16 +456,13 @@ public:
             kept->signals = kept->work->signals(kept->plan);
             kept_ = std::move(kept);
         }
-        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), out, stop);
     }
 
     /// Decisions, what they are made of, and those that are on the device.
     struct Kept {
-        explicit Kept(const SweepRules& rules)
-            : specs(rules.decisions), gates(rules.gates), plan(rules) {}
+        explicit Kept(const SweepRules& rules) : decided(rules.decided), plan(rules) {}
 
-        std::vector<DecisionSpec> specs;
-        std::vector<GateSpec> gates;
+        std::shared_ptr<const SweepDecisions> decided;
         Plan plan;
         Shares shares;
         std::unique_ptr<Work> work;
@@ -452,9 +470,10 @@ public:
         std::vector<std::int32_t> made;  ///< decisions whose bits `work` holds
     };
 
-    /// The figures of the rules of `walks`.
+    /// The figures of the rules of `walks`, brought home to `out`, or left in `on_device` if that
+    /// is not nullptr.
     void walk(Kept& kept, const SweepRules& rules, const Walks& walks, std::span<SweepFigures> out,
-              const StopFlag& stop) {
+              SweepFigures* on_device, const StopFlag& stop) {
         Work& work = *kept.work;
         const Stream& stream = *stream_;
         const DeviceArray<WalkRule> walk_rules(view(walks.rules), stream);
@@ -501,16 +520,22 @@ public:
                 segments[i].place = segments[i].first - first;
             }
             begins.push_back(segments.size());
-            const DeviceArray<Segment> on_device(view(std::as_const(segments)), stream);
+            const DeviceArray<Segment> all_segments(view(std::as_const(segments)), stream);
             stream.wait();
             for (std::size_t i = 0; i + 1 < begins.size() && !stop.stopped(); ++i) {
                 const Segment& last = segments[begins[i + 1] - 1];
                 const auto count = static_cast<std::size_t>(last.place + last.count);
                 const WalkRule* expected =
                     &walks.rules[static_cast<std::size_t>(segments[begins[i]].first)];
-                WalkArgs args = work.walk_args(on_device.get() + begins[i], walk_rules.get());
+                WalkArgs args = work.walk_args(all_segments.get() + begins[i], walk_rules.get());
                 args.signals = signals.get() + part.decisions_first;
-                args.figures = returns.next(out, *stop_word_, stop);
+                args.figures = on_device;
+                args.by_rule = on_device != nullptr;
+                if (args.by_rule) {
+                    returns.next();
+                } else {
+                    args.figures = returns.next(out, *stop_word_, stop);
+                }
                 const auto grid = static_cast<unsigned>(begins[i + 1] - begins[i]);
                 const cudaStream_t on = returns.stream().get();
                 if (narrow) {
@@ -519,7 +544,7 @@ public:
                     walk_kernel<Figures<std::int64_t>><<<grid, walk_threads, 0, on>>>(args);
                 }
                 check(cudaGetLastError(), "walk_kernel");
-                returns.fetch({expected, count});
+                if (!args.by_rule) returns.fetch({expected, count});
             }
             // What the walks read is made anew, or goes away.
             returns.finish(out, *stop_word_, stop);
@@ -717,6 +742,7 @@ private:
     std::unique_ptr<Stream> stream_;
     std::unique_ptr<StopWord> stop_word_;
     std::unique_ptr<Returns> returns_;
+    std::unique_ptr<Choosing> choosing_;
     std::unique_ptr<Kept> kept_;
 };
 
@@ -753,20 +779,17 @@ public:
             std::fill(out.begin(), out.end(), SweepFigures{});
             return;
         }
-        const OnDevice here(lane.device().ordinal());
-        const auto with = [&](double fraction) { lane.figures(rules, out, stop, fraction); };
-        try {
-            const std::shared_lock beside_others(lane.device().whole());
-            with(memory_fraction / lanes_of_device);
-            return;
-        } catch (const OutOfMemory&) {
-        }
-        const std::unique_lock alone(lane.device().whole());
-        for (const auto& other : lanes_) {
-            if (&other->device() == &lane.device()) other->forget();
-        }
-        lane.device().memory().trim();
-        in_less_and_less_memory(with);
+        beside_others(lane, [&](double fraction) { lane.figures(rules, out, stop, fraction); });
+    }
+
+    std::optional<ChosenRules> choose(const SweepRules& rules, const Choice& choice,
+                                      const StopFlag& stop, int number) override {
+        Lane& lane = *lanes_[static_cast<std::size_t>(number)];
+        if (rules.rules.empty() || lane.device().size() == 0) return std::nullopt;
+        ChosenRules best;
+        beside_others(lane,
+                      [&](double fraction) { best = lane.choose(rules, choice, stop, fraction); });
+        return best;
     }
 
     void best(const SweepRules& rules, const SurrogateSpec& surrogates, std::uint64_t first,
@@ -804,6 +827,25 @@ public:
 
 private:
     using Works = std::vector<std::unique_ptr<Lane::Work>>;
+
+    /// Call `work` with a fraction of the memory that leaves as much to the other lanes; if that is
+    /// too little, alone on the device with more.
+    template <class Call>
+    void beside_others(Lane& lane, const Call& work) const {
+        const OnDevice here(lane.device().ordinal());
+        try {
+            const std::shared_lock beside(lane.device().whole());
+            work(memory_fraction / lanes_of_device);
+            return;
+        } catch (const OutOfMemory&) {
+        }
+        const std::unique_lock alone(lane.device().whole());
+        for (const auto& other : lanes_) {
+            if (&other->device() == &lane.device()) other->forget();
+        }
+        lane.device().memory().trim();
+        in_less_and_less_memory(work);
+    }
 
     /// Search null worlds that are shared out among the devices. A world's results take `results`
     /// bytes; `call` gets a lane, its part of the search, and the number of its first world.

@@ -15,7 +15,9 @@
 #include "../src/window_tables.hpp"
 #include "device.cuh"
 #include "sep/sweep.hpp"
+#include "sep/sweep_queue.hpp"
 #include "sweep_rules.cuh"
+#include "sweep_walk.cuh"
 
 /// What a sweep holds on a device and brings back from it.
 namespace sep::cuda {
@@ -216,6 +218,57 @@ private:
     PinnedArray<int> host_;
 };
 
+/// Figures of a block of rules that stay on the device but for the best.
+class Choosing {
+public:
+    /// For blocks of at most `size` rules.
+    Choosing(std::size_t size, const Stream& stream)
+        : size_(size),
+          stream_(stream),
+          figures_(size, stream),
+          statistics_(size, stream),
+          host_(size) {}
+
+    std::size_t size() const { return size_; }
+    /// Where the walks write, rule by rule.
+    SweepFigures* figures() const { return figures_.get(); }
+
+    /// The best of the first `count` rules. Whoever wrote them has ended.
+    ChosenRules chosen(std::size_t count, const Choice& choice) {
+        constexpr unsigned threads = 256;
+        const auto blocks = [](std::size_t all) {
+            return static_cast<unsigned>((all + threads - 1) / threads);
+        };
+        statistic_kernel<<<blocks(count), threads, 0, stream_.get()>>>(
+            figures_.get(), static_cast<std::int32_t>(count), choice, statistics_.get());
+        check(cudaGetLastError(), "statistic_kernel");
+        copy_to_host(host_.get(), statistics_.get(), count * sizeof(double), stream_);
+        stream_.wait();
+        ChosenRules best;
+        best.places =
+            best_places(count, choice.count, [&](std::size_t i) { return host_.get()[i]; });
+        best.figures.resize(best.places.size());
+        if (best.places.empty()) return best;
+        const DeviceArray<std::int64_t> places(view(std::as_const(best.places)), stream_);
+        const DeviceArray<SweepFigures> found(best.places.size(), stream_);
+        chosen_kernel<<<blocks(best.places.size()), threads, 0, stream_.get()>>>(
+            figures_.get(), places.get(), static_cast<std::int32_t>(best.places.size()),
+            found.get());
+        check(cudaGetLastError(), "chosen_kernel");
+        copy_to_host(best.figures.data(), found.get(), best.figures.size() * sizeof(SweepFigures),
+                     stream_);
+        stream_.wait();
+        return best;
+    }
+
+private:
+    std::size_t size_;
+    const Stream& stream_;
+    DeviceArray<SweepFigures> figures_;
+    DeviceArray<double> statistics_;
+    PinnedArray<double> host_;
+};
+
 /// Launches in flight, and the way of their figures to the caller's list.
 class Returns {
 public:
@@ -228,10 +281,12 @@ public:
 
     /// Where the next launch may write, on `stream()`; `out` gets what was there.
     SweepFigures* next(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
-        current_ = (current_ + 1) % slots_.size();
+        next();
         slots_[current_]->empty(out, word, stop);
         return slots_[current_]->device.get();
     }
+    /// A launch that brings nothing home is on `stream()`.
+    void next() { current_ = (current_ + 1) % slots_.size(); }
     const Stream& stream() const { return slots_[current_]->stream; }
     /// Bring home the figures of the launch, which wrote those of `rules` in order.
     void fetch(std::span<const WalkRule> rules) {
@@ -241,7 +296,10 @@ public:
                      slot.stream);
     }
     void finish(std::span<SweepFigures> out, StopWord& word, const StopFlag& stop) {
-        for (const auto& slot : slots_) slot->empty(out, word, stop);
+        for (const auto& slot : slots_) {
+            word.wait(slot->stream, stop);
+            slot->empty(out, word, stop);
+        }
     }
     /// Forget what a call that failed left.
     void clear() {

@@ -44,7 +44,7 @@ struct Plan {
             return static_cast<std::int32_t>(list.size() - 1);
         };
         std::vector<std::int32_t> feature_of_decision;
-        for (const DecisionSpec& decision : rules.decisions) {
+        for (const DecisionSpec& decision : rules.decisions()) {
             const auto [place, is_new] = feature_of.try_emplace(
                 {decision.encoding, decision.window}, static_cast<std::int32_t>(features.size()));
             const std::int32_t feature = place->second;
@@ -81,7 +81,7 @@ struct Plan {
                               decision.gates_count};
             for (std::int32_t k = 0; k < decision.gates_count; ++k) {
                 const GateSpec& gate =
-                    rules.gates[static_cast<std::size_t>(decision.gates_first + k)];
+                    rules.gates()[static_cast<std::size_t>(decision.gates_first + k)];
                 groups |= groups_of(gate.metric);
                 const GateKey key{gate.metric, gate.complete, gate.low, gate.high};
                 const auto [found, missing] = gate_of.try_emplace({feature, key}, 0);
@@ -162,7 +162,7 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
         return static_cast<std::size_t>(rules.rules[rule].exit);
     };
     const std::vector<std::size_t> rules_first =
-        parts_by(size, rules.decisions.size(), decision_of);
+        parts_by(size, rules.decisions().size(), decision_of);
     std::vector<std::int32_t> exit_place(rules.exits.size(), -1);
     bool grouped = true;  // by decision, as the rules of a grid are
     for (std::size_t rule = 0; rule < size; ++rule) {
@@ -191,7 +191,7 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
     for (std::size_t i = 0; i < walks.exits.size(); ++i) {
         exit_place[static_cast<std::size_t>(walks.exits[i])] = static_cast<std::int32_t>(i);
     }
-    for (std::size_t d = 0; d < rules.decisions.size(); ++d) {
+    for (std::size_t d = 0; d < rules.decisions().size(); ++d) {
         if (rules_first[d] < rules_first[d + 1]) {
             walks.decisions.push_back(static_cast<std::int32_t>(d));
         }
@@ -203,7 +203,7 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
                      [&](std::int32_t a, std::int32_t b) { return signals_of(a) > signals_of(b); });
     const auto share = static_cast<std::size_t>(shares.decisions);
     const std::size_t chunks = (walks.decisions.size() - 1) / share + 1;
-    std::vector<std::size_t> chunk(rules.decisions.size(), 0);
+    std::vector<std::size_t> chunk(rules.decisions().size(), 0);
     for (std::size_t i = 0; i < walks.decisions.size(); ++i) {
         chunk[static_cast<std::size_t>(walks.decisions[i])] = i / share;
     }

@@ -111,6 +111,7 @@ struct WalkArgs {
     std::int32_t rule_count;  ///< of the caller's list
     Statistic statistic;
     SweepFigures* figures;
+    bool by_rule;            ///< `figures` by rules of the caller's list, else by segments
     double* statistics;      ///< [world][rule]
     std::int64_t* day_nets;  ///< [world][day][place of the rule in `rules`], zeros before
     const int* stop;         ///< not 0 ends the walk
@@ -346,7 +347,7 @@ __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArg
         f.tally.exits[2] = running.targets;
         f.tally.exits[3] = running.ends;
         f.signals = a.signals[rule.decision];
-        a.figures[segment.place + threadIdx.x] = f;
+        a.figures[a.by_rule ? rule.rule : segment.place + static_cast<int>(threadIdx.x)] = f;
     } else {
         const std::int64_t days = a.bars > 0 ? a.day[a.bars - 1] + 1 : 0;
         a.statistics[world * a.rule_count + rule.rule] =
@@ -380,6 +381,20 @@ __global__ void best_kernel(const double* statistics, std::int32_t rules, Surrog
         if (is_better(found[warp], best)) best = found[warp];
     }
     out[blockIdx.x] = best;
+}
+
+// Thread i says how good rule i is.
+__global__ void statistic_kernel(const SweepFigures* figures, std::int32_t count, Choice choice,
+                                 double* out) {
+    const std::int32_t i = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < count) out[i] = choice.statistic(figures[i].tally);
+}
+
+// Thread k takes the figures of the k-th of `places`.
+__global__ void chosen_kernel(const SweepFigures* figures, const std::int64_t* places,
+                              std::int32_t count, SweepFigures* out) {
+    const std::int32_t k = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (k < count) out[k] = figures[places[k]];
 }
 
 }  // namespace sep::cuda

@@ -45,14 +45,15 @@ SweepBars bars_of(Input& input) {
 
 SweepRules rules_of(Input& input) {
     SweepRules rules;
+    SweepDecisions made;
     const bool wild = input.in(0, 15) == 0;
     const int most = wild ? 9 : 3;
     for (auto n = input.in(0, 3); n > 0; --n) {
         const double low = input.flag() ? 0.0 : input.take<double>();
-        rules.gates.push_back({static_cast<std::int32_t>(input.in(0, wild ? 40 : 17)),
-                               static_cast<std::int32_t>(input.in(0, 1)), low, 0.9});
+        made.gates.push_back({static_cast<std::int32_t>(input.in(0, wild ? 40 : 17)),
+                              static_cast<std::int32_t>(input.in(0, 1)), low, 0.9});
     }
-    const auto gates = static_cast<std::int64_t>(rules.gates.size());
+    const auto gates = static_cast<std::int64_t>(made.gates.size());
     for (auto n = input.in(1, 4); n > 0; --n) {
         DecisionSpec decision;
         decision.encoding = static_cast<Encoding>(input.in(0, most));
@@ -62,7 +63,7 @@ SweepRules rules_of(Input& input) {
         decision.gates_first = static_cast<std::int32_t>(input.in(0, gates));
         decision.gates_count =
             static_cast<std::int32_t>(input.in(0, wild ? 9 : gates - decision.gates_first));
-        rules.decisions.push_back(decision);
+        made.decisions.push_back(decision);
     }
     for (auto n = input.in(1, 4); n > 0; --n) {
         ExitSpec exit;
@@ -72,12 +73,13 @@ SweepRules rules_of(Input& input) {
         exit.entry = static_cast<EntryAt>(input.in(0, wild ? 2 : 1));
         rules.exits.push_back(exit);
     }
-    const auto decisions = static_cast<std::int64_t>(rules.decisions.size());
+    const auto decisions = static_cast<std::int64_t>(made.decisions.size());
     const auto exits = static_cast<std::int64_t>(rules.exits.size());
     for (auto n = input.in(0, 20); n > 0; --n) {
         rules.rules.push_back({static_cast<std::int32_t>(input.in(wild ? -1 : 0, decisions - 1)),
                                static_cast<std::int32_t>(input.in(0, wild ? 9 : exits - 1))});
     }
+    rules.decided = std::make_shared<const SweepDecisions>(std::move(made));
     return rules;
 }
 
@@ -94,7 +96,11 @@ void sweep(std::span<const std::uint8_t> bytes) {
     const SweepRules rules = rules_of(input);
     const SweepBars bars = bars_of(input);
     // Rules are checked where they come in; a backend trusts them.
-    if (!refusal_of([&] { check(rules); }).empty()) return;
+    const auto checked = [&] {
+        check(*rules.decided);
+        check(rules);
+    };
+    if (!refusal_of(checked).empty()) return;
     const auto figures = [&](Backend backend, int count) {
         std::vector<SweepFigures> out(rules.rules.size());
         make_sweep(bars, backend, count)->figures(rules, out, Never{}, 0);

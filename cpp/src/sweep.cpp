@@ -298,12 +298,11 @@ public:
     void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
                  int) override {
         // A grid comes in blocks that have their decisions in common.
-        if (decided_ != rules.decisions || gates_ != rules.gates) {
-            decided_.clear();
+        if (!decided_ || (decided_ != rules.decided && *decided_ != *rules.decided)) {
+            decided_.reset();
             decisions_ = decide(bars_, rules, backend_, threads_, stop);
             if (stop.stopped()) return;
-            decided_ = rules.decisions;
-            gates_ = rules.gates;
+            decided_ = rules.decided;
         }
         const std::vector<DecisionBits>& decisions = decisions_;
         const std::vector<std::uint32_t> order = by_exit(rules);
@@ -349,8 +348,7 @@ private:
     Backend backend_;
     int threads_;
     std::vector<DecisionBits> decisions_;  ///< of the call before, of these decisions and gates
-    std::vector<DecisionSpec> decided_;
-    std::vector<GateSpec> gates_;
+    std::shared_ptr<const SweepDecisions> decided_;
 };
 
 /// One rule after another and one trade after another, without tables.
@@ -420,10 +418,10 @@ void check_range(const char* name, std::int32_t value, std::int32_t low, std::in
 }  // namespace
 
 void combine(SweepRules& rules) {
-    const auto decisions = static_cast<std::int32_t>(rules.decisions.size());
+    const auto decisions = static_cast<std::int32_t>(rules.decisions().size());
     const auto exits = static_cast<std::int32_t>(rules.exits.size());
     rules.rules.clear();
-    rules.rules.reserve(rules.decisions.size() * rules.exits.size());
+    rules.rules.reserve(rules.decisions().size() * rules.exits.size());
     for (std::int32_t decision = 0; decision < decisions; ++decision) {
         for (std::int32_t way = 0; way < exits; ++way) rules.rules.push_back({decision, way});
     }
@@ -468,20 +466,23 @@ void check(const SweepBars& bars) {
     }
 }
 
-void check(const SweepRules& rules) {
-    for (const GateSpec& gate : rules.gates) {
+void check(const SweepDecisions& decided) {
+    for (const GateSpec& gate : decided.gates) {
         check_range("metric of a gate", gate.metric, 0, window_metric_count);
     }
-    for (const DecisionSpec& decision : rules.decisions) {
+    for (const DecisionSpec& decision : decided.decisions) {
         WindowSpec window;
         window.window = decision.window;
         check(window);
         check_range("encoding", static_cast<int>(decision.encoding), 0, 3);
         check_range("direction", static_cast<int>(decision.direction), 0, 4);
-        const auto gates = static_cast<std::int32_t>(rules.gates.size());
+        const auto gates = static_cast<std::int32_t>(decided.gates.size());
         check_range("gates_count", decision.gates_count, 0, gates);
         check_range("gates_first", decision.gates_first, 0, gates - decision.gates_count);
     }
+}
+
+void check(const SweepRules& rules) {
     for (const ExitSpec& exit : rules.exits) {
         check_range("horizon", exit.horizon, 1, 1'000'000);
         check_range("stop", exit.stop, 0, sweep_cost_max);
@@ -490,7 +491,7 @@ void check(const SweepRules& rules) {
     }
     for (const RuleSpec& rule : rules.rules) {
         check_range("decision of a rule", rule.decision, 0,
-                    static_cast<std::int32_t>(rules.decisions.size()) - 1);
+                    static_cast<std::int32_t>(rules.decisions().size()) - 1);
         check_range("exit of a rule", rule.exit, 0,
                     static_cast<std::int32_t>(rules.exits.size()) - 1);
     }

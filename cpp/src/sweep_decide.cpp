@@ -34,8 +34,8 @@ struct Family {
 
 std::vector<Family> families_of(const SweepRules& rules) {
     std::vector<Family> families;
-    for (std::size_t d = 0; d < rules.decisions.size(); ++d) {
-        const DecisionSpec& decision = rules.decisions[d];
+    for (std::size_t d = 0; d < rules.decisions().size(); ++d) {
+        const DecisionSpec& decision = rules.decisions()[d];
         const auto same = std::find_if(families.begin(), families.end(), [&](const Family& f) {
             return f.encoding == decision.encoding && f.window == decision.window;
         });
@@ -85,12 +85,12 @@ public:
         unsigned groups = 0;
         std::array<bool, window_metric_count + 1> wanted{};
         for (const std::size_t d : family.decisions) {
-            const DecisionSpec& decision = rules.decisions[d];
+            const DecisionSpec& decision = rules.decisions()[d];
             if (decision.direction == SignalDirection::balance) wanted[metric_balance] = true;
             if (decision.direction == SignalDirection::damped) wanted[metric_damped] = true;
             for (int g = 0; g < decision.gates_count; ++g) {
                 const GateSpec& gate =
-                    rules.gates[static_cast<std::size_t>(decision.gates_first + g)];
+                    rules.gates()[static_cast<std::size_t>(decision.gates_first + g)];
                 wanted[static_cast<std::size_t>(gate.metric)] = true;
                 needs_complete_ |= gate.complete != 0;
             }
@@ -231,7 +231,7 @@ DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules
     }
     for (int g = 0; g < decision.gates_count; ++g) {
         const auto& passing =
-            gates.of(rules.gates[static_cast<std::size_t>(decision.gates_first + g)]);
+            gates.of(rules.gates()[static_cast<std::size_t>(decision.gates_first + g)]);
         for (std::size_t w = 0; w < words; ++w) result.words[w].decided &= passing[w];
     }
     for (std::size_t w = 0; w < words; ++w) {
@@ -246,7 +246,7 @@ DecisionBits decision_bits(const DecisionSpec& decision, const SweepRules& rules
 std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules, Backend backend,
                                  int threads, const StopFlag& stop) {
     const std::vector<Family> families = families_of(rules);
-    std::vector<DecisionBits> result(rules.decisions.size());
+    std::vector<DecisionBits> result(rules.decisions().size());
     std::atomic<std::size_t> next{0};
     const auto work = [&] {
         for (std::size_t f = next++; f < families.size() && !stop.stopped(); f = next++) {
@@ -256,7 +256,7 @@ std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules,
             GateBits gates(metrics, bar.counted.size());
             for (const std::size_t d : family.decisions) {
                 if (stop.stopped()) return;
-                result[d] = decision_bits(rules.decisions[d], rules, bar, gates);
+                result[d] = decision_bits(rules.decisions()[d], rules, bar, gates);
             }
         }
     };

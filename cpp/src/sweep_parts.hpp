@@ -23,7 +23,7 @@ struct DecisionBits {
     std::int64_t signals = 0;
 };
 
-/// One for each of `rules.decisions`; metrics are computed once for each encoding and window.
+/// One for each of `rules.decisions()`; metrics are computed once for each encoding and window.
 std::vector<DecisionBits> decide(const SweepBars& bars, const SweepRules& rules, Backend backend,
                                  int threads, const StopFlag& stop);
 

@@ -12,15 +12,6 @@ namespace {
 // of them is written in runs.
 constexpr std::size_t rules_in_run = 1024;
 
-struct Rank {
-    double statistic;
-    std::int64_t place;
-};
-
-bool is_better(const Rank& a, const Rank& b) {
-    return a.statistic > b.statistic || (a.statistic == b.statistic && a.place < b.place);
-}
-
 /// Call `row` with a function that reads one kind of figure, kind by kind.
 template <class Row>
 void each_figure(const Row& row) {
@@ -40,6 +31,10 @@ void each_figure(const Row& row) {
 
 }  // namespace
 
+std::size_t SweepBlock::size() const {
+    return every_pair ? rules->decisions().size() * rules->exits.size() : rules->rules.size();
+}
+
 void write_figures(std::span<const SweepFigures> figures, const FigureSink& sink) {
     const auto width = static_cast<std::size_t>(sink.width);
     for (std::size_t at = 0; at < figures.size();) {
@@ -57,38 +52,13 @@ void write_figures(std::span<const SweepFigures> figures, const FigureSink& sink
     }
 }
 
-BestRules best_rules(std::span<const SweepFigures> figures, std::size_t count, Statistic by,
-                     std::int64_t days) {
-    std::vector<Rank> ranks;
-    const std::size_t wanted = std::min(count, figures.size());
-    if (wanted == 0) return {};
-    const auto last = static_cast<std::ptrdiff_t>(wanted - 1);
-    const auto cut = [&] {
-        std::nth_element(ranks.begin(), ranks.begin() + last, ranks.end(), is_better);
-        ranks.resize(wanted);
-    };
-    // Whoever is not better than the worst of as many as are wanted is not looked at again.
-    for (std::size_t i = 0; i < figures.size(); ++i) {
-        const Tally& tally = figures[i].tally;
-        const double statistic = by == Statistic::net
-                                     ? static_cast<double>(tally.net)
-                                     : daily_t_value(tally.net, tally.day_squares, days);
-        const Rank rank{statistic, static_cast<std::int64_t>(i)};
-        if (ranks.size() >= wanted && !is_better(rank, ranks[wanted - 1])) continue;
-        ranks.push_back(rank);
-        if (ranks.size() == wanted || ranks.size() >= 2 * wanted + 64) cut();
+ChosenRules best_rules(std::span<const SweepFigures> figures, const Choice& choice) {
+    ChosenRules best;
+    best.places = best_places(figures.size(), choice.count,
+                              [&](std::size_t i) { return choice.statistic(figures[i].tally); });
+    for (const std::int64_t place : best.places) {
+        best.figures.push_back(figures[static_cast<std::size_t>(place)]);
     }
-    if (ranks.size() > wanted) cut();
-    std::sort(ranks.begin(), ranks.end(), is_better);
-    std::vector<SweepFigures> chosen;
-    BestRules best;
-    for (const Rank& rank : ranks) {
-        best.places.push_back(rank.place);
-        chosen.push_back(figures[static_cast<std::size_t>(rank.place)]);
-    }
-    best.figures.resize(sweep_figures * wanted);
-    const auto width = static_cast<std::int64_t>(wanted);
-    write_figures(chosen, {best.figures.data(), width, 1, 0, width, width});
     return best;
 }
 
@@ -121,7 +91,7 @@ std::size_t SweepQueue::size() {
     return jobs_.size();
 }
 
-std::optional<BestRules> SweepQueue::take(std::chrono::milliseconds patience) {
+std::optional<ChosenRules> SweepQueue::take(std::chrono::milliseconds patience) {
     std::unique_lock lock(guard_);
     if (jobs_.empty()) throw InvalidArgument("no block of rules is being swept");
     if (!changed_.wait_for(lock, patience, [&] { return jobs_.front()->state == State::done; })) {
@@ -148,7 +118,7 @@ void SweepQueue::clear() {
 }
 
 void SweepQueue::work(int lane) {
-    std::vector<SweepFigures> made;  // kept from block to block: its pages are there
+    Kept kept;
     std::unique_lock lock(guard_);
     for (;;) {
         std::shared_ptr<Job> job;
@@ -164,7 +134,7 @@ void SweepQueue::work(int lane) {
         lock.unlock();
         std::exception_ptr thrown;
         try {
-            sweep(*job, lane, made);
+            sweep(*job, lane, kept);
         } catch (...) {  // handed over, not swallowed
             thrown = std::current_exception();
         }
@@ -175,18 +145,27 @@ void SweepQueue::work(int lane) {
     }
 }
 
-void SweepQueue::sweep(Job& job, int lane, std::vector<SweepFigures>& made) const {
+void SweepQueue::sweep(Job& job, int lane, Kept& kept) const {
     const SweepBlock& block = job.block;
-    const std::size_t count = block.rules->rules.size();
-    made.resize(std::max(made.size(), count));
-    const std::span<SweepFigures> figures = std::span(made).first(count);
-    backend_.figures(*block.rules, figures, stop_, lane);
+    if (block.every_pair) {
+        kept.rules.decided = block.rules->decided;
+        kept.rules.exits = block.rules->exits;
+        combine(kept.rules);
+    }
+    const SweepRules& rules = block.every_pair ? kept.rules : *block.rules;
+    if (block.sinks.empty()) {
+        if (std::optional<ChosenRules> chosen = backend_.choose(rules, block.best, stop_, lane)) {
+            job.best = std::move(*chosen);
+            return;
+        }
+    }
+    kept.figures.resize(std::max(kept.figures.size(), rules.rules.size()));
+    const std::span<SweepFigures> figures = std::span(kept.figures).first(rules.rules.size());
+    backend_.figures(rules, figures, stop_, lane);
     for (const FigureSink& sink : block.sinks) {
         if (!stop_.stopped()) write_figures(figures, sink);
     }
-    if (block.best > 0 && !stop_.stopped()) {
-        job.best = best_rules(figures, block.best, block.by, block.days);
-    }
+    if (!stop_.stopped()) job.best = best_rules(figures, block.best);
 }
 
 }  // namespace sep

@@ -16,7 +16,7 @@
 namespace {
 
 using namespace std::chrono_literals;
-using sep::BestRules;
+using sep::ChosenRules;
 using sep::SweepFigures;
 using sep::SweepQueue;
 using sep::SweepRules;
@@ -34,7 +34,8 @@ std::shared_ptr<SweepRules> rules_of(std::int32_t horizon, std::size_t count) {
     return rules;
 }
 
-/// Three lanes; rule i of a block has the net result 100 * horizon + i. Short horizons take long,
+/// Three lanes; rule i of a block has the net result 100 * horizon + i, and as many signals as ten
+/// times its decision and its exit. Short horizons take long,
 /// so that blocks end in another order than they begin in. Horizon 0 fails; 1,000 lasts until it is
 /// stopped.
 class MadeBackend final : public sep::SweepBackend {
@@ -49,6 +50,7 @@ public:
         std::this_thread::sleep_for(std::chrono::microseconds(2000 / horizon));
         for (std::size_t i = 0; i < out.size(); ++i) {
             out[i] = figures_of(100 * horizon + static_cast<std::int64_t>(i));
+            out[i].signals = 10 * rules.rules[i].decision + rules.rules[i].exit;
         }
     }
     void best(const SweepRules&, const sep::SurrogateSpec&, std::uint64_t, sep::Statistic,
@@ -72,16 +74,15 @@ TEST(SweepQueue, BlocksComeBackInTheirOrderAndWriteWhereTheyBelong) {
         block.rules = rules_of(b + 1, 10);
         block.sinks = {{columns.data(), all, 1, 5 * b, 5, 20},
                        {rows.data(), 1, sep::sweep_figures, 5 * b, 5, 20}};
-        block.best = 2;
-        block.by = sep::Statistic::net;
+        block.best = {2, sep::Statistic::net, 1};
         queue.put(std::move(block));
     }
     for (std::int64_t b = 0; b < 4; ++b) {
-        const std::optional<BestRules> best = queue.take(10s);
+        const std::optional<ChosenRules> best = queue.take(10s);
         ASSERT_TRUE(best);
         EXPECT_EQ(best->places, (std::vector<std::int64_t>{9, 8}));
-        EXPECT_EQ(best->figures[2 * 4], 100 * (b + 1) + 9);
-        EXPECT_EQ(best->figures[2 * 4 + 1], 100 * (b + 1) + 8);
+        EXPECT_EQ(best->figures[0].tally.net, 100 * (b + 1) + 9);
+        EXPECT_EQ(best->figures[1].tally.net, 100 * (b + 1) + 8);
     }
     EXPECT_EQ(queue.size(), 0U);
     for (std::int64_t rule = 0; rule < all; ++rule) {
@@ -94,10 +95,38 @@ TEST(SweepQueue, BlocksComeBackInTheirOrderAndWriteWhereTheyBelong) {
     EXPECT_THROW(queue.take(0ms), sep::InvalidArgument);
 }
 
+TEST(SweepQueue, EveryDecisionWithEveryExitIsListedByTheLane) {
+    MadeBackend backend;
+    SweepQueue queue(backend);
+    const auto put = [&](std::size_t decisions, std::size_t exits, std::int64_t* to) {
+        auto decided = std::make_shared<sep::SweepDecisions>();
+        decided->decisions.resize(decisions);
+        auto rules = std::make_shared<SweepRules>();
+        rules->decided = std::move(decided);
+        rules->exits.assign(exits, {2, 0, 0, sep::EntryAt::open});
+        sep::SweepBlock block;
+        block.rules = std::move(rules);
+        block.every_pair = true;
+        EXPECT_EQ(block.size(), decisions * exits);
+        const auto width = static_cast<std::int64_t>(block.size());
+        block.sinks = {{to, width, 1, 0, width, width}};
+        queue.put(std::move(block));
+    };
+    // A lane that has swept a larger block takes a smaller one.
+    std::vector<std::vector<std::int64_t>> found(8, std::vector<std::int64_t>(13 * 6));
+    for (std::size_t i = 0; i < found.size(); ++i) put(i < 4 ? 2 : 1, 3, found[i].data());
+    while (queue.size() > 0) ASSERT_TRUE(queue.take(10s));
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        found[i].resize(i < 4 ? 6 : 3);
+        const std::vector<std::int64_t> all{0, 1, 2, 10, 11, 12};
+        EXPECT_TRUE(std::equal(found[i].begin(), found[i].end(), all.begin()));
+    }
+}
+
 TEST(SweepQueue, WhatABlockThrowsComesWithItAndTheNextGoOn) {
     MadeBackend backend;
     SweepQueue queue(backend);
-    for (const std::int32_t horizon : {1, 0, 2}) queue.put({rules_of(horizon, 1), {}, 0, {}, 0});
+    for (const std::int32_t horizon : {1, 0, 2}) queue.put({rules_of(horizon, 1), {}, {}, false});
     EXPECT_TRUE(queue.take(10s));
     EXPECT_THROW(queue.take(10s), sep::InvalidArgument);
     EXPECT_TRUE(queue.take(10s));
@@ -106,23 +135,23 @@ TEST(SweepQueue, WhatABlockThrowsComesWithItAndTheNextGoOn) {
 TEST(SweepQueue, ClearingEndsWhatRunsAndForgetsTheRest) {
     MadeBackend backend;
     SweepQueue queue(backend);
-    for (int i = 0; i < 8; ++i) queue.put({rules_of(1000, 1), {}, 0, {}, 0});
+    for (int i = 0; i < 8; ++i) queue.put({rules_of(1000, 1), {}, {}, false});
     while (backend.begun < 3) std::this_thread::sleep_for(1ms);
     EXPECT_FALSE(queue.take(1ms));
     queue.clear();
     EXPECT_EQ(queue.size(), 0U);
     EXPECT_EQ(backend.begun, 3);
-    queue.put({rules_of(3, 1), {}, 0, {}, 0});
+    queue.put({rules_of(3, 1), {}, {}, false});
     EXPECT_TRUE(queue.take(10s));
     // One that runs does not keep the queue from going away.
-    queue.put({rules_of(1000, 1), {}, 0, {}, 0});
+    queue.put({rules_of(1000, 1), {}, {}, false});
 }
 
 TEST(SweepQueue, OfEqualRulesTheFirstIsBetter) {
     std::vector<SweepFigures> figures;
     for (const std::int64_t net : {3, 7, 7, 1, 7, 5, 3}) figures.push_back(figures_of(net));
     const auto best = [&](std::size_t count) {
-        return sep::best_rules(figures, count, sep::Statistic::net, 1).places;
+        return sep::best_rules(figures, {count, sep::Statistic::net, 1}).places;
     };
     EXPECT_EQ(best(0), (std::vector<std::int64_t>{}));
     EXPECT_EQ(best(2), (std::vector<std::int64_t>{1, 2}));
@@ -145,7 +174,7 @@ TEST(SweepQueue, TheBestOfManyAreThoseOfSorting) {
     });
     for (const std::size_t count : {1, 10, 64, 1'000, 4'999, 5'000}) {
         const auto first = order.begin() + static_cast<std::ptrdiff_t>(count);
-        EXPECT_EQ(sep::best_rules(figures, count, sep::Statistic::net, 1).places,
+        EXPECT_EQ(sep::best_rules(figures, {count, sep::Statistic::net, 1}).places,
                   std::vector<std::int64_t>(order.begin(), first));
     }
 }

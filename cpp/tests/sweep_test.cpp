@@ -151,17 +151,24 @@ TEST(Sweep, ItRefusesWhatIsOutOfRange) {
     rules = {};
     rules.rules = {{0, 0}};
     EXPECT_THROW(sep::check(rules), sep::InvalidArgument);
+    sep::SweepDecisions decided;
+    decided.decisions.emplace_back();
+    EXPECT_NO_THROW(sep::check(decided));
+    decided.decisions.back().gates_count = 1;
+    EXPECT_THROW(sep::check(decided), sep::InvalidArgument);
 }
 
 TEST(Sweep, ThreadsGiveTheSameFigures) {
     const SweepBars bars = random_bars(5000, 3);
     sep::SweepRules rules;
+    sep::SweepDecisions made;
     for (int d = 0; d < 5; ++d) {
         sep::DecisionSpec decision;
         decision.direction = static_cast<sep::SignalDirection>(d);
         decision.window = 8 + d;
-        rules.decisions.push_back(decision);
+        made.decisions.push_back(decision);
     }
+    rules.decided = std::make_shared<sep::SweepDecisions>(std::move(made));
     for (std::int32_t e = 0; e < 20; ++e) {
         rules.exits.push_back({e + 1, e % 3 == 0 ? 9 : 0, e % 4 == 0 ? 7 : 0,
                                e % 2 == 0 ? EntryAt::open : EntryAt::close});

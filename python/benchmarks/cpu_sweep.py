@@ -98,7 +98,10 @@ def engine_rate(bars: Bars, grid: Grid, name: str) -> Rate:
     """The same when the decisions are there already: what one more exit costs."""
     engine = SweepBars.of(bars, FREE, "mid").compiled("auto", 1)
     block = Block(range(grid.decisions), range(grid.exits))
-    rules, out = block.compiled(grid), np.empty((13, len(grid)), dtype=np.int64)
+    rules, out = (
+        block.compiled(grid, block.decided(grid)),
+        np.empty((13, len(grid)), dtype=np.int64),
+    )
     whole = [(out, 0, len(grid), len(grid))]
 
     def figures() -> None:

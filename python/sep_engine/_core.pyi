@@ -31,8 +31,8 @@ class Iaaft:
         self, seed: int, first: int, count: int, rounds_max: int, /
     ) -> tuple[NDArray[np.int32], list[int]]: ...
 
-class SweepRules:
-    """Rules as places in lists of decisions and exits; None: each decision with each exit."""
+class SweepDecisions:
+    """Decisions, which point into a list of gates; many `SweepRules` may have them in common."""
 
     def __init__(
         self,
@@ -40,6 +40,15 @@ class SweepRules:
         gate_metrics: NDArray[np.int32],
         gate_ranges: NDArray[np.float64],
         decisions: NDArray[np.int32],
+    ) -> None: ...
+
+class SweepRules:
+    """Rules as places in lists of decisions and exits; None: each decision with each exit."""
+
+    def __init__(
+        self,
+        *,
+        decisions: SweepDecisions,
         exits: NDArray[np.int32],
         rules: NDArray[np.int32] | None,
     ) -> None: ...

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -332,11 +333,21 @@ struct SweepBars {
     }
 };
 
-struct SweepRules {
+struct SweepDecisions {
     std::vector<GateSpec> gates;
     std::vector<DecisionSpec> decisions;
+
+    bool operator==(const SweepDecisions&) const = default;
+};
+
+struct SweepRules {
+    /// What blocks of a grid have in common, never nullptr.
+    std::shared_ptr<const SweepDecisions> decided = std::make_shared<SweepDecisions>();
     std::vector<ExitSpec> exits;
     std::vector<RuleSpec> rules;
+
+    const std::vector<GateSpec>& gates() const { return decided->gates; }
+    const std::vector<DecisionSpec>& decisions() const { return decided->decisions; }
 };
 
 /// Let the rules be every decision with every exit, the exit turning faster.
@@ -407,6 +418,24 @@ public:
 };
 
 /// Computes sweeps on bars that are checked and kept. One call at a time on each lane.
+/// What the best rules are wanted by, and how many.
+struct Choice {
+    std::size_t count = 0;
+    Statistic by = Statistic::sharpe;
+    std::int64_t days = 0;  ///< trading days of the bars
+
+    SEP_HOST_DEVICE double statistic(const Tally& tally) const {
+        return by == Statistic::net ? static_cast<double>(tally.net)
+                                    : daily_t_value(tally.net, tally.day_squares, days);
+    }
+};
+
+/// The best of some rules, the best first; of equals the first of the list.
+struct ChosenRules {
+    std::vector<std::int64_t> places;  ///< in the list
+    std::vector<SweepFigures> figures;
+};
+
 class SweepBackend {
 public:
     virtual ~SweepBackend() = default;
@@ -417,6 +446,12 @@ public:
     /// The figures of all rules. What is written when it was stopped is of no use.
     virtual void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
                          int lane) = 0;
+
+    /// The best of the rules; nothing: this backend has no faster way to them than all figures.
+    virtual std::optional<ChosenRules> choose(const SweepRules&, const Choice&, const StopFlag&,
+                                              int /*lane*/) {
+        return std::nullopt;
+    }
 
     /// The best of all rules in surrogates first .. first + out.size() - 1. It takes all lanes.
     virtual void best(const SweepRules& rules, const SurrogateSpec& surrogates, std::uint64_t first,
@@ -437,6 +472,10 @@ SweepBars surrogate(const SweepBars& bars, const SurrogateSpec& spec, std::uint6
 void check(const SweepBars& bars);
 
 /// @throws InvalidArgument  a part of a specification is out of range.
+void check(const SweepDecisions& decided);
+
+/// Check exits and rules: decisions are checked once, however many blocks have them.
+/// @throws InvalidArgument  one is out of range.
 void check(const SweepRules& rules);
 
 /// @throws InvalidArgument  a cut is not in 1..T, an output has another size than it needs, or a

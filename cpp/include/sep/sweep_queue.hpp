@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -38,22 +39,49 @@ struct FigureSink {
 struct SweepBlock {
     std::shared_ptr<const SweepRules> rules;
     std::vector<FigureSink> sinks;
-    std::size_t best = 0;  ///< so many of the best rules are wanted
-    Statistic by = Statistic::sharpe;
-    std::int64_t days = 0;  ///< trading days of the bars
-};
+    Choice best;              ///< so many of the best rules are wanted
+    bool every_pair = false;  ///< each decision with each exit; `rules` lists no rules then
 
-/// The best rules of a block, the best first; of equals the first of the block.
-struct BestRules {
-    std::vector<std::int64_t> places;   ///< in the block
-    std::vector<std::int64_t> figures;  ///< figure f of best rule k is figures[f * best + k]
+    std::size_t size() const;
 };
 
 /// Write the figures of a block where they go.
 void write_figures(std::span<const SweepFigures> figures, const FigureSink& sink);
 
-BestRules best_rules(std::span<const SweepFigures> figures, std::size_t count, Statistic by,
-                     std::int64_t days);
+/// Places of the largest of `size` statistics, the largest first; of equals the first.
+template <class Statistic>
+std::vector<std::int64_t> best_places(std::size_t size, std::size_t count,
+                                      const Statistic& statistic) {
+    struct Rank {
+        double statistic;
+        std::int64_t place;
+    };
+    const auto is_better = [](const Rank& a, const Rank& b) {
+        return a.statistic > b.statistic || (a.statistic == b.statistic && a.place < b.place);
+    };
+    std::vector<Rank> ranks;
+    const std::size_t wanted = std::min(count, size);
+    if (wanted == 0) return {};
+    const auto last = static_cast<std::ptrdiff_t>(wanted - 1);
+    const auto cut = [&] {
+        std::nth_element(ranks.begin(), ranks.begin() + last, ranks.end(), is_better);
+        ranks.resize(wanted);
+    };
+    // Whoever is not better than the worst of as many as are wanted is not looked at again.
+    for (std::size_t i = 0; i < size; ++i) {
+        const Rank rank{statistic(i), static_cast<std::int64_t>(i)};
+        if (ranks.size() >= wanted && !is_better(rank, ranks[wanted - 1])) continue;
+        ranks.push_back(rank);
+        if (ranks.size() == wanted || ranks.size() >= 2 * wanted + 64) cut();
+    }
+    if (ranks.size() > wanted) cut();
+    std::sort(ranks.begin(), ranks.end(), is_better);
+    std::vector<std::int64_t> places;
+    for (const Rank& rank : ranks) places.push_back(rank.place);
+    return places;
+}
+
+ChosenRules best_rules(std::span<const SweepFigures> figures, const Choice& choice);
 
 /// Puts blocks on the lanes of a backend and hands them back in the order in which they came.
 ///
@@ -73,7 +101,7 @@ public:
     /// Wait for the oldest block; nothing if it is not done within `patience`.
     /// @throws InvalidArgument  there is no block.
     /// @throws what its sweep threw. It counts as taken then.
-    std::optional<BestRules> take(std::chrono::milliseconds patience);
+    std::optional<ChosenRules> take(std::chrono::milliseconds patience);
     /// End what is being worked on and forget all blocks. Nobody writes into a sink any more.
     void clear();
 
@@ -82,7 +110,7 @@ private:
     struct Job {
         SweepBlock block;
         State state = State::waiting;
-        BestRules best;
+        ChosenRules best;
         std::exception_ptr thrown;
     };
     class Stop final : public StopFlag {
@@ -94,8 +122,14 @@ private:
         std::atomic<bool> asked_{false};
     };
 
+    /// What a lane keeps from block to block, so that its pages are there.
+    struct Kept {
+        SweepRules rules;
+        std::vector<SweepFigures> figures;
+    };
+
     void work(int lane);
-    void sweep(Job& job, int lane, std::vector<SweepFigures>& made) const;
+    void sweep(Job& job, int lane, Kept& kept) const;
 
     SweepBackend& backend_;
     Stop stop_;

@@ -393,7 +393,7 @@ def reality_check(
     observed = float(found._statistic(statistic)[0])
     if isinstance(found.rules, Grid):
         whole = Block(range(found.rules.decisions), range(found.rules.exits))
-        compiled = whole.compiled(found.rules)
+        compiled = whole.compiled(found.rules, whole.decided(found.rules))
         changes = found.rules.costs
     else:
         compiled = compiled_rules((rule, entry) for rule in found.rules)
@@ -464,10 +464,14 @@ class _Job:
             made: Sequence[Block] = blocks(
                 self.rules, rules_max=self.rules_max, decisions_max=self.decisions_max
             )
+            decisions: range = range(0)
+            decided: _core.SweepDecisions | None = None
             for number in range(first, len(made) * len(self.costs)):
                 place, block = number // len(made), made[number % len(made)]
+                if decided is None or decisions != block.decisions:
+                    decisions, decided = block.decisions, block.decided(self.rules)
                 span = block.span(self.rules, place)
-                yield self.costs[place], (span, block.compiled(self.rules))
+                yield self.costs[place], (span, block.compiled(self.rules, decided))
             return
         # Rules that are no grid may all have decisions of their own.
         size = min(self.rules_max, self.decisions_max)

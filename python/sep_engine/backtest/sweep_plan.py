@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from sep_engine.errors import ArgumentError
 from sep_engine.model.calendar import trading_days
 from sep_engine.qfh import BackendName
 from sep_engine.qfh._arrays import as_mask
-from sep_engine.qfh.calibration import values_between
+from sep_engine.qfh.calibration import value_ranges, values_between
 from sep_engine.signals import Gate, Rule
 from sep_engine.signals.rule import DIRECTIONS
 
@@ -210,53 +209,62 @@ class Block:
         first = decision * grid.exits + self.exits.start
         return Span(len(self), first, len(self.exits), grid.exits)
 
-    def compiled(self, grid: Grid) -> _core.SweepRules:
-        """Return the rules, the exit turning faster."""
+    def compiled(self, grid: Grid, decided: _core.SweepDecisions) -> _core.SweepRules:
+        """Return the rules, the exit turning faster; `decided` as `Block.decided` makes them."""
         entries, horizons, stops, targets = places(grid, EXIT_AXES, _whole(self.exits))
         exits = np.empty((len(self.exits), 4), dtype=np.int32)
         exits[:, 0] = np.array(grid.horizon_bars)[horizons]
         exits[:, 1] = np.array([stop or 0 for stop in grid.stop_ticks])[stops]
         exits[:, 2] = np.array([target or 0 for target in grid.target_ticks])[targets]
         exits[:, 3] = np.array([ENTRIES.index(entry) for entry in grid.entry])[entries]
-        metrics, ranges, decisions = _decisions(grid, self.decisions)
-        return _core.SweepRules(
-            gate_metrics=metrics,
-            gate_ranges=ranges,
-            decisions=decisions,
-            exits=exits,
-            rules=None,
+        return _core.SweepRules(decisions=decided, exits=exits, rules=None)
+
+    def decided(self, grid: Grid) -> _core.SweepDecisions:
+        """Return the decisions, which blocks with the same range have in common."""
+        encoding, window, direction, invert, gates = places(
+            grid, DECISION_AXES, _whole(self.decisions)
         )
+        # A range of percentiles is one of values of a window, so that gates go by window.
+        used, pair = np.unique(window * len(grid.gates) + gates, return_inverse=True)
+        metrics, ranges, first = _gates(grid, used // len(grid.gates), used % len(grid.gates))
+        rows = np.empty((len(self.decisions), 6), dtype=np.int32)
+        rows[:, 0] = np.array([_ENCODINGS.index(name) for name in grid.encoding])[encoding]
+        rows[:, 1] = np.array([DIRECTIONS.index(name) for name in grid.direction])[direction]
+        rows[:, 2] = np.array(grid.invert, dtype=np.int32)[invert]
+        rows[:, 3] = np.array(grid.window)[window]
+        rows[:, 4] = first[pair]
+        rows[:, 5] = np.array([len(choice) for choice in grid.gates])[gates]
+        return _core.SweepDecisions(gate_metrics=metrics, gate_ranges=ranges, decisions=rows)
 
 
-@lru_cache(maxsize=2)  # decisions stay from one block to the next
-def _decisions(
-    grid: Grid, numbers: range
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
-    """Metrics and ranges of gates, and the decisions that point into them."""
-    encoding, window, direction, invert, gates = places(grid, DECISION_AXES, _whole(numbers))
-    # A range of percentiles is one of values of a window, so that gates go by window.
-    pair = window * len(grid.gates) + gates
-    metrics: list[tuple[int, int]] = []
-    ranges: list[tuple[float, float]] = []
-    first = np.zeros(len(grid.window) * len(grid.gates), dtype=np.int32)
-    for number in np.unique(pair).tolist():
-        first[number] = len(metrics)
-        length = grid.window[number // len(grid.gates)]
-        for gate in grid.gates[number % len(grid.gates)]:
-            metrics.append((_METRICS.index(gate.metric), int(gate.of == "percentile")))
-            ranges.append(_value_range(gate, length))
-    rows = np.empty((len(numbers), 6), dtype=np.int32)
-    rows[:, 0] = np.array([_ENCODINGS.index(name) for name in grid.encoding])[encoding]
-    rows[:, 1] = np.array([DIRECTIONS.index(name) for name in grid.direction])[direction]
-    rows[:, 2] = np.array(grid.invert, dtype=np.int32)[invert]
-    rows[:, 3] = np.array(grid.window)[window]
-    rows[:, 4] = first[pair]
-    rows[:, 5] = np.array([len(choice) for choice in grid.gates])[gates]
-    return (
-        np.array(metrics, dtype=np.int32).reshape(-1, 2),
-        np.array(ranges, dtype=np.float64).reshape(-1, 2),
-        rows,
-    )
+def _gates(
+    grid: Grid, windows: NDArray[np.int64], choices: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
+    """Return (g, 2) metrics and (g, 2) ranges of values of these choices of gates at these places
+    of windows, and where each choice begins."""
+    counts = np.array([len(choice) for choice in grid.gates], dtype=np.int64)
+    gates = [gate for choice in grid.gates for gate in choice]
+    metrics = np.array(
+        [(_METRICS.index(gate.metric), gate.of == "percentile") for gate in gates], dtype=np.int32
+    ).reshape(-1, 2)
+    ranges = np.array([(gate.low, gate.high) for gate in gates], dtype=np.float64).reshape(-1, 2)
+    columns = sorted({gate.column for gate in gates})
+    column = np.array([columns.index(gate.column) for gate in gates], dtype=np.int64)
+
+    sizes = counts[choices]
+    first = np.cumsum(sizes) - sizes
+    # The gates of a choice follow each other in `gates` too.
+    within = np.arange(sizes.sum()) - np.repeat(first, sizes)
+    flat = np.repeat((np.cumsum(counts) - counts)[choices], sizes) + within
+    window = np.repeat(windows, sizes)
+    metrics, ranges = metrics[flat], ranges[flat]
+    of_percentiles = metrics[:, 1] == 1
+    alike = column[flat] * len(grid.window) + window
+    for number in np.unique(alike[of_percentiles]).tolist():
+        name, length = divmod(number, len(grid.window))
+        some = of_percentiles & (alike == number)
+        ranges[some] = value_ranges(columns[name], grid.window[length], ranges[some])
+    return metrics, ranges, first
 
 
 def places(
@@ -318,10 +326,13 @@ def _compiled(
         (horizon, stop or 0, target or 0, ENTRIES.index(entry))
         for entry, horizon, stop, target in exits
     ]
-    return _core.SweepRules(
+    decided = _core.SweepDecisions(
         gate_metrics=np.array(metrics, dtype=np.int32).reshape(-1, 2),
         gate_ranges=np.array(ranges, dtype=np.float64).reshape(-1, 2),
         decisions=np.array(rows, dtype=np.int32).reshape(-1, 6),
+    )
+    return _core.SweepRules(
+        decisions=decided,
         exits=np.array(leaves, dtype=np.int32).reshape(-1, 4),
         rules=np.ascontiguousarray(rules),
     )

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import numpy as np
@@ -200,17 +200,25 @@ def check_calibrated(metric: str) -> None:
         raise ArgumentError(f"a percentile is known of {known}; not of {metric!r}")
 
 
-@cache
+@lru_cache(maxsize=65_536)
 def values_between(metric: str, window: int, low: float, high: float) -> tuple[float, float]:
     """Return the closed range of values whose coin percentile lies in low..high, both in 0..100.
 
     Low is above high if none does. For a window without a gap a value lies in the range exactly
     when its percentile does: the percentile is a rising staircase of the value.
     """
+    ((least, most),) = value_ranges(metric, window, np.array([[low, high]])).tolist()
+    return least, most
+
+
+def value_ranges(metric: str, window: int, percentiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (k, 2) what `values_between` gives for each of (k, 2) ranges of percentiles."""
     coin = distribution(metric, window)
     edges = np.concatenate([[-np.inf], coin.atoms, [np.inf]])
     steps = np.concatenate([[0.0], 100.0 * np.asarray(coin.cumulative)])
-    passing = np.flatnonzero((steps >= low) & (steps <= high))
-    if not passing.size:
-        return np.inf, -np.inf
-    return float(edges[passing[0]]), float(np.nextafter(edges[passing[-1] + 1], -np.inf))
+    first = np.searchsorted(steps, percentiles[:, 0], side="left")
+    last = np.searchsorted(steps, percentiles[:, 1], side="right") - 1
+    none = first > last
+    ranges = np.column_stack([edges[first], np.nextafter(edges[last + 1], -np.inf)])
+    ranges[none] = np.inf, -np.inf
+    return ranges

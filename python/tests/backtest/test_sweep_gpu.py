@@ -143,6 +143,20 @@ def test_blocks_of_any_size_give_the_same_bytes(
     assert net.tolist() == expected.columns["net_ticks"].tolist()
 
 
+@pytest.mark.parametrize("by", ["sharpe", "net_ticks"])
+@pytest.mark.parametrize("top", [1, 7, 300, 10_000])
+def test_the_best_that_the_device_chooses_are_those_of_the_processor(
+    sample: Bars, monkeypatch: pytest.MonkeyPatch, by: Any, top: int
+) -> None:
+    seed = random.Random(f"{by} {top}")
+    rules = [random_rule(seed) for _ in range(400)]
+    rules += rules[:50]  # of equals the first
+    for rules_max in (100, 262_144):
+        monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK_OF_GPU", rules_max)
+        assert_same_bytes(first_bars(sample, 900), GRID, Costs(13), side="ask", top=top, by=by)
+        assert_same_bytes(made_bars(1_500, step=9, seed=5), rules, Costs(3, 1), top=top, by=by)
+
+
 @pytest.mark.parametrize("top", [None, 7])
 def test_an_interrupted_sweep_goes_on_to_the_same_bytes(
     sample: Bars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: int | None
@@ -176,6 +190,7 @@ def test_small_case_of_a_sweep() -> None:
         for entry in ENTRIES:
             rules = [random_rule(seed) for _ in range(40)]
             assert assert_same_bytes(bars, rules, costs, entry=entry) > 1_000
+            assert_same_bytes(bars, rules, costs, entry=entry, top=5)
 
 
 @pytest.mark.parametrize(("kind", "block"), [("sign", 1.0), ("block", 7.5), ("circular", 30.0)])

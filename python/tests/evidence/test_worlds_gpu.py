@@ -113,10 +113,13 @@ def test_gates_on_every_metric_have_the_bytes_of_the_processor() -> None:
                 decisions.append((metric % 4, metric % 5, 0, window, len(gates), 1))
                 gates.append((metric, int(low > 0)))
                 ranges.append((low, high))
-    rules = _core.SweepRules(
+    decided = _core.SweepDecisions(
         gate_metrics=np.array(gates, dtype=np.int32),
         gate_ranges=np.array(ranges),
         decisions=np.array(decisions, dtype=np.int32),
+    )
+    rules = _core.SweepRules(
+        decisions=decided,
         exits=np.array([(3, 0, 0, 0)], dtype=np.int32),
         rules=np.array([(k, 0) for k in range(len(decisions))], dtype=np.int32),
     )
