@@ -501,10 +501,12 @@ public:
             check(cudaMemsetAsync(largest.get(), 0, sizeof(std::int32_t), stream.get()),
                   "cudaMemsetAsync");
             work.settle<true>(rules, walks, part.exits_first, device_.bars(), 1, largest.get());
-            std::int32_t size = 0;
-            copy_to_host(&size, largest.get(), sizeof(size), stream);
+            // A copy to memory that is not pinned waits for what is before it, and hears no stop.
             stop_word_->wait(stream, stop);
             if (stop.stopped()) return;
+            std::int32_t size = 0;
+            copy_to_host(&size, largest.get(), sizeof(size), stream);
+            stream.wait();
             // Every sum is one of at most as many parts as there are bars.
             const bool narrow = static_cast<double>(size) * size_ < 0x1p31;
             // Rules of a part follow each other, and so do those of a launch.
@@ -683,10 +685,12 @@ private:
                           static_cast<unsigned>(count)));
                 check(cudaGetLastError(), "walk_kernel");
             }
+            stop_word_->wait(stream, stop);
+            if (stop.stopped()) return;
             finish(at, count, walk_rules.get());
             std::int32_t why = 0;
             copy_to_host(&why, refused.get(), sizeof(why), stream);
-            stop_word_->wait(stream, stop);
+            stream.wait();
             if (why == 1) {
                 throw InvalidArgument(
                     "a surrogate of these bars leaves the range of prices below " +

@@ -306,14 +306,15 @@ except KeyboardInterrupt:
 """
 
 
-def test_control_c_ends_it_within_200_ms() -> None:
+@pytest.mark.parametrize("after_s", [0.3, 3.0])
+def test_control_c_ends_it_within_200_ms(after_s: float) -> None:
     started = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert started.stdout is not None
     # One block of 20 million rules is done, 2,000 decisions with 131 exits; others are in flight.
     assert started.stdout.readline() == "begins\n"
-    time.sleep(0.3)
+    time.sleep(after_s)
     asked = time.monotonic()
     started.send_signal(signal.SIGINT)
     assert started.stdout.readline() == "ended\n"
