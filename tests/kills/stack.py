@@ -44,6 +44,8 @@ QUOTE_GAP_S = 0.5
 AGAIN_S = 120.0
 # What follows the end of an order, its publishing above all, takes less.
 ENDED_S = 10.0
+# So many kills at writes go by between two comparisons of all the books, for which nothing may run.
+COMPARED_EVERY = 10
 # A trader that ends before it is armed, as a loaded machine lets one, is followed by another.
 STARTS = 3
 # What no recovery mends: an order twice at the venue or without an intent, a broken log.
@@ -61,7 +63,7 @@ class Kill:
         seconds: from the death until the next trader had an order in another pair filled.
         armed_s: from the death until the next trader was armed; None if it was not seen.
         starts: traders that were started until then; one more than 1 found the account taken.
-        faults: broken invariants that no recovery could mend, seen right after.
+        faults: broken invariants that no recovery could mend, seen when the books were compared.
     """
 
     place: str
@@ -120,17 +122,21 @@ class KillStack:
         killed do not: if no pair is settled, one lives until there is one.
         """
         if (name := self._settled()) is None:
-            self.world.start_trader()
+            lives = self.lives()
             until(
                 lambda: self._keep() and self._settled() is not None,
                 "a pair was settled",
                 seconds=AGAIN_S,
             )
-            self.world.stop_trader(signal.SIGKILL)
+            if not lives:
+                self.world.stop_trader(signal.SIGKILL)
             name = self._settled()
         assert name is not None
         self._next = VICTIMS.index(name) + 1
         return name
+
+    def lives(self) -> bool:
+        return self.world.trader is not None and self.world.trader.poll() is None
 
     def _keep(self) -> bool:
         self.world.keep_trader()
@@ -209,6 +215,8 @@ class KillStack:
     def kill_at_write(self, series: str, write: int, *, number: int) -> Kill | None:
         """Kill the trader at the `write`-th write to a socket after an order was asked for.
 
+        The one that lives after it is the next to be killed, but for every COMPARED_EVERY-th.
+
         series: "venue and Valkey", the writes of the main thread, or "database", those of the
             thread that works with PostgreSQL.
 
@@ -217,7 +225,7 @@ class KillStack:
             that was refused has not reached the write.
         """
         name = self.victim()
-        for _ in range(STARTS):
+        for _ in range(STARTS if not self.lives() else 0):
             self.world.start_trader()
             if self.world.await_armed():
                 break
@@ -241,7 +249,10 @@ class KillStack:
         if not died and state_of(order) == "FILLED":
             return None
         reached = died and state_of(order) != "DENIED"
-        return self._survive(f"write to a socket, {series}", number, reached=reached)
+        compared = write % COMPARED_EVERY == 0
+        return self._survive(
+            f"write to a socket, {series}", number, reached=reached, compared=compared
+        )
 
     def deed(self, deed: Deed, name: str) -> Any:
         """Ask for what the trader is to die of; what it does not live to do is not waited for.
@@ -283,8 +294,11 @@ class KillStack:
             return False
         return self.world.trader.returncode == -signal.SIGKILL
 
-    def _survive(self, place: str, number: int, *, reached: bool) -> Kill:
-        """Let the next trader fill an order in another pair, and look at the books."""
+    def _survive(self, place: str, number: int, *, reached: bool, compared: bool = True) -> Kill:
+        """Let the next trader fill an order in another pair, kill it too, and compare the books.
+
+        compared: False lets it live.
+        """
         died = time.monotonic()
         faults, armed_s, before = [], None, self.world.starts
         order = self.ask(BYSTANDER)
@@ -302,9 +316,10 @@ class KillStack:
                 armed_s = round(time.monotonic() - died, 2)
             order.refresh_from_db()
         seconds = time.monotonic() - died
-        # It dies in its turn, in the middle of whatever it does.
-        self.world.stop_trader(signal.SIGKILL)
-        faults += [line for line in audit() if line.startswith(FINAL)]
+        if compared:
+            # It dies in its turn, in the middle of whatever it does.
+            self.world.stop_trader(signal.SIGKILL)
+            faults += [line for line in audit() if line.startswith(FINAL)]
         return Kill(
             place,
             number,
