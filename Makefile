@@ -66,6 +66,7 @@ chaos: $(VENV)/.dev ## Run fault schedules (SCHEDULES=), then kill the trader ev
 	@$(MAKE) --silent --no-print-directory engine
 	@$(BIN)/python -m tests.chaos --schedules $(SCHEDULES)
 	@if [ "$(KILLS)" -gt 0 ]; then $(BIN)/python -m tests.kills --kills $(KILLS); fi
+	@if [ "$(KILLS)" -gt 0 ]; then $(BIN)/python -m tests.restores; fi
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Fuzz the engine with clang, each target for FUZZ_SECONDS

@@ -105,7 +105,7 @@ class Servers:
         """Return when an order that is asked for now was filled and told."""
         from webapp.trading.models import EventLog
 
-        self._until_filled(self.order)
+        self.until_filled(self.order)
         untold = EventLog.objects.filter(stream="orders", published_at__isnull=True)
         until(lambda: not untold.exists(), "the events were published", seconds=GIVEN_UP_S)
 
@@ -185,20 +185,26 @@ class Servers:
 
         What the backup holds was not sent yet when it was made, and is filled after it.
         """
-        from django.db import connection
-
-        world, bin_path = self.stack.world, self.cluster.binaries
-        unsent = self.stack.ask(self.stack.victim())
-        run(bin_path / "pg_dump", "-Fc", "-f", path, self.cluster.url)
+        world, unsent = self.stack.world, self.stack.ask(self.stack.victim())
+        self.back_up(path)
         world.start_trader()
         world.await_armed()
-        self._until_filled(lambda: self.stack.ask(BYSTANDER))
+        self.until_filled(lambda: self.stack.ask(BYSTANDER))
         self._await_end(unsent)
         world.stop_trader(signal.SIGTERM)
+        self.restore(path)
+
+    def back_up(self, path: Path) -> None:
+        run(self.cluster.binaries / "pg_dump", "-Fc", "-f", path, self.cluster.url)
+
+    def restore(self, path: Path) -> None:
+        """Go back to a backup, as operate.md says."""
+        from django.db import connection
+
         connection.close()
         empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
-        run(bin_path / "psql", "-q", "-c", empty, self.cluster.url)
-        run(bin_path / "pg_restore", "-d", self.cluster.url, path)
+        run(self.cluster.binaries / "psql", "-q", "-c", empty, self.cluster.url)
+        run(self.cluster.binaries / "pg_restore", "-d", self.cluster.url, path)
 
     def faults(self) -> list[str]:
         """Return what is wrong when all has ended: orders that are lost or stuck."""
@@ -215,7 +221,7 @@ class Servers:
             faults.append(f"{len(self.asked)} orders were asked for, {mine.count()} are there")
         return faults
 
-    def _until_filled(self, ask: Callable[[], Any]) -> None:
+    def until_filled(self, ask: Callable[[], Any]) -> None:
         """Ask for orders until one is filled: a trader that has just begun denies some.
 
         Raises:

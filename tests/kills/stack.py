@@ -203,13 +203,13 @@ class KillStack:
         if place.deed == Deed.RECOVER:
             self.world.start_trader(place="claimed:1")
             self.world.await_armed()
-            self._await_death(self.ask(name))
+            self.await_death(self.ask(name))
         self.world.start_trader(place=f"{place.name}:{place.visit}")
         order = None
         if place.deed not in (Deed.START, Deed.RECOVER):
             self.world.await_armed()
             order = self.deed(place.deed, name)
-        reached = self._await_death(order)
+        reached = self.await_death(order)
         return self._survive(str(place), number, reached=reached)
 
     def kill_at_write(self, series: str, write: int, *, number: int) -> Kill | None:
@@ -278,7 +278,7 @@ class KillStack:
                 order_change(order_id=order.pk, changes={"price": higher}, now=timezone.now())
         return order
 
-    def _await_death(self, order: Any = None) -> bool:
+    def await_death(self, order: Any = None) -> bool:
         """Return whether the trader died by itself; one that does not is killed.
 
         It has no more to die of when the order, if there is one, ended a while ago.
