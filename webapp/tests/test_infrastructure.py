@@ -102,8 +102,8 @@ def test_c8_two_transactions_that_wait_for_each_other_both_end_well(sample: Feed
     thread.start()
     lock_both(first, second)
     thread.join()
-    # The server ended one of them, which ran again.
-    assert len(runs) == 3
+    # The server ended one of them, which ran again: twice if it was back before the other went on.
+    assert len(runs) in (3, 4)
 
 
 @pytest.mark.parametrize(("failures", "runs"), [(0, 1), (TRIES - 1, TRIES), (TRIES, TRIES)])

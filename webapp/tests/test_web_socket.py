@@ -322,7 +322,9 @@ def test_too_many_messages_end_the_socket(open_socket: Open) -> None:
 
 def test_a_ticket_opens_one_socket(open_socket: Open, alice: Any) -> None:
     ticket = tickets.ticket_make(user=alice, session_key=None)
-    say(open_socket(ticket), type="ping")
+    first = open_socket(ticket)
+    say(first, type="ping")
+    assert hear(first) == {"type": "pong"}  # it has redeemed the ticket
     assert closed_with(open_socket(ticket)) == 4401
 
 

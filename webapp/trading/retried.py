@@ -35,7 +35,8 @@ def retried(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
                 state = getattr(error.__cause__, "sqlstate", None)
                 if state not in AGAIN or number == tries:
                     raise
-                time.sleep(random.uniform(0, PAUSE_S * number))
+                # Not at once: it would be back before the other has what it waited for.
+                time.sleep(random.uniform(0.2, 1) * PAUSE_S * number)
         raise AssertionError("a transaction was neither done nor refused")
 
     return run
