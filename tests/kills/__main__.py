@@ -79,6 +79,8 @@ def main() -> int:
 
 def run_stack(options: argparse.Namespace) -> None:
     """Do this stack's share of what is not done yet, and settle everything in the end."""
+    # Started in the background of a shell it is ignored, and the servers would be left behind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     binaries = server_binaries()
     assert binaries is not None
     done = {(line["place"], line["number"]) for line in read(options.results)}
