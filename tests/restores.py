@@ -18,17 +18,8 @@ from typing import Any
 from tests.kills.places import PLACES, Deed, Place
 from tests.kills.stack import BYSTANDER
 from tests.restarts import Servers, servers
-from tests.world import Unreached, audit, until
+from tests.world import ENDED, Unreached, audit, until
 
-UNSETTLED = (
-    "CREATED",
-    "QUEUED",
-    "SENDING",
-    "UNKNOWN",
-    "CANCEL_PENDING",
-    "REPLACE_PENDING",
-    "CHANGE_UNKNOWN",
-)
 SETTLED_S = 60.0
 
 
@@ -107,7 +98,7 @@ def settle() -> None:
     """
     from webapp.trading.models import Order
 
-    left = Order.objects.filter(state__in=UNSETTLED)
+    left = Order.objects.exclude(state__in=(*ENDED, "ACCEPTED", "PARTIAL"))
     until(lambda: not left.exists(), "every order was settled", seconds=SETTLED_S)
 
 
