@@ -144,7 +144,7 @@ public:
     explicit Lane(Device& device) : device_(device), size_(device.size()), words_(device.words()) {
         const OnDevice here(device.ordinal());
         stream_ = std::make_unique<Stream>();
-        stop_word_ = std::make_unique<StopWord>();
+        stop_word_ = std::make_unique<StopWord>(*stream_);
     }
     ~Lane() {
         int before = 0;
@@ -336,7 +336,7 @@ public:
                                                               exits_.get(),
                                                               {paths_.get(), rests_.get()},
                                                               largest,
-                                                              lane_.stop_word_->on_device()});
+                                                              lane_.stop_word_->signal()});
             check(cudaGetLastError(), "outcome_kernel");
         }
 
@@ -352,7 +352,7 @@ public:
             args.words = lane_.words_;
             args.decision_count = decision_count_;
             args.exit_count = exit_count_;
-            args.stop = lane_.stop_word_->on_device();
+            args.stop = lane_.stop_word_->signal();
             return args;
         }
 
@@ -487,7 +487,7 @@ public:
         }
         Returns& returns = *returns_;
         returns.clear();
-        stop_word_->clear();
+        stop_word_->clear(stream);
         for (const Walks::Part& part : walks.parts) {
             const auto first_made = walks.decisions.begin() + part.decisions_first;
             const auto left = walks.decisions.end() - first_made;
@@ -665,7 +665,7 @@ private:
         of_worlds.high = high.get();
         of_worlds.low = low.get();
         of_worlds.close = close.get();
-        stop_word_->clear();
+        stop_word_->clear(stream);
         for (std::size_t at = 0; at < worlds.count && !stop.stopped(); at += most) {
             const auto count = static_cast<std::int32_t>(std::min(most, worlds.count - at));
             make_worlds(worlds, at, count, prices, refused.get());

@@ -17,6 +17,34 @@ constexpr int tile_words = tile_bars / 32;
 constexpr int walk_threads = 128;
 constexpr int walk_blocks = 5;  // on a multiprocessor
 constexpr int tiles_between_stops = 64;
+constexpr unsigned long long ns_between_looks = 500'000;
+
+/// What a device knows of a stop.
+struct StopHeard {
+    unsigned long long looked_ns;  ///< when a block last looked at the host's word
+    int stopped;
+};
+
+/// How kernels hear of a stop: a word of the host, and what the device knows of it.
+struct StopSignal {
+    const int* asked;  ///< by the host, in its memory
+    StopHeard* heard;
+};
+
+// One block at a time looks at the host's word, and tells the others: each look takes a microsecond
+// of the bus, one after the other. With a look by every block a reality check took twice as long.
+__device__ inline bool is_stopped(StopSignal signal) {
+    volatile StopHeard* heard = signal.heard;
+    if (heard->stopped != 0) return true;
+    unsigned long long now = 0;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    const unsigned long long looked = heard->looked_ns;
+    if (now < looked + ns_between_looks) return false;
+    if (atomicCAS(&signal.heard->looked_ns, looked, now) != looked) return false;
+    if (*static_cast<const volatile int*>(signal.asked) == 0) return false;
+    heard->stopped = 1;
+    return true;
+}
 
 /// Tables of outcomes by world, exit, side (0 bought, 1 sold) and the bar that decides.
 struct OutcomeTables {
@@ -29,7 +57,7 @@ struct OutcomeArgs {
     const ExitSpec* exits;
     OutcomeTables out;
     std::int32_t* largest;  ///< of the sizes of all values; nullptr: not asked for
-    const int* stop;        ///< not 0: what has not begun is left out
+    StopSignal stop;        ///< what has not begun is left out
 };
 
 // Both in one word; an exit lies less than 2^29 bars ahead.
@@ -45,7 +73,10 @@ __device__ inline std::int32_t bars_to_exit(std::int32_t ends) {
 // blockIdx.z the world.
 template <bool with_paths>
 __global__ void outcome_kernel(OutcomeArgs a) {
-    if (*static_cast<const volatile int*>(a.stop) != 0) return;
+    __shared__ bool stopped;
+    if (threadIdx.x == 0) stopped = is_stopped(a.stop);
+    __syncthreads();
+    if (stopped) return;
     const std::int32_t t = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
     BarsView bars = a.bars;
     const std::size_t part = static_cast<std::size_t>(blockIdx.z) * bars.size;
@@ -114,7 +145,7 @@ struct WalkArgs {
     bool by_rule;            ///< `figures` by rules of the caller's list, else by segments
     double* statistics;      ///< [world][rule]
     std::int64_t* day_nets;  ///< [world][day][place of the rule in `rules`], zeros before
-    const int* stop;         ///< not 0 ends the walk
+    StopSignal stop;         ///< ends the walk
 };
 
 /// What `take` of sep/sweep.hpp keeps, with sums of type Sum where they are known to fit.
@@ -265,7 +296,7 @@ template <class Kind>
 __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArgs a) {
     constexpr bool with_paths = Kind::with_paths;
     __shared__ Tile<with_paths> tiles[2];
-    __shared__ int stopped;
+    __shared__ bool stopped;
     const Segment segment = a.segments[blockIdx.x];
     const bool walks = static_cast<std::int32_t>(threadIdx.x) < segment.count;
     const WalkRule rule = a.rules[segment.first + (walks ? threadIdx.x : 0)];
@@ -312,13 +343,13 @@ __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArg
     for (std::int32_t first = 0; first < end; first += tile_bars, at_hand = 1 - at_hand) {
         const std::int32_t last = min(first + tile_bars, end);
         if (threadIdx.x == 0 && first % (tiles_between_stops * tile_bars) == 0) {
-            stopped = *static_cast<const volatile int*>(a.stop);
+            stopped = is_stopped(a.stop);
         }
         if (last < end) fetch(last, tiles[1 - at_hand]);
         __pipeline_commit();
         __pipeline_wait_prior(1);
         __syncthreads();  // the tile at hand is there, whoever fetched it
-        if (stopped != 0) return;
+        if (stopped) return;
         if (free_from < last) {
             walk_tile(tiles[at_hand], first, last, free_from, running, a.day_end);
         }

@@ -4,11 +4,13 @@ Usage: python -m python.benchmarks.gpu_sweep [BARS.csv.gz] [--spread] [--json FI
 
 Without a file the shipped sample is taken. Times are from the call in Python to its result, the
 best of N; a bar-evaluation is a bar times a rule. CUDA_VISIBLE_DEVICES says which GPUs work;
---spread measures only the three sweeps that are long enough to compare one, two and four of them.
+--spread measures only the three sweeps that are long enough to compare one, two and four of them,
+--interrupt only how soon Ctrl-C ends a sweep of exits of up to 10,000 bars; the goal is 200 ms.
 """
 
 import argparse
 import json
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import sep_engine
+from python.benchmarks.interrupt import wait_ms
 from sep_engine.backtest import Costs, Grid, reality_check, sweep
 from sep_engine.data import Bars, load_bars, load_sample
 from sep_engine.signals import Gate
@@ -88,6 +91,16 @@ CHECKED: Final = Grid(
     units=Decimal(1),
 )
 
+# Outcomes of thousands of bars, which take longest to make.
+INTERRUPTED: Final = Grid(
+    direction=("last_bit_momentum", "last_bit_reversal"),
+    window=tuple(range(8, 1_008)),
+    horizon_bars=tuple(range(1, 10_001)),
+    stop_ticks=(None,),
+    units=Decimal(1),
+)
+INTERRUPTED_AFTER_S: Final = (0.2, 0.5, 0.8, 1.1, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -149,16 +162,31 @@ def rows(bars: Bars, *, repeats: int = 3, spread: bool = False) -> list[Row]:
     return found
 
 
+def interrupt(bars: Bars) -> None:
+    """Print how long a sweep goes on after Ctrl-C, at several moments of it."""
+    # A shell starts a background job with SIGINT ignored, and Python leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    call = partial(sweep, bars, INTERRUPTED, Costs(10, 1), backend="cuda", top=1)
+    # CUDA itself hears no signal while it starts, for half a second, once in a process.
+    sweep(bars, replace(INTERRUPTED, horizon_bars=(1,)), Costs(10, 1), backend="cuda", top=1)
+    for after_s in INTERRUPTED_AFTER_S:
+        print(f"Ctrl-C after {after_s:.1f} s: {wait_ms(call, after_s):4.0f} ms", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bars", type=Path, nargs="?")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--spread", action="store_true", help="three long sweeps only")
+    parser.add_argument("--interrupt", action="store_true", help="how soon Ctrl-C ends a sweep")
     asked = parser.parse_args()
     bars = load_sample().bars if asked.bars is None else load_bars(asked.bars)
     gpu = next(backend for backend in sep_engine.backends() if backend.name == "cuda")
     print(f"cuda: {gpu.detail}; bars: {bars.name}")
+    if asked.interrupt:
+        interrupt(bars)
+        return
     measured = rows(bars, repeats=asked.repeats, spread=asked.spread)
     for row in measured:
         print(row.line())

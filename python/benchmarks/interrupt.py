@@ -39,7 +39,7 @@ def wait_ms(call: Callable[[], object], delay_s: float) -> float:
     finally:
         timer.cancel()
         timer.join()
-    raise RuntimeError(f"the call ended within {delay_s} s: it needs more bits")
+    raise RuntimeError(f"the call ended within {delay_s} s: it needs more to do")
 
 
 def main() -> None:
