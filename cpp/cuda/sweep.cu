@@ -344,6 +344,7 @@ public:
             WalkArgs args{};
             args.decisions = decided_.get();
             args.tables = {paths_.get(), rests_.get()};
+            args.exits = exits_.get();
             args.day = lane_.device_.day();
             args.day_end = lane_.device_.day_end();
             args.segments = segments;
@@ -428,7 +429,7 @@ public:
     void figures(const SweepRules& rules, std::span<SweepFigures> out, const StopFlag& stop,
                  double fraction) {
         keep(rules, fraction);
-        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), out, nullptr, stop);
+        walk(*kept_, rules, out, nullptr, stop);
     }
 
     /// The best of all rules.
@@ -439,13 +440,12 @@ public:
             choosing_ = std::make_unique<Choosing>(rules.rules.size(), *stream_);
         }
         keep(rules, fraction);
-        walk(*kept_, rules, walks_of(rules, kept_->signals, kept_->shares), {},
-             choosing_->figures(), stop);
+        walk(*kept_, rules, {}, choosing_->figures(), stop);
         if (stop.stopped()) return {};
         return choosing_->chosen(rules.rules.size(), choice);
     }
 
-    /// Keep the decisions of the rules.
+    /// Keep the decisions of the rules, and the order of their walks.
     void keep(const SweepRules& rules, double fraction) {
         // Blocks of a grid have their decisions in common.
         if (!kept_ || (kept_->decided != rules.decided && *kept_->decided != *rules.decided)) {
@@ -456,7 +456,28 @@ public:
             kept->signals = kept->work->signals(kept->plan);
             kept_ = std::move(kept);
         }
+        // They also have it in common, unless exits of the block take turns in another order.
+        if (!kept_->order || kept_->order->rules != rules.rules ||
+            kept_->order->walks.exits != exits_of(rules)) {
+            kept_->order.reset();
+            kept_->order = std::make_unique<Order>(
+                rules, walks_of(rules, kept_->signals, kept_->shares), *stream_);
+        }
     }
+
+    /// The order in which rules are walked, here and on the device.
+    struct Order {
+        Order(const SweepRules& of, Walks order, const Stream& stream)
+            : rules(of.rules),
+              walks(std::move(order)),
+              walk_rules(view(std::as_const(walks.rules)), stream),
+              signals(view(std::as_const(walks.signals)), stream) {}
+
+        std::vector<RuleSpec> rules;
+        Walks walks;
+        DeviceArray<WalkRule> walk_rules;
+        DeviceArray<std::int32_t> signals;
+    };
 
     /// Decisions, what they are made of, and those that are on the device.
     struct Kept {
@@ -468,16 +489,16 @@ public:
         std::unique_ptr<Work> work;
         std::vector<std::int32_t> signals;
         std::vector<std::int32_t> made;  ///< decisions whose bits `work` holds
+        std::unique_ptr<Order> order;
     };
 
-    /// The figures of the rules of `walks`, brought home to `out`, or left in `on_device` if that
-    /// is not nullptr.
-    void walk(Kept& kept, const SweepRules& rules, const Walks& walks, std::span<SweepFigures> out,
+    /// The figures of the rules whose order is kept, brought home to `out`, or left in `on_device`
+    /// if that is not nullptr.
+    void walk(Kept& kept, const SweepRules& rules, std::span<SweepFigures> out,
               SweepFigures* on_device, const StopFlag& stop) {
         Work& work = *kept.work;
+        const Walks& walks = kept.order->walks;
         const Stream& stream = *stream_;
-        const DeviceArray<WalkRule> walk_rules(view(walks.rules), stream);
-        const DeviceArray<std::int32_t> signals(view(walks.signals), stream);
         const DeviceArray<std::int32_t> largest(1, stream);
         const std::size_t launch_rules =
             std::min(launch_rules_max, walks.rules.size() + walk_threads);
@@ -529,8 +550,9 @@ public:
                 const auto count = static_cast<std::size_t>(last.place + last.count);
                 const WalkRule* expected =
                     &walks.rules[static_cast<std::size_t>(segments[begins[i]].first)];
-                WalkArgs args = work.walk_args(all_segments.get() + begins[i], walk_rules.get());
-                args.signals = signals.get() + part.decisions_first;
+                WalkArgs args =
+                    work.walk_args(all_segments.get() + begins[i], kept.order->walk_rules.get());
+                args.signals = kept.order->signals.get() + part.decisions_first;
                 args.figures = on_device;
                 args.by_rule = on_device != nullptr;
                 if (args.by_rule) {

@@ -131,7 +131,7 @@ struct Shares {
 struct Walks {
     std::vector<std::int32_t> decisions;  ///< used ones, by how often they decide, most first
     std::vector<std::int32_t> signals;    ///< of each of them
-    std::vector<std::int32_t> exits;      ///< used ones
+    std::vector<std::int32_t> exits;      ///< those of `exits_of`
     std::vector<WalkRule> rules;
     struct Part {
         std::int32_t decisions_first;  ///< of `decisions`
@@ -150,6 +150,22 @@ std::vector<std::size_t> parts_by(std::size_t size, std::size_t keys, const Key&
     return first;
 }
 
+/// The exits that rules have, in the order of their walks: many trades take long, so that they
+/// begin first and the device does not wait for them at the end.
+inline std::vector<std::int32_t> exits_of(const SweepRules& rules) {
+    std::vector<char> used(rules.exits.size(), 0);
+    for (const RuleSpec& rule : rules.rules) used[static_cast<std::size_t>(rule.exit)] = 1;
+    std::vector<std::int32_t> exits;
+    for (std::size_t e = 0; e < used.size(); ++e) {
+        if (used[e] != 0) exits.push_back(static_cast<std::int32_t>(e));
+    }
+    std::stable_sort(exits.begin(), exits.end(), [&](std::int32_t a, std::int32_t b) {
+        return rules.exits[static_cast<std::size_t>(a)].horizon <
+               rules.exits[static_cast<std::size_t>(b)].horizon;
+    });
+    return exits;
+}
+
 /// Rules side by side in a warp take their trades together, so that those that decide about as
 /// often, on the same exit, are put together.
 inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& signals,
@@ -163,11 +179,9 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
     };
     const std::vector<std::size_t> rules_first =
         parts_by(size, rules.decisions().size(), decision_of);
-    std::vector<std::int32_t> exit_place(rules.exits.size(), -1);
     bool grouped = true;  // by decision, as the rules of a grid are
-    for (std::size_t rule = 0; rule < size; ++rule) {
-        exit_place[exit_of(rule)] = 0;
-        grouped = grouped && (rule == 0 || decision_of(rule - 1) <= decision_of(rule));
+    for (std::size_t rule = 1; rule < size; ++rule) {
+        grouped = grouped && decision_of(rule - 1) <= decision_of(rule);
     }
     std::vector<std::int32_t> by_decision(size);
     std::iota(by_decision.begin(), by_decision.end(), 0);
@@ -179,15 +193,8 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
                          });
     }
     Walks walks;
-    for (std::size_t e = 0; e < exit_place.size(); ++e) {
-        if (exit_place[e] == 0) walks.exits.push_back(static_cast<std::int32_t>(e));
-    }
-    // Many trades take long: they begin first, so that the device does not wait for them at the
-    // end.
-    std::stable_sort(walks.exits.begin(), walks.exits.end(), [&](std::int32_t a, std::int32_t b) {
-        return rules.exits[static_cast<std::size_t>(a)].horizon <
-               rules.exits[static_cast<std::size_t>(b)].horizon;
-    });
+    walks.exits = exits_of(rules);
+    std::vector<std::int32_t> exit_place(rules.exits.size(), -1);
     for (std::size_t i = 0; i < walks.exits.size(); ++i) {
         exit_place[static_cast<std::size_t>(walks.exits[i])] = static_cast<std::int32_t>(i);
     }
@@ -237,11 +244,9 @@ inline Walks walks_of(const SweepRules& rules, const std::vector<std::int32_t>& 
             walks.parts.back().exits_first != exits_first) {
             walks.parts.push_back({decisions_first, exits_first, {}});
         }
-        const ExitSpec& spec =
-            rules.exits[static_cast<std::size_t>(walks.exits[static_cast<std::size_t>(exit)])];
         for (std::size_t at = rows[row]; at < rows[row + 1]; at += walk_threads) {
             const std::size_t count = std::min<std::size_t>(walk_threads, rows[row + 1] - at);
-            walks.parts.back().segments.push_back({exit - exits_first, spec.entry == EntryAt::close,
+            walks.parts.back().segments.push_back({exit - exits_first,
                                                    static_cast<std::int32_t>(at),
                                                    static_cast<std::int32_t>(count), 0});
         }

@@ -115,8 +115,7 @@ __global__ void outcome_kernel(OutcomeArgs a) {
 
 /// Rules of one exit, as many as a block walks.
 struct Segment {
-    std::int32_t exit;  ///< place among the tables at hand
-    std::int32_t at_close;
+    std::int32_t exit;   ///< place among the tables at hand
     std::int32_t first;  ///< of its rules
     std::int32_t count;
     std::int32_t place;  ///< of the first one's figures
@@ -130,6 +129,7 @@ struct WalkRule {
 struct WalkArgs {
     const uint2* decisions;  ///< [world][word][decision]
     OutcomeTables tables;
+    const ExitSpec* exits;        ///< of the tables
     const std::int32_t* day;      ///< of each bar
     const std::int32_t* day_end;  ///< of each bar: the first one of the next trading day
     const Segment* segments;
@@ -303,7 +303,8 @@ __global__ void __launch_bounds__(walk_threads, walk_blocks) walk_kernel(WalkArg
     const std::size_t world = blockIdx.y;
     const std::size_t table = (world * a.exit_count + segment.exit) * 2 * a.bars;
     const uint2* decisions = a.decisions + world * a.words * a.decision_count + rule.decision;
-    const std::int32_t end = max(0, a.bars - (segment.at_close != 0 ? 2 : 1));
+    const bool at_close = a.exits[segment.exit].entry == EntryAt::close;
+    const std::int32_t end = max(0, a.bars - (at_close ? 2 : 1));
 
     const auto fetch = [&](std::int32_t first, Tile<with_paths>& tile) {
         const std::int32_t last = min(first + tile_bars, end);

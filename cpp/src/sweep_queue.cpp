@@ -8,6 +8,11 @@
 namespace sep {
 namespace {
 
+// A lane that changes its decisions early has swept so many blocks with the old ones, and leaves so
+// many to each lane that changes after it.
+constexpr int blocks_before_change = 8;
+constexpr std::ptrdiff_t blocks_between_changes = 2;
+
 // Rules that are written at a time: figures are read in the order in which they lie, and each kind
 // of them is written in runs.
 constexpr std::size_t rules_in_run = 1024;
@@ -60,6 +65,21 @@ ChosenRules best_rules(std::span<const SweepFigures> figures, const Choice& choi
         best.figures.push_back(figures[static_cast<std::size_t>(place)]);
     }
     return best;
+}
+
+std::size_t next_block(std::span<const SweepDecisions* const> waiting, LaneDecisions of_lane,
+                       int lane, int lanes) {
+    const auto is_own = [&](const SweepDecisions* one) { return one == of_lane.made; };
+    const auto own = std::find_if(waiting.begin(), waiting.end(), is_own);
+    if (own == waiting.end()) return 0;
+    const auto place = [&](auto found) {
+        return static_cast<std::size_t>(found - waiting.begin());
+    };
+    const auto newer = std::find_if_not(own, waiting.end(), is_own);
+    const bool leaves_enough =
+        std::count_if(own, waiting.end(), is_own) <= blocks_between_changes * (lanes - 1 - lane);
+    const bool changes = newer != waiting.end() && of_lane.blocks >= blocks_before_change;
+    return place(changes && leaves_enough ? newer : own);
 }
 
 SweepQueue::~SweepQueue() {
@@ -123,14 +143,14 @@ void SweepQueue::work(int lane) {
     for (;;) {
         std::shared_ptr<Job> job;
         changed_.wait(lock, [&] {
-            const auto found = std::find_if(jobs_.begin(), jobs_.end(), [](const auto& one) {
-                return one->state == State::waiting;
-            });
-            if (found != jobs_.end()) job = *found;
+            job = next(lane, kept);
             return closed_ || job;
         });
         if (closed_) return;
         job->state = State::running;
+        const std::shared_ptr<const SweepDecisions>& decided = job->block.rules->decided;
+        kept.blocks = kept.decided == decided ? kept.blocks + 1 : 1;
+        kept.decided = decided;
         lock.unlock();
         std::exception_ptr thrown;
         try {
@@ -143,6 +163,18 @@ void SweepQueue::work(int lane) {
         job->state = State::done;
         changed_.notify_all();
     }
+}
+
+std::shared_ptr<SweepQueue::Job> SweepQueue::next(int lane, const Kept& kept) const {
+    std::vector<std::shared_ptr<Job>> waiting;
+    std::vector<const SweepDecisions*> decisions;
+    for (const std::shared_ptr<Job>& job : jobs_) {
+        if (job->state != State::waiting) continue;
+        waiting.push_back(job);
+        decisions.push_back(job->block.rules->decided.get());
+    }
+    if (waiting.empty()) return nullptr;
+    return waiting[next_block(decisions, {kept.decided.get(), kept.blocks}, lane, lanes())];
 }
 
 void SweepQueue::sweep(Job& job, int lane, Kept& kept) const {

@@ -147,6 +147,52 @@ TEST(SweepQueue, ClearingEndsWhatRunsAndForgetsTheRest) {
     queue.put({rules_of(1000, 1), {}, {}, false});
 }
 
+TEST(SweepQueue, LanesChangeTheirDecisionsOneAfterTheOther) {
+    // Three lanes take 40 blocks with decisions `a`, then 20 with `b`, at turns.
+    const sep::SweepDecisions a;
+    const sep::SweepDecisions b;
+    std::vector<const sep::SweepDecisions*> waiting(40, &a);
+    waiting.insert(waiting.end(), 20, &b);
+    constexpr int lanes = 3;
+    std::vector<sep::LaneDecisions> of_lanes(lanes);
+    std::vector<std::size_t> left_at_change(lanes);
+    std::vector<int> changes(lanes, 0);
+    std::size_t taken_of_a = 0;
+    for (std::size_t turn = 0; !waiting.empty(); ++turn) {
+        const std::size_t lane = turn % lanes;
+        const std::size_t place =
+            sep::next_block(waiting, of_lanes[lane], static_cast<int>(lane), lanes);
+        const sep::SweepDecisions* made = waiting[place];
+        if (made != of_lanes[lane].made) {
+            if (++changes[lane] == 2) left_at_change[lane] = 40 - taken_of_a;
+            of_lanes[lane] = {made, 0};
+        }
+        ++of_lanes[lane].blocks;
+        taken_of_a += made == &a;
+        waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(place));
+    }
+    EXPECT_EQ(changes, std::vector<int>(lanes, 2));  // each has made both, and nobody went back
+    EXPECT_EQ(taken_of_a, 40U);
+    EXPECT_LE(left_at_change[0], 4U);
+    EXPECT_GT(left_at_change[0], left_at_change[1]);
+    EXPECT_GT(left_at_change[1], left_at_change[2]);
+    EXPECT_EQ(left_at_change[2], 0U);
+}
+
+TEST(SweepQueue, LanesTakeTheOldestBlockWhereDecisionsAreOfFew) {
+    const std::vector<sep::SweepDecisions> each(6);
+    std::vector<const sep::SweepDecisions*> waiting;
+    for (const sep::SweepDecisions& one : each) waiting.insert(waiting.end(), 2, &one);
+    // The lane's own first, whatever waits behind it; then the oldest.
+    EXPECT_EQ(sep::next_block(waiting, {&each[2], 1}, 0, 6), 4U);
+    EXPECT_EQ(sep::next_block(waiting, {nullptr, 0}, 0, 6), 0U);
+    const sep::SweepDecisions gone;
+    EXPECT_EQ(sep::next_block(waiting, {&gone, 50}, 0, 6), 0U);
+    // After many blocks a lane changes, but for the last one.
+    EXPECT_EQ(sep::next_block(waiting, {&each[0], 8}, 0, 6), 2U);
+    EXPECT_EQ(sep::next_block(waiting, {&each[0], 8}, 5, 6), 0U);
+}
+
 TEST(SweepQueue, OfEqualRulesTheFirstIsBetter) {
     std::vector<SweepFigures> figures;
     for (const std::int64_t net : {3, 7, 7, 1, 7, 5, 3}) figures.push_back(figures_of(net));

@@ -77,6 +77,8 @@ struct DecisionSpec {
 struct RuleSpec {
     std::int32_t decision = 0;
     std::int32_t exit = 0;
+
+    bool operator==(const RuleSpec&) const = default;
 };
 
 /// Bars as a kernel gets them, `size` values each, in host or device memory.

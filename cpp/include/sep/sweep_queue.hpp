@@ -83,6 +83,23 @@ std::vector<std::int64_t> best_places(std::size_t size, std::size_t count,
 
 ChosenRules best_rules(std::span<const SweepFigures> figures, const Choice& choice);
 
+/// What a lane keeps from the blocks that it has swept.
+struct LaneDecisions {
+    const SweepDecisions* made = nullptr;  ///< by the lane, for its last block
+    int blocks = 0;                        ///< that it has swept with them
+};
+
+/// Which block a lane takes next: one whose decisions it has made, else the oldest.
+///
+/// Blocks with the same decisions follow each other. If all lanes made the next ones when the last
+/// block of the old ones is taken, a device would have nothing to walk meanwhile; so lanes change
+/// one after the other, the first of them while some blocks with the old decisions wait for the
+/// others. A lane that has swept few blocks stays: decisions that few blocks have are not worth it.
+///
+/// @param waiting  decisions of the blocks that wait, the oldest first, not empty
+std::size_t next_block(std::span<const SweepDecisions* const> waiting, LaneDecisions of_lane,
+                       int lane, int lanes);
+
 /// Puts blocks on the lanes of a backend and hands them back in the order in which they came.
 ///
 /// One thread calls; each lane has a thread of its own, which begins with the first block.
@@ -122,11 +139,15 @@ private:
         std::atomic<bool> asked_{false};
     };
 
-    /// What a lane keeps from block to block, so that its pages are there.
+    /// What a lane keeps from block to block: its pages, and whose decisions it has made.
     struct Kept {
         SweepRules rules;
         std::vector<SweepFigures> figures;
+        std::shared_ptr<const SweepDecisions> decided;
+        int blocks = 0;  ///< swept with these decisions
     };
+
+    std::shared_ptr<Job> next(int lane, const Kept& kept) const;
 
     void work(int lane);
     void sweep(Job& job, int lane, Kept& kept) const;
