@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,19 @@ def test_blocks_of_any_size_give_the_same_bytes(
     sweep(bars, GRID, Costs(13), side="ask", backend="cuda", table=table, top=3)
     net = np.load(table)[:, FIGURES.index("net_ticks")]
     assert net.tolist() == expected.columns["net_ticks"].tolist()
+
+
+@pytest.mark.parametrize("top", [None, 7])
+def test_lanes_that_go_on_to_other_decisions_early_give_the_same_bytes(
+    sample: Bars, monkeypatch: pytest.MonkeyPatch, top: int | None
+) -> None:
+    # Four ranges of six decisions, 39 blocks each of five exits, which are not in the order of
+    # their lengths.
+    monkeypatch.setattr(MODULE, "_RULES_IN_BLOCK_OF_GPU", 30)
+    monkeypatch.setattr(MODULE, "_DECISIONS_IN_BLOCK_OF_GPU", 6)
+    lengths = random.Random(3).sample(range(1, 90), 24)
+    grid = replace(GRID, horizon_bars=tuple(lengths))
+    assert_same_bytes(first_bars(sample, 900), grid, Costs(13), side="ask", top=top)
 
 
 @pytest.mark.parametrize("by", ["sharpe", "net_ticks"])
