@@ -69,9 +69,15 @@ def main(seconds: int, targets: tuple[str, ...]) -> int:
     if unknown := set(targets) - set(TARGETS):
         print(f"targets are {', '.join(TARGETS)}; none is named {', '.join(sorted(unknown))}")
         return 2
-    subprocess.run(
-        ("cmake", "--workflow", "--preset", "fuzz"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    built = subprocess.run(
+        ("cmake", "--workflow", "--preset", "fuzz"),
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.DEVNULL,
     )
+    if built.returncode != 0:
+        print("the targets were not built; if libclang_rt is missing: apt install libclang-rt-dev")
+        return 1
     results = [fuzz(target, seconds) for target in targets]
     return 0 if all(results) else 1
 
